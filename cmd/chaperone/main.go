@@ -1,0 +1,91 @@
+// Command chaperone keeps unapproved messengers out and the approved ones clean and on record.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is stamped by the linker.
+var version = "dev"
+
+// cli is the command line: one field per command, each in a file of its own.
+type cli struct {
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// env is what a command runs with. Tests give it their own streams.
+type env struct {
+	ctx    context.Context
+	in     io.Reader
+	out    io.Writer
+	errOut io.Writer
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(e *env) error {
+	_, err := fmt.Fprintln(e.out, "chaperone", version)
+	return err
+}
+
+// errFindings makes the exit status 1: findings that policy forbids, or a verification that failed.
+var errFindings = errors.New("findings")
+
+// hinted is an error with a word on what to do next.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h hinted) Error() string { return h.err.Error() }
+func (h hinted) Unwrap() error { return h.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(os.Args[1:], &env{ctx, os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run parses and runs one command line: 0 fine, 1 findings that policy forbids, 2 usage or failure.
+func run(args []string, e *env) int {
+	var c cli
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("chaperone"), kong.UsageOnError(), kong.Writers(e.out, e.errOut),
+		kong.Description("Keeps unapproved messengers out, and the approved ones clean and on record."),
+		kong.Exit(func(code int) { exit = code }))
+	if err != nil {
+		return report(e, err)
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		return report(e, hinted{err, "chaperone --help lists the commands"})
+	}
+	return report(e, k.Run(e))
+}
+
+func report(e *env, err error) int {
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, errFindings) {
+		return 1
+	}
+	fmt.Fprintln(e.errOut, "chaperone: error:", err)
+	var h hinted
+	if errors.As(err, &h) {
+		fmt.Fprintln(e.errOut, "hint:", h.hint)
+	}
+	return 2
+}
