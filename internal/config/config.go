@@ -1,0 +1,148 @@
+// Package config reads the one configuration file, chaperone.yaml. Keys are strict: an unknown one is an error with its line. Every part is
+// optional, and what is not configured does not run. Secrets are references to files or the environment, never values.
+//
+// Each field's doc tag is the reference: `chaperone config describe` and docs/reference/config.md are printed from it.
+package config
+
+import "time"
+
+// Config is chaperone.yaml.
+type Config struct {
+	DataDir    string     `yaml:"data_dir" doc:"Folder of journal, ledger, keys and projections. Relative to the configuration file. Default ./data."`
+	Policy     string     `yaml:"policy" doc:"The policy file. Without it the embedded quickstart policy applies."`
+	People     People     `yaml:"people" doc:"Who stands behind handles, hosts and addresses."`
+	Keys       Keys       `yaml:"keys" doc:"Where the keys are and how the reading role unlocks its own."`
+	Ledger     Ledger     `yaml:"ledger" doc:"Where checkpoints go, out of the administrator's reach."`
+	Console    Console    `yaml:"console" doc:"The web console."`
+	Gateways   []Gateway  `yaml:"gateways" doc:"Connectors in line with conversation systems."`
+	Network    Network    `yaml:"network" doc:"The network plane."`
+	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
+	Alerts     Alerts     `yaml:"alerts" doc:"Who is told, and how."`
+	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
+	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
+
+	Dir string `yaml:"-"` // folder of the file, which relative paths start from
+}
+
+// People says where identities come from.
+type People struct {
+	CSV string `yaml:"csv" doc:"File with the columns person, name, handle, host, address, from, to and groups."`
+}
+
+// Keys says where keys are.
+type Keys struct {
+	Dir        string   `yaml:"dir" doc:"Folder of the keys. Default keys below data_dir."`
+	Compliance []string `yaml:"compliance" doc:"Public keys that records are sealed to."`
+	Unlock     string   `yaml:"unlock" doc:"Where the passphrase of the compliance key is: file:PATH, env:NAME or credential:NAME. Without it this process seals and cannot read."`
+}
+
+// Ledger says where checkpoints go.
+type Ledger struct {
+	Origin      string   `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
+	Checkpoints []string `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:host:port."`
+}
+
+// Console configures the web console.
+type Console struct {
+	Listen      string `yaml:"listen" doc:"Address, e.g. 127.0.0.1:8443. Without it there is no console."`
+	Certificate string `yaml:"certificate" doc:"PEM file. Without it a self-signed one is made in the keys folder."`
+	Key         string `yaml:"key" doc:"PEM file of the certificate's key."`
+}
+
+// Gateway is one connector.
+type Gateway struct {
+	ID        string    `yaml:"id" doc:"Name of the connector, in every record."`
+	Kind      string    `yaml:"kind" doc:"xmpp."`
+	Domain    string    `yaml:"domain" doc:"The domain it serves."`
+	Listen    []Listen  `yaml:"listen" doc:"Addresses that clients connect to."`
+	Upstream  Upstream  `yaml:"upstream" doc:"The real server."`
+	Uploads   *Uploads  `yaml:"uploads" doc:"HTTP file upload (XEP-0363) through the gateway."`
+	OnFailure string    `yaml:"on_failure" doc:"closed (default) refuses what cannot be recorded; open delivers and spools it."`
+	Limits    XMPPLimit `yaml:"limits" doc:"Bounds on what clients may send."`
+}
+
+// Listen is one listening address of a gateway.
+type Listen struct {
+	Address     string `yaml:"address" doc:"host:port."`
+	TLS         string `yaml:"tls" doc:"starttls (default), direct, or off (only on loopback)."`
+	Certificate string `yaml:"certificate" doc:"PEM file."`
+	Key         string `yaml:"key" doc:"PEM file."`
+}
+
+// Upstream is the real server behind a gateway.
+type Upstream struct {
+	Address string `yaml:"address" doc:"host:port."`
+	TLS     string `yaml:"tls" doc:"starttls (default), direct, or off (only on loopback)."`
+	CA      string `yaml:"ca" doc:"PEM file of the authority that signed the server's certificate. Default: the system's."`
+}
+
+// Uploads configures file uploads.
+type Uploads struct {
+	Listen      string `yaml:"listen" doc:"host:port of our HTTPS listener."`
+	Upstream    string `yaml:"upstream" doc:"Base address of the real upload service."`
+	Public      string `yaml:"public" doc:"Base address that clients are given. Default https://, the domain and the listener's port."`
+	Certificate string `yaml:"certificate" doc:"PEM file. Default: that of the first listener."`
+	Key         string `yaml:"key" doc:"PEM file."`
+	MaxBytes    int64  `yaml:"max_bytes" doc:"Largest file. Default 104857600."`
+}
+
+// XMPPLimit bounds stanzas.
+type XMPPLimit struct {
+	Stanza int `yaml:"stanza" doc:"Bytes of one stanza. Default 262144."`
+	Depth  int `yaml:"depth" doc:"Nesting of one stanza. Default 64."`
+}
+
+// Network configures the network plane.
+type Network struct {
+	Sensors  []Sensor  `yaml:"sensors" doc:"Passive sensors on a mirror port or tap."`
+	Resolver *Resolver `yaml:"resolver" doc:"The filtering resolver."`
+}
+
+// Sensor watches one interface.
+type Sensor struct {
+	Interface string `yaml:"interface" doc:"Name of the interface."`
+}
+
+// Resolver configures the filtering resolver.
+type Resolver struct {
+	Listen           []string          `yaml:"listen" doc:"Addresses for UDP and TCP, e.g. 10.0.0.1:53."`
+	Upstream         []string          `yaml:"upstream" doc:"Resolvers that answer allowed questions."`
+	Rewrite          map[string]string `yaml:"rewrite" doc:"Names answered with a fixed address."`
+	RebindProtection bool              `yaml:"rebind_protection" doc:"Drop private addresses from answers about public names."`
+	Answer           string            `yaml:"answer" doc:"What a stopped question gets: nxdomain (default), null or refused."`
+	Timeout          time.Duration     `yaml:"timeout" doc:"Wait for one upstream. Default 2s."`
+}
+
+// Inspectors configures inspectors that need a service.
+type Inspectors struct {
+	Malware  *Malware      `yaml:"malware" doc:"Malware scanning."`
+	Deadline time.Duration `yaml:"deadline" doc:"Time for all inspectors of one item. Default 5s."`
+}
+
+// Malware configures clamd.
+type Malware struct {
+	Clamd string `yaml:"clamd" doc:"unix:/path or tcp:host:port."`
+}
+
+// Alerts says who is told.
+type Alerts struct {
+	Mail      *Mail         `yaml:"mail" doc:"By mail."`
+	Webhooks  []string      `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog    []string      `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
+	Every     time.Duration `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
+	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; 0 is the default, a negative value turns it off."`
+}
+
+// Mail configures alerts by mail.
+type Mail struct {
+	Server   string   `yaml:"server" doc:"host:port of the mail server."`
+	From     string   `yaml:"from" doc:"Sender."`
+	To       []string `yaml:"to" doc:"Recipients."`
+	User     string   `yaml:"user" doc:"Account on the server."`
+	Password string   `yaml:"password" doc:"file:PATH or env:NAME."`
+}
+
+// Metrics configures the metrics listener.
+type Metrics struct {
+	Listen string `yaml:"listen" doc:"Address of /metrics and /healthz, e.g. 127.0.0.1:9464. The console serves them too, to a signed-in administrator."`
+}

@@ -1,0 +1,200 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// maxFile bounds the configuration file, in bytes.
+const maxFile = 1 << 20
+
+// Load reads and checks the file at path.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("configuration: %s is larger than %d bytes", path, maxFile)
+	}
+	c, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.Dir, err = filepath.Abs(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Parse reads and checks the text of a configuration. Dir is left empty.
+func Parse(b []byte) (*Config, error) {
+	c := &Config{}
+	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	c.defaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Config) defaults() {
+	if c.DataDir == "" {
+		c.DataDir = "./data"
+	}
+	for i := range c.Gateways {
+		g := &c.Gateways[i]
+		if g.OnFailure == "" {
+			g.OnFailure = "closed"
+		}
+		for j := range g.Listen {
+			if g.Listen[j].TLS == "" {
+				g.Listen[j].TLS = "starttls"
+			}
+		}
+		if g.Upstream.TLS == "" {
+			g.Upstream.TLS = "starttls"
+		}
+	}
+}
+
+func (c *Config) check() error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, g := range c.Gateways {
+		errs = append(errs, checkGateway(fmt.Sprintf("gateways[%d]", i), g))
+		if seen[g.ID] {
+			errs = append(errs, fmt.Errorf("gateways[%d]: id %q is used twice", i, g.ID))
+		}
+		seen[g.ID] = true
+	}
+	for _, a := range []string{c.Console.Listen, c.Metrics.Listen} {
+		if a != "" {
+			errs = append(errs, checkAddress(a))
+		}
+	}
+	if r := c.Network.Resolver; r != nil {
+		errs = append(errs, checkResolver(r))
+	}
+	if c.Keys.Unlock != "" && !reference(c.Keys.Unlock) {
+		errs = append(errs, fmt.Errorf("keys.unlock: want file:PATH, env:NAME or credential:NAME, never the passphrase itself"))
+	}
+	if m := c.Alerts.Mail; m != nil && m.Password != "" && !reference(m.Password) {
+		errs = append(errs, fmt.Errorf("alerts.mail.password: want file:PATH or env:NAME, never the password itself"))
+	}
+	return errors.Join(errs...)
+}
+
+func checkGateway(at string, g Gateway) error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(at+": "+format, args...)) }
+	if g.ID == "" {
+		fail("id is missing")
+	}
+	if g.Kind != "xmpp" {
+		fail("kind %q is not known; want xmpp", g.Kind)
+	}
+	if g.Domain == "" {
+		fail("domain is missing")
+	}
+	if len(g.Listen) == 0 {
+		fail("listen is empty: clients could not connect")
+	}
+	if g.OnFailure != "closed" && g.OnFailure != "open" {
+		fail("on_failure %q is not known; want closed or open", g.OnFailure)
+	}
+	for _, l := range g.Listen {
+		errs = append(errs, checkTLS(at+".listen", l.Address, l.TLS))
+		if l.TLS != "off" && (l.Certificate == "" || l.Key == "") {
+			fail("listen %s: certificate and key are missing", l.Address)
+		}
+	}
+	errs = append(errs, checkTLS(at+".upstream", g.Upstream.Address, g.Upstream.TLS))
+	return errors.Join(errs...)
+}
+
+func checkTLS(at, address, mode string) error {
+	if err := checkAddress(address); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	switch mode {
+	case "starttls", "direct":
+		return nil
+	case "off":
+		host, _, _ := net.SplitHostPort(address)
+		if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+			return nil
+		}
+		return fmt.Errorf("%s: tls off is allowed only on a loopback address, not %s", at, address)
+	}
+	return fmt.Errorf("%s: tls %q is not known; want starttls, direct or off", at, mode)
+}
+
+func checkResolver(r *Resolver) error {
+	var errs []error
+	if len(r.Listen) == 0 || len(r.Upstream) == 0 {
+		errs = append(errs, errors.New("network.resolver: listen and upstream must both be given"))
+	}
+	for _, a := range append(append([]string{}, r.Listen...), r.Upstream...) {
+		errs = append(errs, checkAddress(a))
+	}
+	switch r.Answer {
+	case "", "nxdomain", "null", "refused":
+	default:
+		errs = append(errs, fmt.Errorf("network.resolver.answer %q is not known; want nxdomain, null or refused", r.Answer))
+	}
+	return errors.Join(errs...)
+}
+
+func checkAddress(a string) error {
+	if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+		return fmt.Errorf("address %q: want host:port", a)
+	}
+	return nil
+}
+
+// reference reports whether s points to a secret instead of being one.
+func reference(s string) bool {
+	for _, p := range []string{"file:", "env:", "credential:"} {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Path returns p, relative to the folder of the configuration file.
+func (c *Config) Path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.Dir, p)
+}
+
+// Data returns the data folder.
+func (c *Config) Data() string { return c.Path(c.DataDir) }
+
+// KeysDir returns the folder of the keys.
+func (c *Config) KeysDir() string {
+	if c.Keys.Dir == "" {
+		return filepath.Join(c.Data(), "keys")
+	}
+	return c.Path(c.Keys.Dir)
+}

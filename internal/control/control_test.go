@@ -1,0 +1,119 @@
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/control"
+)
+
+type table map[uint32]control.Caller
+
+func (t table) ByUser(uid uint32) (control.Caller, bool) { c, ok := t[uid]; return c, ok }
+
+func serve(t *testing.T, ops control.Operations, accounts control.Accounts) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "control") // short: socket paths are bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- control.Serve(ctx, dir, ops, accounts) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		os.RemoveAll(dir)
+	})
+	for range 200 {
+		if _, err := os.Stat(dir + "/" + control.SocketName); err == nil {
+			return dir
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("the socket did not appear")
+	return ""
+}
+
+func me() table {
+	return table{uint32(os.Getuid()): {Account: "root", Roles: []control.Role{control.Administrator}}}
+}
+
+func TestStreamsBothWays(t *testing.T) {
+	type args struct{ Prefix string }
+	ops := control.Operations{control.With("echo", nil, func(_ context.Context, c *control.Call, a args) error {
+		b, err := io.ReadAll(c.In)
+		if err == nil {
+			_, err = io.WriteString(c.Out, a.Prefix+string(b)+c.Caller.Account)
+		}
+		return err
+	})}
+	ops[0].Needs = []control.Role{control.Nobody}
+	dir := serve(t, ops, me())
+	var out bytes.Buffer
+	if err := control.Do(t.Context(), dir, "echo", args{"> "}, strings.NewReader(strings.Repeat("x", 1<<17)), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "> " + strings.Repeat("x", 1<<17) + "root"; out.String() != want {
+		t.Errorf("got %d bytes, want %d", out.Len(), len(want))
+	}
+}
+
+func TestErrorsAndRoles(t *testing.T) {
+	ops := control.Operations{
+		{Name: "fail", Needs: []control.Role{control.Administrator}, Run: func(_ context.Context, c *control.Call) error {
+			io.WriteString(c.Out, "half")
+			return errors.New("two\nlines")
+		}},
+		{Name: "read", Needs: []control.Role{control.Reviewer, control.Counsel}, Run: func(context.Context, *control.Call) error { return nil }},
+	}
+	dir := serve(t, ops, me())
+	var out bytes.Buffer
+	if err := control.Do(t.Context(), dir, "fail", nil, nil, &out); err == nil || err.Error() != "two\nlines" || out.String() != "half" {
+		t.Errorf("error %v, output %q", err, out.String())
+	}
+	if err := control.Do(t.Context(), dir, "read", nil, nil, &out); err == nil || !strings.Contains(err.Error(), "not allowed") {
+		t.Errorf("an administrator read content: %v", err)
+	}
+	if err := control.Do(t.Context(), dir, "nope", nil, nil, &out); err == nil {
+		t.Error("an unknown operation succeeded")
+	}
+}
+
+func TestUnknownUserIsRefused(t *testing.T) {
+	dir := serve(t, control.Operations{}, table{})
+	if err := control.Do(t.Context(), dir, "x", nil, nil, io.Discard); !errors.Is(err, control.ErrForbidden) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestNotRunning(t *testing.T) {
+	if err := control.Do(t.Context(), t.TempDir(), "x", nil, nil, io.Discard); !errors.Is(err, control.ErrNotRunning) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestClientThatGoesAwayCancels(t *testing.T) {
+	started, canceled := make(chan struct{}), make(chan struct{})
+	ops := control.Operations{{Name: "wait", Needs: []control.Role{control.Nobody}, Run: func(ctx context.Context, _ *control.Call) error {
+		close(started)
+		<-ctx.Done()
+		close(canceled)
+		return ctx.Err()
+	}}}
+	dir := serve(t, ops, me())
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	if err := control.Do(ctx, dir, "wait", nil, nil, io.Discard); err == nil {
+		t.Error("a canceled call succeeded")
+	}
+	<-canceled
+}
