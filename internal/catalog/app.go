@@ -1,111 +1,119 @@
-// Package catalog loads, checks and indexes what each messenger looks like: names, addresses, traffic, publishers, packages, hashes and
-// tokens. Look-ups answer with the app, the fact that matched and how strong it is.
 package catalog
 
-import (
-	"net/netip"
-	"time"
-
-	"github.com/chaperone-im/chaperone/internal/event"
-)
+import "github.com/chaperone-im/chaperone/internal/event"
 
 // App is one messenger, as its file under catalog/apps says.
 type App struct {
-	ID        string    `yaml:"id"`      // e.g. telegram; API
-	Name      string    `yaml:"name"`    // for people
-	Approved  bool      `yaml:"-"`       //
-	Sources   []string  `yaml:"sources"` // where the file's facts are from unless a fact says otherwise, with dates
-	Names     Names     `yaml:"names"`   // domain suffixes
-	Addresses []Address `yaml:"addresses"`
-	Traffic   []Traffic `yaml:"traffic"`
-	Programs  Programs  `yaml:"programs"`
+	ID        string      `yaml:"id" json:"id"`     // e.g. telegram; API
+	Name      string      `yaml:"name" json:"name"` // for people
+	Sources   []string    `yaml:"sources" json:"sources,omitempty"`
+	Names     Names       `yaml:"names" json:"names,omitzero"`
+	Addresses []Address   `yaml:"addresses" json:"addresses,omitempty"`
+	Traffic   []Traffic   `yaml:"traffic" json:"traffic,omitempty"`
+	Programs  Programs    `yaml:"programs" json:"programs,omitzero"`
+	Publisher []Publisher `yaml:"publishers" json:"publishers,omitempty"` // signs this messenger for every system
+
+	file string // where it was read from, for messages
 }
 
 // Names are domain suffixes ("telegram.org" covers every host below it) by what they serve.
 type Names struct {
-	Service  []NameFact `yaml:"service"`
-	Download []NameFact `yaml:"download"`
-	Web      []NameFact `yaml:"web"`
-	Call     []NameFact `yaml:"call"`
-	Login    []NameFact `yaml:"login"`
+	Service  []NameFact `yaml:"service" json:"service,omitempty"`
+	Download []NameFact `yaml:"download" json:"download,omitempty"`
+	Web      []NameFact `yaml:"web" json:"web,omitempty"`
+	Call     []NameFact `yaml:"call" json:"call,omitempty"`
+	Login    []NameFact `yaml:"login" json:"login,omitempty"`
 }
 
 // NameFact is a domain suffix. In YAML a plain string, or a mapping when it has more to say.
 type NameFact struct {
-	Suffix     string           `yaml:"suffix"`
-	Confidence event.Confidence `yaml:"confidence"` // low, medium, high (default) or exact
-	Source     string           `yaml:"source"`
-	Shared     bool             `yaml:"shared"` // other products use it too: never above low
+	Suffix     string   `yaml:"suffix" json:"suffix"`
+	Confidence Strength `yaml:"confidence" json:"confidence,omitempty"` // low, medium, high (default) or exact
+	Source     string   `yaml:"source" json:"source,omitempty"`
+	Shared     bool     `yaml:"shared" json:"shared,omitempty"` // other products use it too: never above low
 }
 
 // Address is an address range. Alone it is never above low.
 type Address struct {
-	CIDR   netip.Prefix `yaml:"cidr"`
-	Source string       `yaml:"source"`
+	CIDR       CIDR     `yaml:"cidr" json:"cidr"`
+	Confidence Strength `yaml:"confidence" json:"confidence,omitempty"` // low, said or not
+	Source     string   `yaml:"source" json:"source,omitempty"`
+	Shared     bool     `yaml:"shared" json:"shared,omitempty"`
 }
 
 // Traffic is a signature of traffic: what a decoder must have seen.
 type Traffic struct {
-	ID         string            `yaml:"id"`
-	Transport  string            `yaml:"transport"` // tcp, udp or quic
-	Decoder    string            `yaml:"decoder"`   // name of the decoder that yields the fact
-	Match      map[string]string `yaml:"match"`     // values of that decoder's facts, all of which must hold
-	Service    string            `yaml:"service"`
-	Confidence event.Confidence  `yaml:"confidence"`
-	Source     string            `yaml:"source"`
+	ID         string            `yaml:"id" json:"id"`
+	Transport  string            `yaml:"transport" json:"transport"` // tcp, udp or quic
+	Decoder    string            `yaml:"decoder" json:"decoder"`     // name of the decoder that yields the fact
+	Match      map[string]string `yaml:"match" json:"match,omitempty"`
+	Service    string            `yaml:"service" json:"service,omitempty"`
+	Confidence Strength          `yaml:"confidence" json:"confidence"`
+	Source     string            `yaml:"source" json:"source,omitempty"`
 }
 
 // Programs are the facts about programs, by system.
 type Programs struct {
-	Windows []WindowsProgram `yaml:"windows"`
-	MacOS   []MacProgram     `yaml:"macos"`
-	Linux   []LinuxProgram   `yaml:"linux"`
-	Hashes  []HashFact       `yaml:"hashes"`
+	Windows []WindowsProgram `yaml:"windows" json:"windows,omitempty"`
+	MacOS   []MacProgram     `yaml:"macos" json:"macos,omitempty"`
+	Linux   []LinuxProgram   `yaml:"linux" json:"linux,omitempty"`
+	Hashes  []HashFact       `yaml:"hashes" json:"hashes,omitempty"`
 }
 
 // WindowsProgram is a PE or MSI: the exe name is a hint, publisher and product identify.
 type WindowsProgram struct {
-	Exe        string          `yaml:"exe"`
-	Product    []string        `yaml:"product"` // ProductName of the version resource or MSI property
-	Publishers []Publisher     `yaml:"publishers"`
-	Upgrade    []string        `yaml:"upgrade"` // MSI UpgradeCode
-	Installer  map[string]bool `yaml:"installer"`
-	Tokens     []string        `yaml:"tokens"`
+	Exe        string          `yaml:"exe" json:"exe,omitempty"`
+	Product    []string        `yaml:"product" json:"product,omitempty"` // ProductName of the version resource or MSI property
+	Publishers []Publisher     `yaml:"publishers" json:"publishers,omitempty"`
+	Upgrade    []string        `yaml:"upgrade" json:"upgrade,omitempty"` // MSI UpgradeCode
+	Installer  map[string]bool `yaml:"installer" json:"installer,omitempty"`
+	Tokens     []TokenFact     `yaml:"tokens" json:"tokens,omitempty"`
+	Source     string          `yaml:"source" json:"source,omitempty"`
 }
 
-// Publisher is a certificate subject and the time in which it signed.
+// Publisher is a certificate subject and the time in which it signed; a zero end of the window is open.
 type Publisher struct {
-	Subject string    `yaml:"subject"`
-	From    time.Time `yaml:"from"`
-	To      time.Time `yaml:"to"`
-	Source  string    `yaml:"source"`
-	Shared  bool      `yaml:"shared"` // also signs other products (Microsoft, Google): needs a product match
+	Subject string `yaml:"subject" json:"subject"`
+	From    Day    `yaml:"from" json:"from,omitzero"`
+	To      Day    `yaml:"to" json:"to,omitzero"`
+	Source  string `yaml:"source" json:"source,omitempty"`
+	Shared  bool   `yaml:"shared" json:"shared,omitempty"` // also signs other products (Microsoft, Google): needs a product match
 }
 
 // MacProgram is a bundle.
 type MacProgram struct {
-	Bundle string   `yaml:"bundle"`
-	Team   string   `yaml:"team"`
-	Tokens []string `yaml:"tokens"`
+	Bundle     string      `yaml:"bundle" json:"bundle,omitempty"`
+	Team       string      `yaml:"team" json:"team,omitempty"`
+	SharedTeam bool        `yaml:"shared_team" json:"shared_team,omitempty"` // the team also signs other products
+	Tokens     []TokenFact `yaml:"tokens" json:"tokens,omitempty"`
+	Source     string      `yaml:"source" json:"source,omitempty"`
 }
 
 // LinuxProgram is a package or binary.
 type LinuxProgram struct {
-	Deb      []string `yaml:"deb"`
-	RPM      []string `yaml:"rpm"`
-	Snap     []string `yaml:"snap"`
-	Flatpak  []string `yaml:"flatpak"`
-	Desktop  []string `yaml:"desktop"` // id of the desktop file
-	Binary   []string `yaml:"binary"`
-	Tokens   []string `yaml:"tokens"`
-	AppImage []string `yaml:"appimage"`
+	Deb      []string    `yaml:"deb" json:"deb,omitempty"`
+	RPM      []string    `yaml:"rpm" json:"rpm,omitempty"`
+	Snap     []string    `yaml:"snap" json:"snap,omitempty"`
+	Flatpak  []string    `yaml:"flatpak" json:"flatpak,omitempty"`
+	AppImage []string    `yaml:"appimage" json:"appimage,omitempty"`
+	Desktop  []string    `yaml:"desktop" json:"desktop,omitempty"` // id of the desktop file, without its extension
+	Binary   []string    `yaml:"binary" json:"binary,omitempty"`   // a hint, as a Windows exe name is
+	Tokens   []TokenFact `yaml:"tokens" json:"tokens,omitempty"`
+	Source   string      `yaml:"source" json:"source,omitempty"`
+}
+
+// TokenFact is a string inside the program. In YAML a plain string, or a mapping when it has more to say.
+type TokenFact struct {
+	Text   string `yaml:"text" json:"text"`
+	Bare   bool   `yaml:"bare" json:"bare,omitempty"` // other programs contain it too; service names and addresses are bare without saying so
+	Source string `yaml:"source" json:"source,omitempty"`
 }
 
 // HashFact is the SHA-256 of a file.
 type HashFact struct {
-	SHA256  string `yaml:"sha256"` // hex
-	Version string `yaml:"version"`
-	Source  string `yaml:"source"`
+	SHA256  string `yaml:"sha256" json:"sha256"` // hex
+	Version string `yaml:"version" json:"version,omitempty"`
+	Source  string `yaml:"source" json:"source,omitempty"`
 }
 
 // Match is one catalog fact that holds.
@@ -114,4 +122,24 @@ type Match struct {
 	Service  string // call, chat, login, download, web or ""
 	Identity bool   // identity-grade: publisher with product, package, bundle, hash
 	Evidence event.Evidence
+}
+
+// Token is a string to look for in executables and packages.
+type Token struct {
+	Text     string
+	App      string
+	System   string // windows, macos or linux
+	BareName bool   // a service name or address: never identifies alone, not even with another bare one
+}
+
+// TrafficSignature is a traffic fact with the messenger it speaks for.
+type TrafficSignature struct {
+	App        string
+	ID         string
+	Transport  string
+	Decoder    string
+	Match      map[string]string
+	Service    string
+	Confidence event.Confidence
+	Source     string
 }
