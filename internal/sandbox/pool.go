@@ -1,0 +1,333 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are the limits of a pool. Zero values mean the defaults.
+type Options struct {
+	Workers   int           // children at most; default 1
+	Memory    uint64        // bytes of data per child; default 1 GiB
+	Timeout   time.Duration // per job, before what Patience adds for its size; default 2 s
+	MaxAnswer int           // bytes of answers per job; default 32 MiB
+	Setup     []byte        // given to every job
+	Binary    string        // our own binary; default /proc/self/exe
+	Log       *slog.Logger
+}
+
+// jobsPerChild and busyPerChild bound a child's life, so that what leaks or fragments in a parser does not add up.
+const (
+	jobsPerChild = 20000
+	busyPerChild = 2 * time.Minute
+	startTimeout = 20 * time.Second
+	maxStderr    = 64 << 10
+)
+
+var errClosed = errors.New("sandbox: closed")
+
+// Pool keeps children ready and gives them jobs. It is safe for concurrent use.
+type Pool struct {
+	opts  Options
+	slots chan *worker // nil: a place with no child yet
+	done  chan struct{}
+
+	mu     sync.Mutex
+	status Status
+	closed bool
+}
+
+// New returns a pool. Children start with the first jobs.
+func New(opts Options) *Pool {
+	opts.Workers = max(opts.Workers, 1)
+	if opts.Memory == 0 {
+		opts.Memory = defaultMemory
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = 2 * time.Second
+	}
+	if opts.MaxAnswer == 0 {
+		opts.MaxAnswer = 32 << 20
+	}
+	if opts.Binary == "" {
+		opts.Binary = "/proc/self/exe"
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Pool{opts: opts, slots: make(chan *worker, opts.Workers), done: make(chan struct{})}
+	for range opts.Workers {
+		p.slots <- nil
+	}
+	return p
+}
+
+// Run parses f with the named parser and gives each answer to answer. An error that is a *Failure concerns this job only.
+func (p *Pool) Run(ctx context.Context, parser string, f *os.File, arg []byte, answer func([]byte) error) error {
+	var w *worker
+	select {
+	case w = <-p.slots:
+	case <-p.done:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { p.slots <- w }()
+	if w == nil {
+		var err error
+		if w, err = p.start(ctx); err != nil {
+			w = nil
+			return err
+		}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("sandbox: stat: %w", err)
+	}
+	begun := time.Now()
+	err = w.run(ctx, p.opts.MaxAnswer, Patience(p.opts.Timeout, info.Size()), request{Parser: parser, Arg: arg}, f, answer)
+	w.jobs++
+	w.busy += time.Since(begun)
+	var failed *Failure
+	refused := errors.As(err, &failed) && failed.Reason == Refused
+	if err != nil && !refused || w.jobs >= jobsPerChild || w.busy > busyPerChild {
+		w.end()
+		w = nil
+	}
+	return err
+}
+
+// Status starts a child when none has run yet and says how far children are confined.
+func (p *Pool) Status(ctx context.Context) (Status, error) {
+	select {
+	case w := <-p.slots:
+		defer func() { p.slots <- w }()
+		if w == nil {
+			started, err := p.start(ctx)
+			if err != nil {
+				return Status{}, err
+			}
+			w = started
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.status, nil
+	case <-p.done:
+		return Status{}, errClosed
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+}
+
+// Close ends all children, waiting for jobs that run.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	closed := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if closed {
+		return nil
+	}
+	close(p.done)
+	for range p.opts.Workers {
+		if w := <-p.slots; w != nil {
+			w.end()
+		}
+	}
+	return nil
+}
+
+func (p *Pool) start(ctx context.Context) (*worker, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	w, status, err := startWorker(&p.opts)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: start child: %w", err)
+	}
+	if d := status.Degraded(); d != "" && p.status != status {
+		p.opts.Log.WarnContext(ctx, "sandbox is degraded", "why", d)
+	}
+	p.status = status
+	return w, nil
+}
+
+type worker struct {
+	cmd    *exec.Cmd
+	sock   *os.File
+	stderr *tail
+	setup  []byte // until the first request took it along
+	jobs   int
+	busy   time.Duration
+}
+
+func startWorker(opts *Options) (*worker, Status, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, Status{}, err
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "sandbox child")
+	defer theirs.Close()
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return nil, Status{}, errors.Join(err, unix.Close(fds[0]))
+	}
+	w := &worker{sock: os.NewFile(uintptr(fds[0]), "sandbox"), stderr: &tail{}, setup: opts.Setup}
+	w.cmd = exec.Command(opts.Binary, Argument, strconv.FormatUint(opts.Memory, 10))
+	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/"}
+	w.cmd.ExtraFiles = []*os.File{theirs}
+	w.cmd.Stderr = w.stderr
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := w.cmd.Start(); err != nil {
+		return nil, Status{}, errors.Join(err, w.sock.Close())
+	}
+	var status Status
+	err = w.sock.SetReadDeadline(time.Now().Add(startTimeout))
+	if err == nil {
+		var kind byte
+		var body []byte
+		kind, body, err = readFrame(w.sock)
+		if err == nil && kind == frameHello {
+			err = json.Unmarshal(body, &status)
+		}
+	}
+	if err != nil {
+		w.end()
+		return nil, Status{}, fmt.Errorf("%w (%s)", err, w.stderr.last())
+	}
+	return w, status, nil
+}
+
+func (w *worker) run(ctx context.Context, maxAnswer int, patience time.Duration, req request, f *os.File, answer func([]byte) error) error {
+	if err := w.sock.SetDeadline(time.Now().Add(patience)); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.sock.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := w.send(req, f); err != nil {
+		return w.failure(ctx, err, "")
+	}
+	var at string
+	for total := 0; ; {
+		kind, body, err := readFrame(w.sock)
+		if err != nil {
+			return w.failure(ctx, err, at)
+		}
+		switch kind {
+		case frameDone:
+			return nil
+		case frameFailed:
+			return &Failure{Reason: Refused, At: at, Detail: string(body)}
+		case frameAt:
+			at = string(body)
+		case frameAnswer:
+			if total += len(body); total > maxAnswer {
+				return &Failure{Reason: TooMuch, At: at}
+			}
+			if err := answer(body); err != nil {
+				return err
+			}
+		default:
+			return &Failure{Reason: Crashed, At: at, Detail: "protocol error"}
+		}
+	}
+}
+
+// send writes the request; the descriptor goes with its length.
+func (w *worker) send(req request, f *os.File) error {
+	req.Setup, w.setup = w.setup, nil
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxRequest {
+		return errFrameTooLarge
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	file, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	raw, err := w.sock.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = file.Control(func(fd uintptr) {
+		rights := unix.UnixRights(int(fd))
+		sent = errors.Join(raw.Write(func(s uintptr) bool {
+			sent = unix.Sendmsg(int(s), head, rights, nil, unix.MSG_NOSIGNAL)
+			return !errors.Is(sent, unix.EAGAIN)
+		}), sent)
+	})
+	if err := errors.Join(err, sent); err != nil {
+		return err
+	}
+	_, err = w.sock.Write(body)
+	return err
+}
+
+// failure ends the child and tells from how it ended what went wrong.
+func (w *worker) failure(ctx context.Context, err error, at string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &Failure{Reason: Timeout, At: at}
+	}
+	w.end()
+	said := w.stderr.last()
+	if strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory") {
+		return &Failure{Reason: Memory, At: at}
+	}
+	return &Failure{Reason: Crashed, At: at, Detail: strings.TrimSpace(w.cmd.ProcessState.String() + " " + said)}
+}
+
+// end kills the child and waits for it.
+func (w *worker) end() {
+	if w.cmd.ProcessState != nil {
+		return
+	}
+	_ = w.sock.Close()
+	_ = w.cmd.Process.Kill() // an error means that it has ended already
+	_ = w.cmd.Wait()         // how it ended is in ProcessState
+}
+
+// tail keeps the first bytes a child says on standard error.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+// Write keeps what fits.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p[:min(len(p), maxStderr-len(t.b))]...)
+	return len(p), nil
+}
+
+// last returns the first line, which is where a Go program says why it dies.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	line, _, _ := strings.Cut(string(t.b), "\n")
+	return clip(line, 200)
+}
+
+var _ io.Writer = (*tail)(nil)

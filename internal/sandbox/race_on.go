@@ -1,0 +1,6 @@
+//go:build race
+
+package sandbox
+
+// underRace says that the race detector is compiled in.
+const underRace = true
