@@ -1,0 +1,102 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Explanation says how a verdict came about.
+type Explanation struct {
+	Verdict event.Verdict
+	Steps   []Step // every rule of the policy, in order
+}
+
+// Step is one rule and its answer.
+type Step struct {
+	Rule    string `json:"rule"`
+	Result  string `json:"result"`            // yes, no, pending, error, or "other plane"
+	Matcher string `json:"matcher,omitempty"` // the matcher that said no, or that is pending
+	Decides bool   `json:"decides,omitempty"`
+}
+
+// Explain decides, and says of each rule whether it matched and which matcher did not.
+func (p *Policy) Explain(in *Input) Explanation {
+	out := Explanation{Verdict: p.Decide(in)}
+	pl, decided := planeOf(in.Event.Kind)
+	f := p.facts(in, pl)
+	d := decision{f: &f, v: &event.Verdict{}}
+	for _, r := range p.rules {
+		step := Step{Rule: r.id, Result: "other plane"}
+		if decided && r.planes[pl] {
+			result, matcher := r.match(&f)
+			step.Result, step.Matcher = result.String(), matcher
+			d.take(r)
+		}
+		step.Decides = r.id == out.Verdict.Rule
+		out.Steps = append(out.Steps, step)
+	}
+	return out
+}
+
+// Redecide decides anew from a recorded event. With the version that decided then, the verdict is the same bit for bit (law 2): an event
+// holds its findings, parties, groups, audience and facts, and Received is the time of the decision.
+func (p *Policy) Redecide(stored *event.Event) event.Verdict {
+	return p.Decide(&Input{Event: stored, Now: stored.Received, Final: true})
+}
+
+// RuleInfo is what a rule is for, for people.
+type RuleInfo struct {
+	ID          string   `json:"rule"`
+	Planes      []string `json:"planes"`
+	Verdict     string   `json:"verdict"`
+	Obligations []string `json:"obligations,omitempty"`
+	Mode        []string `json:"mode"` // by plane, as Planes
+}
+
+// Rules lists the rules in order with the planes that follow from their matchers.
+func (p *Policy) Rules() []RuleInfo {
+	var out []RuleInfo
+	for _, r := range p.rules {
+		info := RuleInfo{ID: r.id, Verdict: string(r.action)}
+		for pl, on := range r.planes {
+			if on {
+				info.Planes = append(info.Planes, plane(pl).String())
+				info.Mode = append(info.Mode, modeWord(r.mode, p.modes[pl]))
+			}
+		}
+		for _, o := range r.obligations {
+			info.Obligations = append(info.Obligations, o.Kind+": "+o.Queue)
+		}
+		out = append(out, info)
+	}
+	return out
+}
+
+func modeWord(own, plane mode) string {
+	if own != unset {
+		plane = own
+	}
+	if plane == enforce {
+		return "enforce"
+	}
+	return "monitor"
+}
+
+// RetentionOf returns the retention class of an event: of those that match, the longest. ok is false when the policy has none for it.
+func (p *Policy) RetentionOf(e *event.Event) (class Retention, ok bool) {
+	pl, _ := planeOf(e.Kind)
+	f := p.facts(&Input{Event: e}, pl)
+	for _, c := range p.file.Retention {
+		kinds := len(c.Kinds) == 0 || slices.Contains(c.Kinds, string(e.Kind))
+		rooms := len(c.Rooms) == 0 || e.Room.Name != "" && matchAny(newGlobs(c.Rooms), e.Room.Name)
+		groups := len(c.Groups) == 0 || slices.ContainsFunc(c.Groups, func(name string) bool {
+			i := slices.IndexFunc(p.groups, func(g group) bool { return g.name == name })
+			return i >= 0 && f.inGroup(i)
+		})
+		if kinds && rooms && groups && (!ok || c.Days > class.Days) {
+			class, ok = c, true
+		}
+	}
+	return class, ok
+}
