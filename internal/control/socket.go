@@ -150,10 +150,11 @@ func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Wr
 		},
 		DisableKeepAlives: true,
 	}}
-	if in == nil {
-		in = http.NoBody
+	body := io.ReadCloser(http.NoBody) // as it is, so that the server watches for a client that goes away
+	if in != nil {
+		body = io.NopCloser(in)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/"+name, io.NopCloser(in))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/"+name, body)
 	if err != nil {
 		return err
 	}
