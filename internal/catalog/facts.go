@@ -189,3 +189,33 @@ func (c *collector) tokens(system, source string, tokens []TokenFact) {
 		c.add(f)
 	}
 }
+
+// Fact is one statement about a messenger, for people to read.
+type Fact struct {
+	Kind     string // name, address, publisher, …
+	Text     string
+	Service  string
+	Source   string
+	Strength event.Confidence
+	Shared   bool
+	Identity bool
+}
+
+// Facts lists all that the app's file states, in its order.
+func (a *App) Facts() []Fact {
+	facts := a.facts()
+	out := make([]Fact, len(facts))
+	for i, f := range facts {
+		out[i] = Fact{string(f.kind), f.text, f.service, f.source, f.strength, f.shared, f.identity}
+	}
+	return out
+}
+
+// Facts returns the number of facts of all messengers.
+func (c *Catalog) Facts() int {
+	n := 0
+	for i := range c.apps {
+		n += len(c.apps[i].facts())
+	}
+	return n
+}

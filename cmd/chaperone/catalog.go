@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+)
+
+type catalogCmd struct {
+	Lint catalogLintCmd `cmd:"" help:"Find contradictions, over-broad facts and facts without a source."`
+	Show catalogShowCmd `cmd:"" help:"Show the messengers that are known, or what is known of one."`
+	Test catalogTestCmd `cmd:"" help:"Lint, then look every fact up and check that it is found, for its messenger only."`
+}
+
+type catalogLintCmd struct {
+	Dir  string `arg:"" optional:"" help:"Folder that holds apps/*.yaml; the built-in catalog by default." type:"path"`
+	JSON bool   `name:"json" help:"One JSON object per problem."`
+}
+
+// Run lints; problems make the exit status 1.
+func (cmd *catalogLintCmd) Run(e *env) error {
+	c, err := openCatalog(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	return reportProblems(e.out, c, c.Lint(), cmd.JSON)
+}
+
+type catalogTestCmd struct {
+	Dir  string `arg:"" optional:"" help:"Folder that holds apps/*.yaml; the built-in catalog by default." type:"path"`
+	JSON bool   `name:"json" help:"One JSON object per problem."`
+}
+
+// Run lints and looks every fact up; problems make the exit status 1.
+func (cmd *catalogTestCmd) Run(e *env) error {
+	c, err := openCatalog(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	return reportProblems(e.out, c, append(c.Lint(), c.SelfTest()...), cmd.JSON)
+}
+
+type catalogShowCmd struct {
+	App  string `arg:"" optional:"" help:"Id of a messenger, as telegram."`
+	Dir  string `help:"Folder that holds apps/*.yaml; the built-in catalog by default." type:"path"`
+	JSON bool   `name:"json" help:"One JSON object per messenger."`
+}
+
+// Run shows one messenger, or lists all.
+func (cmd *catalogShowCmd) Run(e *env) error {
+	c, err := openCatalog(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	apps := c.Apps()
+	if cmd.App != "" {
+		app, ok := c.App(cmd.App)
+		if !ok {
+			return hinted{fmt.Errorf("no messenger has the id %q", cmd.App), "chaperone catalog show lists them"}
+		}
+		apps = []catalog.App{app}
+	}
+	switch {
+	case cmd.JSON:
+		enc := json.NewEncoder(e.out)
+		enc.SetEscapeHTML(false)
+		for i := range apps {
+			if err := enc.Encode(&apps[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cmd.App != "":
+		return showApp(e.out, c, &apps[0])
+	}
+	return listApps(e.out, c)
+}
+
+// openCatalog loads the built-in catalog, or the one in a folder.
+func openCatalog(dir string) (*catalog.Catalog, error) {
+	if dir == "" {
+		return catalog.Default()
+	}
+	if _, err := os.Stat(filepath.Join(dir, "apps")); err != nil {
+		return nil, hinted{err, "a catalog is a folder that holds apps/*.yaml, one file for each messenger"}
+	}
+	c, err := catalog.Load(os.DirFS(dir))
+	if err != nil {
+		return nil, hinted{err, "docs/guide/catalog.md explains the file of a messenger"}
+	}
+	return c, nil
+}
+
+func reportProblems(w io.Writer, c *catalog.Catalog, problems []catalog.Problem, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		for _, p := range problems {
+			if err := enc.Encode(struct {
+				Type string `json:"type"`
+				catalog.Problem
+			}{"problem", p}); err != nil {
+				return err
+			}
+		}
+	} else {
+		for _, p := range problems {
+			fmt.Fprintln(w, p)
+		}
+		fmt.Fprintf(w, "%d messengers, %d facts, %d problems\n", len(c.Apps()), c.Facts(), len(problems))
+	}
+	if len(problems) > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+func listApps(w io.Writer, c *catalog.Catalog) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "ID\tNAME\tFACTS")
+	for _, app := range c.Apps() {
+		fmt.Fprintf(tw, "%s\t%s\t%d\n", app.ID, app.Name, len(app.Facts()))
+	}
+	return tw.Flush()
+}
+
+func showApp(w io.Writer, c *catalog.Catalog, app *catalog.App) error {
+	fmt.Fprintf(w, "%s (%s), catalog %s\n", app.Name, app.ID, c.Version()[:16])
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, f := range app.Facts() {
+		notes := []string{fmt.Sprintf("%.2f", f.Strength.Float())}
+		if f.Shared {
+			notes = append(notes, "shared")
+		}
+		if f.Identity {
+			notes = append(notes, "identifies")
+		}
+		if f.Service != "" {
+			notes = append(notes, f.Service)
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Kind, f.Text, strings.Join(notes, ", "), f.Source)
+	}
+	return tw.Flush()
+}
