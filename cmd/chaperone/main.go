@@ -19,6 +19,8 @@ var version = "dev"
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
 }
 
 // env is what a command runs with. Tests give it their own streams.
