@@ -1,0 +1,42 @@
+# make demo    play the whole story, then stay up until Ctrl-C (DEMO_ONCE=1: exit with a status)
+# make test    set up every peer and run every test
+# make check   formatting, vet, linters, figures, generated files
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO ?= go
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: build demo test test-setup soak check generate bench package clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone ./cmd/chaperone
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone-verify ./cmd/chaperone-verify
+
+demo: build
+	./packaging/peers.sh demo
+	./bin/chaperone demo $(if $(DEMO_ONCE),--once)
+
+test-setup:
+	./packaging/peers.sh test
+
+test: build test-setup
+	CHAPERONE_CI=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+soak: build test-setup
+	CHAPERONE_CI=1 CHAPERONE_SOAK=1 $(GO) test -race -timeout 4h ./...
+	./packaging/fuzz.sh 10m
+
+check:
+	./packaging/check.sh
+
+generate:
+	$(GO) generate ./...
+
+bench:
+	for b in bench/*/run.sh; do echo "== $$b"; "$$b"; done
+
+package: build
+	./packaging/package.sh $(VERSION)
+
+clean:
+	rm -rf bin dist

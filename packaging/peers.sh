@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# peers.sh demo|test: install the real programs that the demo or the tests talk to. Needs root and apt for what is missing.
+set -euo pipefail
+want=${1:?usage: peers.sh demo|test}
+declare -A package=(
+  [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl
+)
+if [[ $want == test ]]; then
+  package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full [dig]=dnsutils
+    [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip)
+fi
+missing=()
+for program in "${!package[@]}"; do
+  command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("${package[$program]}")
+done
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+if [[ $(id -u) -ne 0 ]]; then
+  echo "peers.sh: missing: ${missing[*]}; run once as root: apt-get install ${missing[*]}" >&2
+  [[ $want == demo ]] && exit 0
+  exit 1
+fi
+echo "installing ${missing[*]}" >&2
+# A package's own service must not start: the tests and the demo start each peer themselves, on ports of their own.
+guard=/usr/sbin/policy-rc.d
+if [[ ! -e $guard ]]; then
+  printf '#!/bin/sh\nexit 101\n' >"$guard"
+  chmod 755 "$guard"
+  trap 'rm -f "$guard"' EXIT
+fi
+apt-get update -q >&2
+DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
