@@ -1,0 +1,175 @@
+package account_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/control/account"
+	"github.com/pquerna/otp/totp"
+)
+
+const password = "correct horse battery"
+
+func open(t *testing.T, dir string, now *time.Time) *account.Book {
+	t.Helper()
+	b, err := account.Open(dir, clock.Func(func() time.Time { return *now }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSignIn(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	b := open(t, dir, &now)
+	if err := b.Create("rita", []control.Role{control.Reviewer}, 4242); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetPassword("rita", "short"); !errors.Is(err, account.ErrWeak) {
+		t.Errorf("a weak password gave %v", err)
+	}
+	if _, _, err := b.SignIn("rita", "", ""); !errors.Is(err, account.ErrDenied) {
+		t.Errorf("no password signed in: %v", err)
+	}
+	if err := b.SetPassword("rita", password); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, dir, &now) // what is kept is on disk
+	token, caller, err := b.SignIn("rita", password, "")
+	if err != nil || caller.Account != "rita" || !caller.Has(control.Reviewer) {
+		t.Fatalf("%v, %v", caller, err)
+	}
+	if _, ok := b.Session(token); !ok {
+		t.Error("the session is not known")
+	}
+	if _, ok := b.Session("x"); ok {
+		t.Error("any token is a session")
+	}
+	b.SignOut(token)
+	if _, ok := b.Session(token); ok {
+		t.Error("signed out, and still in")
+	}
+	raw, _ := os.ReadFile(filepath.Join(dir, "state", "accounts.json"))
+	if strings.Contains(string(raw), password) || strings.Contains(string(raw), token) {
+		t.Error("a secret is in the file")
+	}
+	if caller, ok := b.ByUser(4242); !ok || caller.Account != "rita" {
+		t.Errorf("user 4242 is %v", caller)
+	}
+	if caller, ok := b.ByUser(0); !ok || caller.Has(control.Reviewer, control.Counsel) {
+		t.Errorf("root reads: %v", caller)
+	}
+	if _, ok := b.ByUser(7); ok {
+		t.Error("any user has an account")
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	link, _ := b.NewLink("a")
+	token, _, err := b.RedeemLink(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Hour)
+	if _, ok := b.Session(token); ok {
+		t.Error("an idle session did not end")
+	}
+}
+
+func TestLinkIsForOnce(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	first, _ := b.NewLink("a")
+	second, _ := b.NewLink("a")
+	if _, _, err := b.RedeemLink(first); err == nil {
+		t.Error("a replaced link works")
+	}
+	if _, _, err := b.RedeemLink(second); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := b.RedeemLink(second); err == nil {
+		t.Error("a used link works")
+	}
+	late, _ := b.NewLink("a")
+	now = now.Add(2 * time.Hour)
+	if _, _, err := b.RedeemLink(late); err == nil {
+		t.Error("an old link works")
+	}
+	if _, err := b.NewLink("b"); !errors.Is(err, account.ErrUnknown) {
+		t.Errorf("link for nobody: %v", err)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	b.SetPassword("a", password)
+	for range 5 {
+		if _, _, err := b.SignIn("a", "wrong", ""); !errors.Is(err, account.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := b.SignIn("a", password, ""); !errors.Is(err, account.ErrTooMany) {
+		t.Errorf("the sixth try gave %v", err)
+	}
+	now = now.Add(time.Minute + time.Second)
+	if _, _, err := b.SignIn("a", password, ""); err != nil {
+		t.Errorf("after a minute: %v", err)
+	}
+}
+
+func TestSecondFactor(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	b.SetPassword("a", password)
+	secret, address, err := b.NewTOTP("a")
+	if err != nil || !strings.HasPrefix(address, "otpauth://totp/") {
+		t.Fatal(address, err)
+	}
+	if err := b.ConfirmTOTP("a", secret, "000000"); err == nil {
+		t.Error("a wrong code turned it on")
+	}
+	code, _ := totp.GenerateCode(secret, time.Now().Add(-30*time.Second))
+	if err := b.ConfirmTOTP("a", secret, code); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.SignIn("a", password, ""); err == nil {
+		t.Error("signed in without the code")
+	}
+	if _, _, err := b.SignIn("a", password, code); err == nil {
+		t.Error("a code worked twice")
+	}
+	code, _ = totp.GenerateCode(secret, time.Now())
+	if _, _, err := b.SignIn("a", password, code); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhoAdministersDoesNotRead(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	if err := b.Create("both", []control.Role{control.Administrator, control.Counsel}); !errors.Is(err, account.ErrRoles) {
+		t.Errorf("error is %v", err)
+	}
+	if err := b.Create("a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Create("a", nil); !errors.Is(err, account.ErrExists) {
+		t.Errorf("error is %v", err)
+	}
+	if len(b.List()) != 1 {
+		t.Error("list is wrong")
+	}
+}
