@@ -1,0 +1,194 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/api/layout"
+
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/journal"
+)
+
+// Times of following: how long to wait for a frame before looking for new streams, after an error, and for the last frames when stopped.
+const (
+	lookEvery  = 500 * time.Millisecond
+	retryAfter = time.Second
+	lastFrames = 5 * time.Second
+)
+
+// Run follows the journal until ctx ends, appending each frame once and sending checkpoints out. It returns ErrDiverged when log and
+// journal contradict each other: nothing may be appended then. Other errors are retried and shown as health.
+func (l *Ledger) Run(ctx context.Context, r journal.Reader) error {
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	if err := l.resume(ctx, r); err != nil {
+		l.o.Health.Set("ledger", health.Failed, err.Error(), "run chaperone verify; restore the journal and the ledger from the same backup")
+		return err
+	}
+	for _, s := range l.senders {
+		sending.Go(func() { s.run(ctx, r) })
+	}
+	sending.Go(func() { l.reportEvery(ctx, time.Second) })
+	for ctx.Err() == nil {
+		n, err := l.appendNew(ctx, r)
+		if err != nil && ctx.Err() == nil {
+			l.o.Log.ErrorContext(ctx, "append to the ledger", "error", err)
+			l.o.Health.Set("ledger", health.Failed, err.Error(), "free disk space or repair the file system under ledger/")
+			pause(ctx, retryAfter)
+			if err := l.resume(ctx, r); err != nil && ctx.Err() == nil {
+				l.o.Log.ErrorContext(ctx, "read the ledger", "error", err)
+			}
+			continue
+		}
+		if n == 0 {
+			l.wait(ctx, r)
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFrames)
+	defer cancel()
+	_, err := l.appendNew(last, r)
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// resume finds the last frame of each stream in the log, from its tail backwards, and compares it with the journal's.
+func (l *Ledger) resume(ctx context.Context, r journal.Reader) error {
+	streams, err := r.Streams()
+	if err != nil {
+		return fmt.Errorf("follow journal: %w", err)
+	}
+	size, err := l.reader.IntegratedSize(ctx)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	l.size.Store(size)
+	found := map[string]uint64{}
+	for end := size; end > 0 && len(found) < len(streams); {
+		index := (end - 1) / layout.EntryBundleWidth
+		leaves, err := l.leaves(ctx, index, size)
+		if err != nil {
+			return err
+		}
+		for _, leaf := range slices.Backward(leaves) {
+			h, err := parseLeaf(leaf)
+			if err != nil {
+				return err
+			}
+			if _, ok := found[h.Stream]; ok {
+				continue
+			}
+			if err := l.same(ctx, r, h, leaf); err != nil {
+				return err
+			}
+			found[h.Stream] = h.Sequence
+		}
+		end = index * layout.EntryBundleWidth
+	}
+	l.last = found
+	return nil
+}
+
+// same checks that the journal holds the frame of a leaf.
+func (l *Ledger) same(ctx context.Context, r journal.Reader, h leafHead, leaf []byte) error {
+	for f, err := range r.Frames(ctx, h.Stream, h.Sequence) {
+		if err != nil {
+			return fmt.Errorf("follow journal: %w", err)
+		}
+		if f.Head.Sequence == h.Sequence && bytes.Equal(f.HeadRaw, leaf) {
+			return nil
+		}
+		break
+	}
+	return fmt.Errorf("%w: stream %s, frame %d", ErrDiverged, h.Stream, h.Sequence)
+}
+
+// appendNew appends the frames that are not in the log yet and returns how many there were.
+func (l *Ledger) appendNew(ctx context.Context, r journal.Reader) (int, error) {
+	streams, err := r.Streams()
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(streams)) {
+		if streams[name] <= l.last[name] {
+			continue
+		}
+		n, err := l.appendStream(ctx, r, name)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (l *Ledger) appendStream(ctx context.Context, r journal.Reader, name string) (int, error) {
+	var waiting []tessera.IndexFuture
+	total := 0
+	settle := func() error {
+		for _, future := range waiting {
+			index, err := future()
+			if err != nil {
+				return fmt.Errorf("append: %w", err)
+			}
+			l.size.Store(max(l.size.Load(), index.Index+1))
+			l.last[name]++
+			total++
+		}
+		waiting = waiting[:0]
+		return nil
+	}
+	next := l.last[name] + 1
+	for f, err := range r.Frames(ctx, name, next) {
+		if err != nil {
+			return total, fmt.Errorf("follow journal: %w", err)
+		}
+		if f.Head.Sequence != next {
+			return total, fmt.Errorf("%w: stream %s has frame %d where %d must follow", ErrDiverged, name, f.Head.Sequence, next)
+		}
+		next++
+		waiting = append(waiting, l.add(ctx, tessera.NewEntry(bytes.Clone(f.HeadRaw))))
+		if len(waiting) == batchSize {
+			if err := settle(); err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, settle()
+}
+
+// wait returns when any stream has a new frame, or it is time to look for new streams.
+func (l *Ledger) wait(ctx context.Context, r journal.Reader) {
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	streams, err := r.Streams()
+	if err != nil || len(streams) == 0 {
+		<-ctx.Done()
+		return
+	}
+	var waiting sync.WaitGroup
+	for name := range streams {
+		waiting.Go(func() {
+			if r.Wait(ctx, name, l.last[name]) == nil {
+				cancel()
+			}
+		})
+	}
+	<-ctx.Done()
+	waiting.Wait()
+}

@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Key signs the ledger's checkpoints, each twice: a plain note signature, and a cosignature/v1 that carries the time.
+type Key struct {
+	plain    note.Signer
+	timed    timedSigner
+	verifier string
+}
+
+// Verifier returns the verifier key, in the form of golang.org/x/mod/sumdb/note.
+func (k *Key) Verifier() string { return k.verifier }
+
+// Origin returns the name of the ledger, the first line of its checkpoints.
+func (k *Key) Origin() string { return k.plain.Name() }
+
+// LoadOrCreateKey reads dir/ledger.key; when there is none it makes one for that origin and writes it (0600) and dir/ledger.pub.
+func LoadOrCreateKey(dir, origin string, now func() time.Time) (*Key, error) {
+	path := filepath.Join(dir, "ledger.key")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = createKey(dir, path, origin)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ledger key: %w", err)
+	}
+	return ParseKey(strings.TrimSpace(string(raw)), now)
+}
+
+func createKey(dir, path, origin string) ([]byte, error) {
+	secret, public, err := note.GenerateKey(rand.Reader, origin)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := writeDurably(filepath.Join(dir, "ledger.pub"), []byte(public+"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	return []byte(secret), writeDurably(path, []byte(secret+"\n"), 0o600)
+}
+
+// ParseKey reads an encoded signer key ("PRIVATE+KEY+origin+hash+data"). The time of signatures is taken from now.
+func ParseKey(encoded string, now func() time.Time) (*Key, error) {
+	plain, err := note.NewSigner(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("ledger key: %w", err)
+	}
+	parts := strings.SplitN(encoded, "+", 5) // PRIVATE+KEY+name+hash+data, and data may hold a plus
+	data, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
+	if err != nil || len(data) != 1+ed25519.SeedSize {
+		return nil, errors.New("ledger key: not an Ed25519 key")
+	}
+	secret := ed25519.NewKeyFromSeed(data[1:])
+	public := secret.Public().(ed25519.PublicKey)
+	verifier, err := note.NewEd25519VerifierKey(plain.Name(), public)
+	if err != nil {
+		return nil, fmt.Errorf("ledger key: %w", err)
+	}
+	return &Key{plain: plain, timed: timedSigner{plain.Name(), secret, now}, verifier: verifier}, nil
+}
+
+// timedSigner makes cosignature/v1 signatures (C2SP tlog-cosignature): over the time and the note.
+type timedSigner struct {
+	name   string
+	secret ed25519.PrivateKey
+	now    func() time.Time
+}
+
+// Name returns the key's name.
+func (t timedSigner) Name() string { return t.name }
+
+// KeyHash returns the id of the key for signatures of type 4.
+func (t timedSigner) KeyHash() uint32 {
+	sum := sha256.Sum256(append([]byte(t.name+"\n\x04"), t.secret.Public().(ed25519.PublicKey)...))
+	return binary.BigEndian.Uint32(sum[:])
+}
+
+// Sign signs msg with the present time in seconds.
+func (t timedSigner) Sign(msg []byte) ([]byte, error) {
+	seconds := uint64(t.now().Unix())
+	sig := ed25519.Sign(t.secret, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", seconds, msg))
+	return append(binary.BigEndian.AppendUint64(nil, seconds), sig...), nil
+}
+
+// writeDurably writes a file next to its place, syncs it and moves it in, so that a crash leaves the old or the new one.
+func writeDurably(path string, b []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Checkpoint returns the signed checkpoint of a tree (C2SP tlog-checkpoint), as the log's driver makes it.
+func (k *Key) Checkpoint(size uint64, root []byte) ([]byte, error) {
+	text := fmt.Sprintf("%s\n%d\n%s\n", k.Origin(), size, base64.StdEncoding.EncodeToString(root))
+	signed, err := note.Sign(&note.Note{Text: text}, k.plain, k.timed)
+	if err != nil {
+		return nil, fmt.Errorf("sign checkpoint: %w", err)
+	}
+	return signed, nil
+}

@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Outlet brings a bundle to where the administrator of this machine cannot change it. It returns nil when the recipient has it.
+type Outlet interface {
+	Send(ctx context.Context, b Bundle) error
+}
+
+// Recipient is an outlet under the name that progress and health know it by.
+type Recipient struct {
+	Name   string
+	Outlet Outlet
+}
+
+// ParseRecipient makes the recipient that a line of the configuration names: "file:/folder", "https://…", or
+// "syslog:udp://host:port", "syslog:tcp://host:port", "syslog:unix:/path".
+func ParseRecipient(spec string) (Recipient, error) {
+	kind, rest, _ := strings.Cut(spec, ":")
+	var o Outlet
+	var err error
+	switch kind {
+	case "file":
+		o = fileDrop{dir: strings.TrimPrefix(rest, "//")}
+	case "https", "http":
+		o, err = newWebhook(spec)
+	case "syslog":
+		o, err = newSyslog(rest)
+	default:
+		err = errors.New("want file:/folder, https://… or syslog:…")
+	}
+	if err != nil {
+		return Recipient{}, fmt.Errorf("checkpoint recipient %q: %w", spec, err)
+	}
+	return Recipient{Name: spec, Outlet: o}, nil
+}
+
+// fileDrop puts each bundle into a new file. The folder should be on another machine, or append-only.
+type fileDrop struct{ dir string }
+
+// Send writes the bundle and syncs it; a file that is there already is never touched.
+func (d fileDrop) Send(_ context.Context, b Bundle) error {
+	raw, err := b.Encode()
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(raw)
+	path := filepath.Join(d.dir, fmt.Sprintf("checkpoint-%020d-%020d-%x.json", b.From, b.To, sum[:4]))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, raw) {
+			return nil
+		}
+		return fmt.Errorf("file drop: %s is there with other bytes", path)
+	}
+	if err != nil {
+		return fmt.Errorf("file drop: %w", err)
+	}
+	_, err = f.Write(raw)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = syncDir(d.dir)
+	}
+	if err != nil {
+		os.Remove(path) // a torn bundle is worth less than none; it is sent again
+		return fmt.Errorf("file drop: %w", err)
+	}
+	return nil
+}
+
+// webhook posts each bundle as JSON. Any 2xx answer is an acknowledgement.
+type webhook struct {
+	url    string
+	client *http.Client
+}
+
+func newWebhook(spec string) (*webhook, error) {
+	u, err := url.Parse(spec)
+	if err != nil {
+		return nil, err
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && (ip == nil || !ip.IsLoopback()) {
+		return nil, errors.New("http is accepted only to a loopback address")
+	}
+	return &webhook{url: spec, client: &http.Client{
+		Timeout:       sendTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Send posts the bundle.
+func (w *webhook) Send(ctx context.Context, b Bundle) error {
+	raw, err := b.Encode()
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(raw))
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("webhook: answered %s", resp.Status)
+	}
+	return nil
+}
