@@ -19,6 +19,7 @@ var version = "dev"
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
 }
