@@ -1,0 +1,93 @@
+package flow
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// ErrNotCapture says that bytes are neither pcap nor pcapng.
+var ErrNotCapture = errors.New("neither pcap nor pcapng")
+
+// ErrCut says that a capture ends in the middle of a packet; all before it was read.
+var ErrCut = errors.New("capture ends in the middle of a packet")
+
+// Source yields packets; the bytes are good until the next call.
+type source interface {
+	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+}
+
+// capture reads one pcap or pcapng stream.
+type capture struct {
+	src   source
+	link  uint16
+	mixed bool // every packet says its link type (pcapng)
+}
+
+// maxPacket is the longest packet that is read from a capture.
+const maxPacket = 1 << 20
+
+func openCapture(r io.Reader) (*capture, error) {
+	br := bufio.NewReaderSize(r, 1<<18)
+	magic, err := br.Peek(4)
+	if err != nil {
+		return nil, ErrNotCapture
+	}
+	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
+		ng, err := pcapgo.NewNgReader(br, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+		if err != nil {
+			return nil, fmt.Errorf("read pcapng header: %w", err)
+		}
+		return &capture{src: ng, link: uint16(ng.LinkType()), mixed: true}, nil
+	}
+	old, err := pcapgo.NewReader(br)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNotCapture, err)
+	}
+	if old.Snaplen() < maxPacket { // headers that say less than their packets have are common
+		old.SetSnaplen(maxPacket)
+	}
+	return &capture{src: old, link: uint16(old.LinkType())}, nil
+}
+
+// ReadCapture reads a pcap or pcapng capture from r and gives every packet of a flow to the tracker, which is flushed at the end. It
+// returns how many packets the capture holds. A capture that is cut short gives ErrCut after all that could be read has been.
+func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
+	defer t.Flush()
+	c, err := openCapture(r)
+	if err != nil {
+		return 0, err
+	}
+	var p Packet
+	for n := int64(0); ; n++ {
+		if n&1023 == 0 && ctx.Err() != nil {
+			return n, ctx.Err()
+		}
+		data, info, err := c.src.ZeroCopyReadPacketData()
+		switch {
+		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			return n, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return n, ErrCut
+		case err != nil:
+			return n, fmt.Errorf("packet %d: %w", n+1, err)
+		}
+		link := c.link
+		if c.mixed && len(info.AncillaryData) > 0 {
+			if l, ok := info.AncillaryData[0].(layers.LinkType); ok {
+				link = uint16(l)
+			}
+		}
+		p.Time, p.Length = info.Timestamp, info.Length
+		if p.decode(link, data) {
+			t.Packet(&p)
+		}
+	}
+}

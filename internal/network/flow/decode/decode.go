@@ -1,0 +1,276 @@
+// Package decode reads the first bytes of flows and says what they are: DNS questions and answers, TLS and QUIC client hellos, HTTP
+// requests, STUN, and the native protocols of messengers that have a grammar of their own.
+//
+// What a decoder found is a Fact: the decoder's name and named values. Rules of the catalog (`traffic`) name a decoder and the values
+// that must be there. Decoders are pure functions over bytes that came from the wire; they never trust a length, keep no reference to
+// the bytes they are given, and look at a bounded number of them.
+//
+// The decoders and their values:
+//
+//	dns          name, type, answer (repeated), alias (repeated); not multicast DNS
+//	tls          name (SNI), alpn (first), ja4, version
+//	certificate  name (repeated; subject's common name first), only below TLS 1.3
+//	quic         name, alpn, ja4, version
+//	dtls         kind (hello, record)
+//	http         name (Host, or the target of CONNECT), method, path, agent
+//	stun         kind (rfc5389, rfc3489), method, software, realm, origin, vendor (repeated: number of an attribute in hex), form (tcp)
+//	rtp          payload (type), rtcp
+//	xmpp         to, from
+//	irc          command
+//	sip          method, agent
+//	msnp         version
+//	oscar        kind (flap, oft2, odc2)
+//	mtproto      transport (abridged, intermediate, padded), obfuscated (yes, no)
+//	whatsapp     form (noise, edge, old)
+//	mmtls        version
+//	loco         method
+//	discord      kind (discovery)
+//	oicq         version
+//	mumble       kind (ping)
+//	teamspeak    version
+//	viber        form (tcp, udp)
+//	skype-udp    id, function
+//	skype-login  form
+//	zoom         kind
+package decode
+
+// Attr is one named value of a fact.
+type Attr struct{ Key, Value string }
+
+// Fact is what one decoder found.
+type Fact struct {
+	Decoder string
+	Attrs   []Attr
+}
+
+// Get returns the first value of the key, or "".
+func (f *Fact) Get(key string) string {
+	for i := range f.Attrs {
+		if f.Attrs[i].Key == key {
+			return f.Attrs[i].Value
+		}
+	}
+	return ""
+}
+
+// Has reports whether one of the key's values is value.
+func (f *Fact) Has(key, value string) bool {
+	for i := range f.Attrs {
+		if f.Attrs[i].Key == key && f.Attrs[i].Value == value {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Fact) add(key, value string) {
+	if value != "" && len(f.Attrs) < maxAttrs {
+		f.Attrs = append(f.Attrs, Attr{key, value})
+	}
+}
+
+// maxAttrs bounds the values of one fact, maxValue the bytes of one value.
+const (
+	maxAttrs = 32
+	maxValue = 255
+)
+
+// answer is what a decoder says of the bytes so far.
+type answer uint8
+
+const (
+	no   answer = iota // it is something else
+	more               // it may be, and more bytes will tell
+	yes                // it is
+)
+
+// Segments are the ordered beginnings of both directions of a TCP flow.
+type Segments struct {
+	Client, Server         []byte
+	ClientPort, ServerPort uint16
+	Middle                 bool // the beginning of the flow was not seen: client and server may be the other way round
+}
+
+func (in *Segments) swapped() *Segments {
+	return &Segments{Client: in.Server, Server: in.Client, ClientPort: in.ServerPort, ServerPort: in.ClientPort}
+}
+
+type streamDecoder func(in *Segments) (Fact, answer)
+
+// streamDecoders are asked in this order.
+func streamDecoders() []streamDecoder {
+	return []streamDecoder{
+		tlsHello, tlsCertificate, httpRequest, dnsStream, stunStream, xmppStream, ircStream, sipStream, msnpStream,
+		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream,
+	}
+}
+
+// Stream asks the decoders of TCP flows until each has said yes or no.
+type Stream struct {
+	asked bool
+	alive uint32
+}
+
+var streams = streamDecoders()
+
+// Look gives the decoders what is known of a flow. It returns new facts, and done when no decoder waits for more.
+func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
+	if !s.asked {
+		s.asked, s.alive = true, 1<<len(streams)-1
+	}
+	for i, look := range streams {
+		if s.alive&(1<<i) == 0 {
+			continue
+		}
+		fact, a := look(in)
+		if in.Middle && a == no && len(in.Server) > 0 {
+			fact, a = look(in.swapped())
+		}
+		switch a {
+		case yes:
+			s.alive &^= 1 << i
+			if len(facts) == 0 && i != 0 {
+				s.alive = 0 // one grammar excludes the others; only after a client hello there is more to learn
+			} else {
+				s.alive &= 1 << 1
+			}
+			facts = append(facts, fact)
+		case no:
+			if !in.Middle || len(in.Server) > 0 && len(in.Client) > 0 {
+				s.alive &^= 1 << i
+			}
+		}
+		if s.alive == 0 {
+			break
+		}
+	}
+	return facts, s.alive == 0
+}
+
+// Datagram is one UDP payload of a flow.
+type Datagram struct {
+	Payload                []byte
+	FromClient             bool
+	Cut                    bool // it was longer on the wire
+	ClientPort, ServerPort uint16
+	V6                     bool
+	Source, Destination    [16]byte
+}
+
+func (d *Datagram) port(n uint16) bool { return d.ClientPort == n || d.ServerPort == n }
+
+// Datagrams asks the decoders of UDP flows.
+type Datagrams struct {
+	seen  int64
+	names [maxFacts]string // decoders that have spoken
+	facts int
+	quic  *quicState
+	rtp   rtpState
+	done  bool
+}
+
+const maxFacts = 6
+
+// Seen returns the number of datagrams looked at.
+func (s *Datagrams) Seen() int64 { return s.seen }
+
+// Look gives the decoders the next datagram. It returns new facts, and done when there is nothing more to learn.
+func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
+	s.seen++
+	if fact, ok := s.decode(d); ok && s.fresh(&fact) {
+		facts = []Fact{fact}
+	}
+	return facts, s.done
+}
+
+// fresh reports whether the fact is new: STUN and DNS may speak several times, each other decoder once.
+func (s *Datagrams) fresh(f *Fact) bool {
+	for _, name := range s.names[:s.facts] {
+		if name == f.Decoder && name != "dns" && name != "stun" {
+			return false
+		}
+	}
+	if s.facts == maxFacts {
+		s.done = true
+		return false
+	}
+	s.names[s.facts] = f.Decoder
+	s.facts++
+	return true
+}
+
+type datagramDecoder func(d *Datagram) (Fact, bool)
+
+var datagrams = []datagramDecoder{
+	stunDatagram, dnsDatagram, dtlsDatagram, sipDatagram, discordDatagram, oicqDatagram, mumbleDatagram, teamspeakDatagram, viberDatagram,
+	zoomDatagram,
+}
+
+func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
+	if fact, ok := s.quicDatagram(d); ok {
+		return fact, true
+	}
+	for _, look := range datagrams {
+		if fact, ok := look(d); ok {
+			return fact, true
+		}
+	}
+	if fact, ok := s.rtp.look(d); ok {
+		return fact, true
+	}
+	if s.seen == 1 && s.facts == 0 {
+		return skypeDatagram(d)
+	}
+	return Fact{}, false
+}
+
+// text returns b as a value: printable ASCII, bounded; "" when it is not.
+func text(b []byte) string {
+	if len(b) == 0 || len(b) > maxValue {
+		return ""
+	}
+	for _, c := range b {
+		if c < 0x20 || c > 0x7e {
+			return ""
+		}
+	}
+	return string(b)
+}
+
+// host returns b as a host name in lower case without port and final dot; "" when it is not one.
+func host(b []byte) string {
+	if i := lastColon(b); i >= 0 {
+		b = b[:i]
+	}
+	for len(b) > 0 && b[len(b)-1] == '.' {
+		b = b[:len(b)-1]
+	}
+	if len(b) == 0 || len(b) > 253 {
+		return ""
+	}
+	out := make([]byte, len(b))
+	for i, c := range b {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '-', c == '_', c == '*':
+		default:
+			return ""
+		}
+		out[i] = c
+	}
+	return string(out)
+}
+
+// lastColon returns the place of the colon before a port, or -1.
+func lastColon(b []byte) int {
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] == ':' {
+			return i
+		}
+		if b[i] < '0' || b[i] > '9' {
+			return -1
+		}
+	}
+	return -1
+}

@@ -1,0 +1,222 @@
+package decode
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+)
+
+// oscarStream knows OSCAR by its FLAP frames (0x2a, channel, sequence, length), or by the headers of its peer-to-peer transfers.
+func oscarStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if a := prefixed(b, [][]byte{[]byte("OFT2"), []byte("ODC2"), {0x2a}}); a != yes {
+		return Fact{}, a
+	}
+	switch {
+	case bytes.HasPrefix(b, []byte("OFT2")):
+		return Fact{Decoder: "oscar", Attrs: []Attr{{"kind", "oft2"}}}, yes
+	case bytes.HasPrefix(b, []byte("ODC2")):
+		return Fact{Decoder: "oscar", Attrs: []Attr{{"kind", "odc2"}}}, yes
+	}
+	frames := flapFrames(b) + flapFrames(in.Server)
+	switch {
+	case frames < 0:
+		return Fact{}, no
+	case frames >= 2:
+		return Fact{Decoder: "oscar", Attrs: []Attr{{"kind", "flap"}}}, yes
+	}
+	return Fact{}, more
+}
+
+// flapFrames counts whole frames, or gives a large negative number when b is not made of them.
+func flapFrames(b []byte) int {
+	n := 0
+	for len(b) >= 6 {
+		if b[0] != 0x2a || b[1] == 0 || b[1] > 5 {
+			return -1000
+		}
+		size := 6 + int(binary.BigEndian.Uint16(b[4:]))
+		if size > len(b) {
+			break
+		}
+		n, b = n+1, b[size:]
+	}
+	return n
+}
+
+// mtprotoStream knows Telegram's transports (core.telegram.org/mtproto/mtproto-transports). In the obfuscated form the first 64 bytes
+// carry the key that decrypts their last 8, which begin with the tag of the transport.
+func mtprotoStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if len(b) == 0 {
+		return Fact{}, more
+	}
+	if transport, a := plainMTProto(b); a == yes {
+		return Fact{Decoder: "mtproto", Attrs: []Attr{{"transport", transport}, {"obfuscated", "no"}}}, yes
+	} else if a == more {
+		return Fact{}, more
+	}
+	if len(b) < 64 {
+		if printable(b) {
+			return Fact{}, no
+		}
+		return Fact{}, more
+	}
+	block, err := aes.NewCipher(b[8:40])
+	if err != nil {
+		return Fact{}, no
+	}
+	var plain [64]byte
+	cipher.NewCTR(block, b[40:56]).XORKeyStream(plain[:], b[:64])
+	transport := mtprotoTag(plain[56:60])
+	if transport == "" {
+		return Fact{}, no
+	}
+	return Fact{Decoder: "mtproto", Attrs: []Attr{{"transport", transport}, {"obfuscated", "yes"}}}, yes
+}
+
+func mtprotoTag(b []byte) string {
+	switch binary.BigEndian.Uint32(b) {
+	case 0xefefefef:
+		return "abridged"
+	case 0xeeeeeeee:
+		return "intermediate"
+	case 0xdddddddd:
+		return "padded"
+	}
+	return ""
+}
+
+// plainMTProto knows the transports in clear by their tag and the unencrypted message (auth_key_id of zero) that must come first.
+func plainMTProto(b []byte) (string, answer) {
+	switch {
+	case b[0] == 0xef:
+		if len(b) < 10 {
+			return "", more
+		}
+		if b[1] < 0x7f && isZero(b[2:10]) {
+			return "abridged", yes
+		}
+	case bytes.HasPrefix(b, []byte{0xee, 0xee, 0xee, 0xee}):
+		if len(b) < 16 {
+			return "", more
+		}
+		if binary.LittleEndian.Uint32(b[4:]) < 4096 && isZero(b[8:16]) {
+			return "intermediate", yes
+		}
+	case bytes.HasPrefix(b, []byte{0xdd, 0xdd, 0xdd, 0xdd}):
+		if len(b) < 16 {
+			return "", more
+		}
+		if binary.LittleEndian.Uint32(b[4:]) < 4096 && isZero(b[8:16]) {
+			return "padded", yes
+		}
+	}
+	return "", no
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// whatsappStream knows the prologue of WhatsApp's Noise handshake: "WA", protocol and dictionary version, then frames with a length of
+// three bytes; before it there may be an edge routing header, "ED", 0, 1 and a length of three bytes.
+func whatsappStream(in *Segments) (Fact, answer) {
+	b, form := in.Client, "noise"
+	if a := prefixed(b, [][]byte{[]byte("ED\x00\x01"), []byte("WA")}); a != yes {
+		return Fact{}, a
+	}
+	if b[0] == 'E' {
+		if len(b) < 7 {
+			return Fact{}, more
+		}
+		size := int(b[4])<<16 | int(b[5])<<8 | int(b[6])
+		if size > 512 {
+			return Fact{}, no
+		}
+		if form = "edge"; len(b) < 7+size+4 {
+			return Fact{}, more
+		}
+		b = b[7+size:]
+	}
+	if len(b) < 7 {
+		return Fact{}, more
+	}
+	if b[0] != 'W' || b[1] != 'A' || b[2] == 0 || b[2] > 16 || b[3] > 16 || b[4] != 0 {
+		return Fact{}, no
+	}
+	return Fact{Decoder: "whatsapp", Attrs: []Attr{{"form", form}}}, yes
+}
+
+// mmtlsStream knows WeChat's own TLS: record types of TLS 1.3 with version bytes f1 03 or f1 04.
+func mmtlsStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if len(b) < 5 {
+		if len(b) > 1 && b[1] != 0xf1 {
+			return Fact{}, no
+		}
+		return Fact{}, more
+	}
+	if (b[0] != 0x16 && b[0] != 0x19) || b[1] != 0xf1 || b[2] != 3 && b[2] != 4 {
+		return Fact{}, no
+	}
+	if size := int(binary.BigEndian.Uint16(b[3:])); size == 0 || size > 1<<14 {
+		return Fact{}, no
+	}
+	return Fact{Decoder: "mmtls", Attrs: []Attr{{"version", "f1" + number(int(b[2]))}}}, yes
+}
+
+// locoStream knows KakaoTalk's LOCO protocol in clear: packet id, status, a method of up to 11 capital letters, type, length.
+func locoStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if len(b) < 22 {
+		if len(b) > 6 && (b[6] < 'A' || b[6] > 'Z') {
+			return Fact{}, no
+		}
+		return Fact{}, more
+	}
+	name := bytes.TrimRight(b[6:17], "\x00")
+	if len(name) < 4 || b[4]|b[5]|b[17] != 0 || binary.LittleEndian.Uint32(b[18:]) > 1<<20 {
+		return Fact{}, no
+	}
+	for _, c := range name {
+		if c < 'A' || c > 'Z' {
+			return Fact{}, no
+		}
+	}
+	return Fact{Decoder: "loco", Attrs: []Attr{{"method", text(name)}}}, yes
+}
+
+// viberStream knows Viber's framing: a little-endian length that counts itself, on the service's port.
+func viberStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if in.ServerPort != 4244 && in.ServerPort != 5242 {
+		return Fact{}, no
+	}
+	if len(b) < 12 {
+		return Fact{}, more
+	}
+	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) || b[2] != 0 && b[3] != 0 {
+		return Fact{}, no
+	}
+	return Fact{Decoder: "viber", Attrs: []Attr{{"form", "tcp"}}}, yes
+}
+
+func skypeLoginStream(in *Segments) (Fact, answer) {
+	c, s := in.Client, in.Server
+	switch {
+	case len(c) == 0 || len(c) >= 5 && len(s) < 5 && bytes.HasPrefix(c, []byte{0x16, 3, 1, 0, 0}):
+		return Fact{}, more
+	case bytes.HasPrefix(c, []byte{0x16, 3, 1, 0, 0}) && bytes.HasPrefix(s, []byte{0x17, 3, 1, 0, 0}):
+		return Fact{Decoder: "skype-login", Attrs: []Attr{{"form", "empty-record"}}}, yes
+	case len(c) < 5 && bytes.HasPrefix([]byte{0x16, 3, 1, 0, 0}, c):
+		return Fact{}, more
+	}
+	return Fact{}, no
+}

@@ -1,0 +1,148 @@
+package decode
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+)
+
+const stunCookie = 0x2112a442
+
+// stunDatagram reads a STUN message (RFC 8489), or TURN channel data that begins like one is not.
+func stunDatagram(d *Datagram) (Fact, bool) { return stunMessage(d.Payload, d.Cut, "") }
+
+// stunStream reads the first STUN message over TCP: bare, or framed by a length (RFC 4571).
+func stunStream(in *Segments) (Fact, answer) {
+	b := in.Client
+	if len(b) < 22 {
+		if len(b) > 0 && b[0] > 3 {
+			return Fact{}, no
+		}
+		return Fact{}, more
+	}
+	if fact, ok := stunMessage(b, true, "tcp"); ok {
+		return fact, yes
+	}
+	if fact, ok := stunMessage(b[2:min(len(b), 2+int(binary.BigEndian.Uint16(b)))], true, "tcp"); ok {
+		return fact, yes
+	}
+	return Fact{}, no
+}
+
+// maxStunAttributes bounds the attributes of a message that are read.
+const maxStunAttributes = 32
+
+func stunMessage(b []byte, open bool, form string) (Fact, bool) {
+	if len(b) < 20 || b[0]&0xc0 != 0 {
+		return Fact{}, false
+	}
+	size := int(binary.BigEndian.Uint16(b[2:]))
+	cookie := binary.BigEndian.Uint32(b[4:]) == stunCookie
+	if size%4 != 0 || 20+size > len(b) && !open || 20+size < len(b) && !open && !cookie {
+		return Fact{}, false
+	}
+	method := stunMethod(binary.BigEndian.Uint16(b))
+	if method == "" && (!cookie || open) {
+		return Fact{}, false
+	}
+	fact := Fact{Decoder: "stun", Attrs: make([]Attr, 0, 4)}
+	if !cookie { // RFC 3489 has nothing but its types and attributes to be known by
+		if size == 0 && method != "binding" || !oldStun(b[20:min(20+size, len(b))], size) || 20+size > len(b) {
+			return Fact{}, false
+		}
+		fact.add("kind", "rfc3489")
+	} else {
+		fact.add("kind", "rfc5389")
+	}
+	fact.add("method", method)
+	fact.add("form", form)
+	stunAttributes(&fact, b[20:min(20+size, len(b))])
+	return fact, true
+}
+
+// oldStun checks that attributes fill the message exactly, and are those of RFC 3489 or of a vendor.
+func oldStun(b []byte, size int) bool {
+	if len(b) != size {
+		return false
+	}
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return false
+		}
+		kind, length := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:])+3)&^3
+		if kind > 0x2f && kind < 0x8000 && kind != 0x4000 && kind>>4 != 0x400 || kind == 0 || 4+length > len(b) {
+			return false
+		}
+		b = b[4+length:]
+	}
+	return true
+}
+
+func stunMethod(kind uint16) string {
+	class := kind & 0x0110
+	switch kind &^ 0x0110 {
+	case 0x001:
+		return "binding"
+	case 0x002:
+		if class == 0 || class == 0x100 || class == 0x110 {
+			return "secret"
+		}
+	case 0x003:
+		return "allocate"
+	case 0x004:
+		return "refresh"
+	case 0x006:
+		return "send"
+	case 0x007:
+		return "data"
+	case 0x008:
+		return "permission"
+	case 0x009:
+		return "channel"
+	case 0x00a:
+		return "connect"
+	case 0x080:
+		return "goog-ping"
+	}
+	if kind&0x3e00 == 0x0800 { // a vendor's own methods
+		return "vendor-" + hex.EncodeToString([]byte{byte(kind >> 8), byte(kind)})
+	}
+	return ""
+}
+
+func stunAttributes(fact *Fact, b []byte) {
+	for range maxStunAttributes {
+		if len(b) < 4 {
+			return
+		}
+		kind, size := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+		value := b[4:min(4+size, len(b))]
+		switch {
+		case kind == 0x8022:
+			fact.add("software", trimmed(value))
+		case kind == 0x0014:
+			fact.add("realm", trimmed(value))
+		case kind == 0x802f:
+			fact.add("origin", trimmed(value))
+		case stunStandard(kind):
+		default:
+			fact.add("vendor", hex.EncodeToString([]byte{byte(kind >> 8), byte(kind)}))
+		}
+		b = b[min(4+(size+3)&^3, len(b)):]
+	}
+}
+
+func trimmed(b []byte) string {
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	return text(b)
+}
+
+// stunStandard reports whether IANA's registry of STUN attributes names the attribute for everybody.
+func stunStandard(kind uint16) bool {
+	switch {
+	case kind <= 0x002a, kind >= 0x8000 && kind <= 0x8004, kind >= 0x8022 && kind <= 0x8030, kind == 0xc001, kind == 0xc057:
+		return true
+	}
+	return false
+}

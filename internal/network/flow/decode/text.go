@@ -1,0 +1,199 @@
+package decode
+
+import "bytes"
+
+// xmppStream reads the stream header that opens an XMPP session (RFC 6120, section 4.7).
+func xmppStream(in *Segments) (Fact, answer) {
+	b := bytes.TrimLeft(in.Client, " \t\r\n")
+	if a := prefixed(b, [][]byte{[]byte("<?xml "), []byte("<stream:stream"), []byte("<message "), []byte("<presence"), []byte("<iq ")}); a != yes {
+		return Fact{}, a
+	}
+	b = b[:min(len(b), 2048)]
+	i := bytes.Index(b, []byte("<stream:stream"))
+	if i < 0 {
+		if in.Middle && bytes.Contains(b, []byte("='jabber:")) || bytes.Contains(b, []byte("=\"jabber:")) {
+			return Fact{Decoder: "xmpp"}, yes
+		}
+		if len(b) < 512 && len(in.Server) == 0 {
+			return Fact{}, more
+		}
+		return Fact{}, no
+	}
+	end := bytes.IndexByte(b[i:], '>')
+	if end < 0 {
+		return Fact{}, more
+	}
+	head := b[i : i+end]
+	if !bytes.Contains(head, []byte("http://etherx.jabber.org/streams")) {
+		return Fact{}, no
+	}
+	fact := Fact{Decoder: "xmpp"}
+	fact.add("to", host(xmlAttribute(head, "to")))
+	fact.add("from", text(xmlAttribute(head, "from")))
+	return fact, yes
+}
+
+func xmlAttribute(tag []byte, name string) []byte {
+	for _, quote := range []string{"'", "\""} {
+		_, rest, ok := bytes.Cut(tag, []byte(" "+name+"="+quote))
+		if value, _, closed := bytes.Cut(rest, []byte(quote)); ok && closed {
+			return value
+		}
+	}
+	return nil
+}
+
+// ircStream knows IRC by the commands that register a client (RFC 2812, section 3.1; IRCv3 CAP), or by a server's own lines.
+func ircStream(in *Segments) (Fact, answer) {
+	if command := ircCommand(in.Client); command != "" {
+		return Fact{Decoder: "irc", Attrs: []Attr{{"command", command}}}, yes
+	}
+	if command := ircServerLine(in.Server); command != "" {
+		return Fact{Decoder: "irc", Attrs: []Attr{{"command", command}}}, yes
+	}
+	if len(in.Client) < 64 && printable(in.Client) && len(in.Server) < 512 {
+		return Fact{}, more
+	}
+	return Fact{}, no
+}
+
+// ircCommand looks for NICK and USER lines among the client's first ones. One alone is a word that others use as well (FTP has USER).
+func ircCommand(b []byte) string {
+	nick, user, capability := false, false, false
+	for range 8 {
+		line, rest, ok := bytes.Cut(b, []byte("\n"))
+		if !ok {
+			break
+		}
+		line = bytes.TrimRight(line, "\r")
+		words := bytes.Count(line, []byte(" "))
+		switch {
+		case hasFold(line, "NICK ") && words <= 2:
+			nick = true
+		case hasFold(line, "USER ") && words >= 4:
+			user = true
+		case hasFold(line, "CAP LS"), hasFold(line, "CAP REQ :"):
+			capability = true
+		case hasFold(line, "PASS "):
+		case hasFold(line, "PRIVMSG #") && words >= 2 && bytes.Contains(line, []byte(" :")), hasFold(line, "JOIN #"):
+			return "message"
+		default:
+			return ""
+		}
+		b = rest
+	}
+	if nick && (user || capability) || user && capability {
+		return "register"
+	}
+	return ""
+}
+
+// ircServerLine knows lines that begin with a prefix and a numeric reply or NOTICE (RFC 2812, section 2.3).
+func ircServerLine(b []byte) string {
+	line, _, ok := bytes.Cut(b, []byte("\n"))
+	if !ok || len(line) < 12 {
+		return ""
+	}
+	if bytes.HasPrefix(line, []byte("NOTICE AUTH :")) {
+		return "notice"
+	}
+	if line[0] != ':' {
+		return ""
+	}
+	fields := bytes.Fields(line)
+	if len(fields) < 4 {
+		return ""
+	}
+	command := string(fields[1])
+	switch {
+	case command == "NOTICE" && fields[3][0] == ':', command == "PRIVMSG" && fields[3][0] == ':', command == "001", command == "020":
+		return "reply"
+	}
+	return ""
+}
+
+func hasFold(line []byte, upper string) bool {
+	return len(line) >= len(upper) && bytes.EqualFold(line[:len(upper)], []byte(upper))
+}
+
+func printable(b []byte) bool {
+	for _, c := range b[:min(len(b), 64)] {
+		if c < 0x20 && c != '\r' && c != '\n' && c != '\t' || c > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+var sipWords = [][]byte{
+	[]byte("INVITE "), []byte("REGISTER "), []byte("ACK "), []byte("BYE "), []byte("CANCEL "), []byte("OPTIONS "), []byte("SUBSCRIBE "),
+	[]byte("NOTIFY "), []byte("MESSAGE "), []byte("INFO "), []byte("PRACK "), []byte("UPDATE "), []byte("REFER "), []byte("PUBLISH "),
+	[]byte("SIP/2.0 "),
+}
+
+func sipDatagram(d *Datagram) (Fact, bool) {
+	fact, a := sipMessage(d.Payload)
+	return fact, a == yes
+}
+
+func sipStream(in *Segments) (Fact, answer) { return sipMessage(in.Client) }
+
+// sipMessage knows SIP by its start line (RFC 3261, section 7.1).
+func sipMessage(b []byte) (Fact, answer) {
+	if a := prefixed(b, sipWords); a != yes {
+		return Fact{}, a
+	}
+	line, head, ok := bytes.Cut(b[:min(len(b), maxHTTPHead)], []byte("\r\n"))
+	if !ok {
+		if len(b) < 1024 {
+			return Fact{}, more
+		}
+		return Fact{}, no
+	}
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	if string(method) != "SIP/2.0" && (!bytes.HasSuffix(rest, []byte(" SIP/2.0")) || !bytes.HasPrefix(rest, []byte("sip")) && !bytes.HasPrefix(rest, []byte("tel:"))) {
+		return Fact{}, no
+	}
+	fact := Fact{Decoder: "sip"}
+	fact.add("method", text(method))
+	agent := httpHeader(head, "user-agent")
+	fact.add("agent", text(agent[:min(len(agent), maxValue)]))
+	return fact, yes
+}
+
+// msnpStream knows the MSN protocol by the version command that opens it, or its other commands with a transaction id.
+func msnpStream(in *Segments) (Fact, answer) {
+	words := [][]byte{[]byte("VER "), []byte("ANS "), []byte("USR "), []byte("CVR "), []byte("MSG ")}
+	if a := prefixed(in.Client, words); a != yes {
+		return Fact{}, a
+	}
+	line, _, ok := bytes.Cut(in.Client[:min(len(in.Client), 512)], []byte("\r\n"))
+	if !ok {
+		if len(in.Client) < 512 {
+			return Fact{}, more
+		}
+		return Fact{}, no
+	}
+	fields := bytes.Fields(line)
+	if len(fields) < 4 || !digits(fields[1]) {
+		return Fact{}, no
+	}
+	fact := Fact{Decoder: "msnp"}
+	switch {
+	case string(fields[0]) == "VER" && bytes.HasPrefix(fields[2], []byte("MSNP")):
+		fact.add("version", text(fields[2]))
+	case (string(fields[0]) == "ANS" || string(fields[0]) == "USR") && bytes.IndexByte(fields[2], '@') > 0:
+	default:
+		return Fact{}, no
+	}
+	return fact, yes
+}
+
+func digits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
