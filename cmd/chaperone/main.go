@@ -22,6 +22,8 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
+	Inspect inspectCmd `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
+	Survey  surveyCmd  `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 }
 
 // env is what a command runs with. Tests give it their own streams.

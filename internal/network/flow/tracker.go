@@ -254,3 +254,14 @@ func (t *Tracker) push(f *Flow) {
 func (f *Flow) unlink() {
 	f.prev.next, f.next.prev = f.next, f.prev
 }
+
+// Tick ends the flows that have been silent for too long, when no packet comes.
+func (t *Tracker) Tick(now time.Time) {
+	for t.limits.Idle > 0 {
+		f := t.list.next
+		if f == &t.list || now.Sub(f.Last) < t.limits.Idle {
+			return
+		}
+		t.close(f, false)
+	}
+}

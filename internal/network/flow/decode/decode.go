@@ -29,7 +29,7 @@
 //	mumble       kind (ping)
 //	teamspeak    version
 //	viber        form (tcp, udp)
-//	skype-udp    id, function
+//	skype-candidate id, function: one datagram proves nothing; skype-udp and skype-peer come of many (package classify)
 //	skype-login  form
 //	zoom         kind
 package decode

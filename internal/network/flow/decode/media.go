@@ -127,7 +127,7 @@ func skypeDatagram(d *Datagram) (Fact, bool) {
 	}
 	switch b[2] & 15 {
 	case 2, 3, 5, 7, 0xd, 0xf:
-		fact := Fact{Decoder: "skype-udp", Attrs: make([]Attr, 0, 2)}
+		fact := Fact{Decoder: "skype-candidate", Attrs: make([]Attr, 0, 2)}
 		fact.add("id", number(int(binary.BigEndian.Uint16(b))))
 		fact.add("function", number(int(b[2]&15)))
 		return fact, true

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/classify"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// inspectCmd names the messengers in captures and on interfaces.
+type inspectCmd struct {
+	JSON      bool          `name:"json" help:"One JSON object per line."`
+	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Host      string        `name:"host" placeholder:"NAME" help:"The machine that is the client of every flow."`
+	Interface string        `name:"interface" short:"i" placeholder:"IFACE" help:"Listen to an interface instead of reading captures."`
+	For       time.Duration `name:"for" help:"How long to listen; until Ctrl-C without it."`
+	Captures  []string      `arg:"" optional:"" name:"capture" type:"path" help:"Captures, pcap or pcapng; - is standard input."`
+
+	recorder event.Recorder // takes findings; nil records nothing
+}
+
+// Run inspects.
+func (c *inspectCmd) Run(e *env) error {
+	if (c.Interface == "") == (len(c.Captures) == 0) {
+		return hinted{errors.New("inspect needs captures, or an interface"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m"}
+	}
+	cat, decider, err := networkDeciders(c.Policy)
+	if err != nil {
+		return err
+	}
+	var out flowWriter = newFlowTable(e.out)
+	if c.JSON {
+		out = newFlowLines(e.out)
+	}
+	r := &inspection{catalog: cat, decider: decider, out: out, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut)}
+	if c.Interface != "" {
+		err = r.live(e.ctx, c.Interface, c.For)
+	} else {
+		err = r.captures(e, c.Captures)
+	}
+	if err := errors.Join(err, out.close()); err != nil {
+		return err
+	}
+	if r.forbidden > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// networkDeciders loads the catalog that is built in, and the policy in the file, or the quickstart policy.
+func networkDeciders(file string) (*catalog.Catalog, policy.Decider, error) {
+	cat, err := catalog.Default()
+	if err != nil {
+		return nil, nil, fmt.Errorf("load catalog: %w", err)
+	}
+	p, err := loadPolicy(file, cat)
+	if err != nil {
+		return nil, nil, err
+	}
+	return cat, p, nil
+}
+
+// inspection is one run of inspect or survey.
+type inspection struct {
+	catalog   *catalog.Catalog
+	decider   policy.Decider
+	out       flowWriter
+	host      string
+	recorder  event.Recorder
+	progress  io.Writer // nil is quiet
+	forbidden int
+	failed    error // of recorder or output
+}
+
+// captures inspects one capture after the other. An error in one is said, and the next is read.
+func (r *inspection) captures(e *env, paths []string) error {
+	failed := 0
+	for _, path := range paths {
+		if err := r.capture(e, path); err != nil {
+			if e.ctx.Err() != nil {
+				return e.ctx.Err()
+			}
+			if err := r.out.failure(path, err); err != nil {
+				return err
+			}
+			if !errors.Is(err, flow.ErrCut) {
+				failed++
+			}
+		}
+		if r.failed != nil {
+			return r.failed
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
+	}
+	return nil
+}
+
+func (r *inspection) capture(e *env, path string) error {
+	in := e.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+		if info, err := f.Stat(); err == nil && r.progress != nil && info.Size() > 64<<20 {
+			p := &progress{out: r.progress, name: filepath.Base(path), size: info.Size(), in: f}
+			defer p.clear()
+			in = p
+		}
+	}
+	k := classify.New(r.catalog, r.options(e.ctx, filepath.Base(path)))
+	_, err := flow.ReadCapture(e.ctx, in, flow.NewTracker(k, flow.Limits{}))
+	return err
+}
+
+// live inspects what passes an interface.
+func (r *inspection) live(ctx context.Context, name string, limit time.Duration) error {
+	if limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, limit)
+		defer stop()
+	}
+	k := classify.New(r.catalog, r.options(ctx, name))
+	stats, err := flow.Live(ctx, name, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+	if err != nil {
+		return hinted{err, "listening needs root, or the capability CAP_NET_RAW"}
+	}
+	if stats.Dropped > 0 {
+		return r.out.failure(name, fmt.Errorf("%d of %d packets were dropped by the kernel: this machine is too slow for them", stats.Dropped, stats.Packets))
+	}
+	return nil
+}
+
+func (r *inspection) options(ctx context.Context, capture string) classify.Options {
+	return classify.Options{
+		Capture: capture, Policy: r.decider,
+		Host: func(a netip.Addr) event.Host {
+			return event.Host{Name: r.host, Address: a.String()}
+		},
+		Report: func(f *classify.Finding) { r.take(ctx, f) },
+	}
+}
+
+// take writes a finding, and records it when it is one that must be kept: a messenger that no rule allows, or what was stopped.
+func (r *inspection) take(ctx context.Context, f *classify.Finding) {
+	stops := f.Verdict.Action.Stops()
+	if stops {
+		r.forbidden++
+	}
+	if r.failed == nil {
+		r.failed = r.out.flow(f, r.host)
+	}
+	if r.recorder != nil && r.failed == nil && (stops || f.Flow.App != "" && f.Verdict.Rule == policy.OtherwiseRule) {
+		ev := *f.Event()
+		detail := f.Flow
+		ev.ID, ev.Connector, ev.Flow = event.NewID(), "inspect", &detail
+		r.failed = r.recorder.Record(ctx, &ev)
+	}
+}
+
+// flowLine is a line of `inspect --json`. Its names are API.
+type flowLine struct {
+	Type       string         `json:"type"`
+	Capture    string         `json:"capture"`
+	Proto      string         `json:"proto"`
+	Client     string         `json:"client"`
+	Server     string         `json:"server"`
+	FirstSeen  string         `json:"first_seen"`
+	App        string         `json:"app"`
+	Service    string         `json:"service"`
+	Confidence float64        `json:"confidence"`
+	Evidence   []evidenceLine `json:"evidence"`
+	Verdict    event.Action   `json:"verdict"`
+	Rule       string         `json:"rule"`
+	Enforced   bool           `json:"enforced"`
+	Packets    int64          `json:"packets"`
+	Bytes      int64          `json:"bytes"`
+	ToVerdict  int64          `json:"packets_to_verdict"`
+	Revised    bool           `json:"revised,omitempty"`
+	Name       string         `json:"name,omitempty"`
+	JA4        string         `json:"ja4,omitempty"`
+	ALPN       string         `json:"alpn,omitempty"`
+	Host       string         `json:"host,omitempty"`
+	Evicted    bool           `json:"evicted,omitempty"`
+}
+
+type evidenceLine struct {
+	Fact     string  `json:"fact"`
+	Value    string  `json:"value"`
+	Strength float64 `json:"strength"`
+	Source   string  `json:"source,omitempty"`
+}
+
+// errorLine says that a capture could not be read (to its end).
+type errorLine struct {
+	Type    string `json:"type"`
+	Capture string `json:"capture"`
+	Reason  string `json:"reason"`
+}
+
+// flowWriter writes what was found, for people or for programs.
+type flowWriter interface {
+	flow(f *classify.Finding, host string) error
+	failure(capture string, err error) error
+	close() error
+}
+
+func newFlowLine(f *classify.Finding, host string) flowLine {
+	line := flowLine{
+		Type: "flow", Capture: f.Flow.Capture, Proto: f.Flow.Proto, Client: f.Flow.Client, Server: f.Flow.Server,
+		FirstSeen: f.FirstSeen.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		App:       f.Flow.App, Service: f.Flow.Service, Confidence: f.Flow.Confidence.Float(), Evidence: []evidenceLine{},
+		Verdict: f.Verdict.Action, Rule: f.Verdict.Rule, Enforced: f.Verdict.Enforced, Packets: f.Flow.Packets, Bytes: f.Flow.Bytes,
+		ToVerdict: f.Flow.PacketsToVerdict, Revised: f.Flow.Revised, Name: f.Flow.Name, JA4: f.Flow.JA4, ALPN: f.Flow.ALPN,
+		Host: host, Evicted: f.Evicted,
+	}
+	for _, e := range f.Evidence {
+		line.Evidence = append(line.Evidence, evidenceLine{e.Fact, e.Value, e.Strength.Float(), e.Source})
+	}
+	return line
+}
+
+// jsonLines is the flowWriter of --json.
+type jsonLines struct{ encoder *json.Encoder }
+
+func newFlowLines(w io.Writer) *jsonLines {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &jsonLines{enc}
+}
+
+func (j *jsonLines) flow(f *classify.Finding, host string) error {
+	return j.encoder.Encode(newFlowLine(f, host))
+}
+
+func (j *jsonLines) failure(capture string, err error) error {
+	return j.encoder.Encode(errorLine{"error", filepath.Base(capture), err.Error()})
+}
+
+func (j *jsonLines) close() error { return nil }

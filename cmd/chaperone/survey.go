@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"time"
+)
+
+// surveyCmd listens to an interface and tells who uses which messenger, and what enforcing would stop. It changes nothing.
+type surveyCmd struct {
+	JSON      bool          `name:"json" help:"One JSON object per line."`
+	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	For       time.Duration `name:"for" default:"10m" help:"How long to listen."`
+	Interface string        `arg:"" help:"Interface to listen to."`
+}
+
+// Run surveys. What it finds is its purpose, not a failure: its status is 0.
+func (c *surveyCmd) Run(e *env) error {
+	cat, decider, err := networkDeciders(c.Policy)
+	if err != nil {
+		return err
+	}
+	var out flowWriter = newFlowTable(e.out)
+	if c.JSON {
+		out = newFlowLines(e.out)
+	}
+	r := &inspection{catalog: cat, decider: decider, out: out}
+	err = r.live(e.ctx, c.Interface, c.For)
+	return errors.Join(err, out.close())
+}

@@ -1,0 +1,325 @@
+package classify
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// Catalog is what a Classifier asks of the catalog of messengers.
+type Catalog interface {
+	ByName(host string) []catalog.Match
+	ByAddress(addr netip.Addr) []catalog.Match
+	Traffic() []catalog.TrafficSignature
+}
+
+// Finding is what became known of one flow.
+type Finding struct {
+	Flow      event.Flow
+	FirstSeen time.Time
+	LastSeen  time.Time
+	Evidence  []event.Evidence
+	Verdict   event.Verdict
+	Evicted   bool // it left the table early, for lack of room
+	event     event.Event
+}
+
+// Event returns the finding as an event, without id, connector and host.
+func (f *Finding) Event() *event.Event { return &f.event }
+
+// Options say where the packets are from and when findings are reported.
+type Options struct {
+	Capture string                             // name of the capture, "" for an interface
+	Live    bool                               // report a messenger as soon as it is known, not at the end of its flow
+	Host    func(addr netip.Addr) event.Host   // whose machine an address is; may be nil
+	Party   func(h event.Host) (p event.Party) // who is accountable for a machine; may be nil
+	Now     func() time.Time                   // gateway time for the rules' hours; nil: the packet's time
+	Report  func(f *Finding)                   // takes each finding; it must not keep the pointer
+	Policy  policy.Decider                     // may be nil: everything is allowed
+}
+
+// Classifier is a flow.Handler that names messengers.
+type Classifier struct {
+	catalog   Catalog
+	options   Options
+	signature map[string][]catalog.TrafficSignature // by decoder
+	memory    memory
+	sockets   sockets
+	pending   Finding
+}
+
+// New returns a Classifier with an empty memory.
+func New(c Catalog, o Options) *Classifier {
+	k := &Classifier{catalog: c, options: o, signature: map[string][]catalog.TrafficSignature{}}
+	for _, s := range c.Traffic() {
+		k.signature[s.Decoder] = append(k.signature[s.Decoder], s)
+	}
+	k.memory.init()
+	k.sockets.init()
+	return k
+}
+
+// rank orders kinds of evidence: a stronger one replaces the app that a weaker one named.
+type rank uint8
+
+const (
+	rankNone rank = iota
+	rankAddress
+	rankSocket // another flow of the same socket
+	rankAnswer // a DNS answer for the server's address
+	rankTraffic
+	rankName
+)
+
+// state is what is known of one flow.
+type state struct {
+	app        string
+	service    string
+	confidence event.Confidence
+	rank       rank
+	name       string // own host name, or the one that DNS tied to the address
+	ownName    bool   // the flow itself carries a host name
+	ja4, alpn  string
+	settled    bool
+	decided    int64 // packets when the app was named
+	revised    bool
+	reported   bool
+	decoder    string // of the first fact
+	evidence   []event.Evidence
+}
+
+func stateOf(f *flow.Flow) *state { return f.State.(*state) }
+
+// Opened is called with the first packet of a flow.
+func (c *Classifier) Opened(f *flow.Flow) { f.State = &state{} }
+
+// Learned is called when decoders found facts.
+func (c *Classifier) Learned(f *flow.Flow, n int) {
+	s := stateOf(f)
+	for i := len(f.Facts) - n; i < len(f.Facts); i++ {
+		c.fact(f, s, &f.Facts[i])
+	}
+	if c.options.Live && !s.reported && s.rank >= rankTraffic {
+		c.report(f, s, false)
+	}
+}
+
+// Settled is called when decoders will tell no more: what other flows taught is asked last.
+func (c *Classifier) Settled(f *flow.Flow) {
+	s := stateOf(f)
+	s.settled = true
+	if s.rank < rankTraffic {
+		c.remembered(f, s)
+	}
+	if s.rank == rankNone && !s.ownName {
+		c.byAddress(f, s)
+	}
+	if s.app == "" {
+		s.decided = f.Packets
+	}
+	if c.options.Live && !s.reported && s.app != "" {
+		c.report(f, s, false)
+	}
+}
+
+// Closed is called when a flow leaves the table.
+func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
+	s := stateOf(f)
+	c.sockets.forget(f)
+	if !s.reported {
+		c.report(f, s, evicted)
+	}
+	f.State = nil
+}
+
+// name gives s an app on the strength of one match, if nothing better did.
+func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidence) {
+	if len(s.evidence) < maxEvidence && !slices.ContainsFunc(s.evidence, func(x event.Evidence) bool { return x.Fact == e.Fact && x.Value == e.Value }) {
+		s.evidence = append(s.evidence, e)
+	}
+	if r < s.rank || r == s.rank && e.Strength <= s.confidence {
+		if app == s.app && s.service == "" {
+			s.service = service
+		}
+		return
+	}
+	if app != s.app {
+		if s.app != "" { // evidence for another app does not speak for this one
+			s.evidence = slices.DeleteFunc(s.evidence, func(x event.Evidence) bool { return x != e })
+		}
+		s.decided = f.Packets
+		s.revised = s.settled && f.Settled
+		s.service = ""
+	}
+	s.app, s.rank, s.confidence = app, r, e.Strength
+	if service != "" {
+		s.service = service
+	}
+}
+
+const maxEvidence = 8
+
+func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
+	if s.decoder == "" {
+		s.decoder = fact.Decoder
+	}
+	switch fact.Decoder {
+	case "dns":
+		c.dns(f, s, fact)
+		return
+	case "tls", "quic", "dtls", "http":
+		c.ownName(f, s, fact)
+	case "certificate":
+		c.certificate(f, s, fact)
+	case "xmpp":
+		if to := fact.Get("to"); to != "" {
+			s.name = to
+		}
+	}
+	c.traffic(f, s, fact)
+	if f.ProtoName() == "udp" {
+		c.socket(f, s, fact)
+	}
+}
+
+// ownName matches the host name that a flow itself carries.
+func (c *Classifier) ownName(f *flow.Flow, s *state, fact *decode.Fact) {
+	if v := fact.Get("ja4"); v != "" {
+		s.ja4, s.alpn = v, fact.Get("alpn")
+	}
+	name := fact.Get("name")
+	if name == "" || isAddress(name) {
+		return
+	}
+	s.name, s.ownName = name, true
+	c.claimName(f, s, rankName, fact.Decoder, name)
+}
+
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
+// claimName claims the app of a host name. A name that other products share supports a claim and makes none.
+func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string) {
+	for _, m := range c.catalog.ByName(name) {
+		if m.Evidence.Strength <= event.Low {
+			continue
+		}
+		e := m.Evidence
+		e.Fact, e.Value = how+"-name "+e.Fact, name
+		if r == rankAnswer {
+			e.Strength = min(e.Strength, event.Medium)
+		}
+		s.claim(f, r, m.App, m.Service, e)
+	}
+}
+
+// certificate matches the names of the server's certificate, when the client named none: all that the catalog knows must agree.
+func (c *Classifier) certificate(f *flow.Flow, s *state, fact *decode.Fact) {
+	if s.ownName {
+		return
+	}
+	app, name := "", ""
+	for i, a := range fact.Attrs {
+		found := ""
+		for _, m := range c.catalog.ByName(a.Value) {
+			if m.Evidence.Strength > event.Low {
+				found = m.App
+			}
+		}
+		switch {
+		case i == 0 && found == "":
+			return
+		case app == "":
+			app, name = found, a.Value
+		case found != "" && found != app:
+			return
+		}
+	}
+	if name != "" {
+		s.name, s.ownName = name, true
+		c.claimName(f, s, rankName, "certificate", name)
+	}
+}
+
+// traffic matches a fact with the signatures that name its decoder.
+func (c *Classifier) traffic(f *flow.Flow, s *state, fact *decode.Fact) {
+	for i := range c.signature[fact.Decoder] {
+		sig := &c.signature[fact.Decoder][i]
+		if sig.Transport != "" && sig.Transport != f.ProtoName() && !(sig.Transport == "quic" && fact.Decoder == "quic") {
+			continue
+		}
+		value, ok := c.holds(f, sig, fact)
+		if !ok {
+			continue
+		}
+		s.claim(f, rankTraffic, sig.App, sig.Service, event.Evidence{
+			Fact: "traffic " + sig.ID, Value: value, Strength: sig.Confidence, Source: sig.Source,
+		})
+	}
+}
+
+// holds reports whether all values of a signature are there. Besides the decoder's own, a signature may ask for the server's port
+// ("port", a number or a range) and the server's address range ("address": "own" is any range of the app's own).
+func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *decode.Fact) (value string, ok bool) {
+	value = fact.Decoder
+	for key, want := range sig.Match {
+		switch key {
+		case "port":
+			if !portIn(want, f.Server.Port()) && !(f.ProtoName() == "udp" && portIn(want, f.Client.Port())) {
+				return "", false
+			}
+		case "address":
+			if !c.addressOf(f.Server.Addr(), sig.App) && !c.addressOf(f.Client.Addr(), sig.App) {
+				return "", false
+			}
+		default:
+			if !hasValue(fact, key, want) {
+				return "", false
+			}
+			value = fact.Decoder + " " + key + "=" + want
+		}
+	}
+	return value, true
+}
+
+func (c *Classifier) addressOf(a netip.Addr, app string) bool {
+	return slices.ContainsFunc(c.catalog.ByAddress(a), func(m catalog.Match) bool { return m.App == app })
+}
+
+func hasValue(fact *decode.Fact, key, want string) bool {
+	for _, a := range fact.Attrs {
+		if a.Key != key {
+			continue
+		}
+		if prefix, ok := strings.CutSuffix(want, "*"); ok && strings.HasPrefix(a.Value, prefix) || a.Value == want {
+			return true
+		}
+		if suffix, ok := strings.CutPrefix(want, "*"); ok && strings.HasSuffix(a.Value, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// byAddress claims the app to whom the server's address range belongs: low, and only where nothing was decoded.
+func (c *Classifier) byAddress(f *flow.Flow, s *state) {
+	if s.decoder != "" && s.decoder != "tls" && s.decoder != "skype-candidate" && s.decoder != "stun" {
+		return
+	}
+	for _, addr := range []netip.Addr{f.Server.Addr(), f.Client.Addr()} {
+		for _, m := range c.catalog.ByAddress(addr) {
+			e := m.Evidence
+			e.Fact, e.Value, e.Strength = "address "+e.Fact, addr.String(), min(e.Strength, event.Low)
+			s.claim(f, rankAddress, m.App, m.Service, e)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package classify
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// report asks policy and hands the finding over.
+func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
+	s.reported = true
+	p := &c.pending
+	*p = Finding{
+		FirstSeen: f.First, LastSeen: f.Last, Evidence: s.evidence, Evicted: evicted,
+		Flow: event.Flow{
+			Proto: f.ProtoName(), Client: f.Client.String(), Server: f.Server.String(),
+			App: s.app, Service: s.service, Confidence: s.confidence, Name: s.name, JA4: s.ja4, ALPN: s.alpn,
+			Packets: f.Packets, Bytes: f.Bytes, PacketsToVerdict: s.decided, Revised: s.revised, Capture: c.options.Capture,
+		},
+	}
+	p.event = event.Event{Kind: event.FlowSeen, Time: f.First, Received: f.Last}
+	if c.options.Capture != "" {
+		p.event.Source = event.SourceCapture
+	}
+	p.event.Flow, p.event.Evidence = &p.Flow, s.evidence
+	if c.options.Host != nil {
+		p.event.Host = c.options.Host(f.Client.Addr())
+	}
+	if c.options.Party != nil {
+		p.event.From = c.options.Party(p.event.Host)
+	}
+	p.Verdict = event.Verdict{Action: event.Allow}
+	if c.options.Policy != nil {
+		now := f.Last
+		if c.options.Now != nil {
+			now = c.options.Now()
+		}
+		p.Verdict = c.options.Policy.Decide(&policy.Input{Event: &p.event, Now: now, Final: true})
+	}
+	p.event.Verdict = p.Verdict
+	c.options.Report(p)
+}
+
+// portIn reports whether port is the number, or in the range "from-to", that want says.
+func portIn(want string, port uint16) bool {
+	from, to, isRange := strings.Cut(want, "-")
+	low, err := strconv.ParseUint(from, 10, 16)
+	if err != nil {
+		return false
+	}
+	high := low
+	if isRange {
+		if high, err = strconv.ParseUint(to, 10, 16); err != nil {
+			return false
+		}
+	}
+	return uint64(port) >= low && uint64(port) <= high
+}

@@ -1,0 +1,172 @@
+package classify
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
+)
+
+// socket is one UDP address and port and what its flows said. Interactive Connectivity Establishment (RFC 8445) speaks with servers and
+// peers from one socket, so what names one of its flows names the others; classic Skype does the same.
+type socket struct {
+	app, service string
+	fact         string
+	strength     event.Confidence
+	until        time.Time
+	flows        []*flow.Flow
+
+	// what may be classic Skype
+	peers  int
+	steps  int
+	last   uint16
+	fnMask uint16
+}
+
+// sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
+type sockets struct {
+	young, old map[netip.AddrPort]*socket
+	peers      map[pair]bool // hosts and the peers of their classic Skype sockets
+}
+
+const (
+	maxSockets  = 1 << 14
+	maxOnSocket = 512
+	maxPeers    = 1 << 15
+	keepSocket  = 10 * time.Minute
+)
+
+func (s *sockets) init() {
+	s.young, s.old = map[netip.AddrPort]*socket{}, map[netip.AddrPort]*socket{}
+	s.peers = map[pair]bool{}
+}
+
+func (s *sockets) find(a netip.AddrPort) *socket {
+	if k := s.young[a]; k != nil {
+		return k
+	}
+	return s.old[a]
+}
+
+func (s *sockets) get(a netip.AddrPort) *socket {
+	if k := s.find(a); k != nil {
+		return k
+	}
+	if len(s.young) >= maxSockets {
+		s.old, s.young = s.young, map[netip.AddrPort]*socket{}
+	}
+	k := &socket{}
+	s.young[a] = k
+	return k
+}
+
+func (s *sockets) forget(f *flow.Flow) {
+	if f.ProtoName() != "udp" {
+		return
+	}
+	for _, a := range []netip.AddrPort{f.Client, f.Server} {
+		if k := s.find(a); k != nil {
+			if i := slices.Index(k.flows, f); i >= 0 {
+				k.flows = slices.Delete(k.flows, i, i+1)
+			}
+		}
+	}
+}
+
+// socket notes a fact of a UDP flow for the sockets at its ends.
+func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
+	switch fact.Decoder {
+	case "stun", "dtls", "rtp", "skype-candidate":
+	default:
+		return
+	}
+	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+		k := c.sockets.get(end)
+		if len(k.flows) < maxOnSocket && !slices.Contains(k.flows, f) {
+			k.flows = append(k.flows, f)
+		}
+		if fact.Decoder == "skype-candidate" && end == f.Client {
+			c.skype(f, k, fact)
+		}
+	}
+	if s.rank >= rankTraffic && fact.Decoder == "stun" {
+		c.teach(f, s)
+	}
+}
+
+// teach passes the app of a flow to the client's socket and to the other flows that use it.
+func (c *Classifier) teach(f *flow.Flow, s *state) {
+	k := c.sockets.get(f.Client)
+	k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(keepSocket)
+	k.strength = event.Medium
+	for _, other := range k.flows {
+		if o := stateOf(other); other != f && o.rank < rankSocket {
+			c.claimSocket(other, o, k)
+		}
+	}
+}
+
+func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket) {
+	s.claim(f, rankSocket, k.app, k.service, event.Evidence{
+		Fact: "socket " + k.fact, Value: f.Client.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
+	})
+}
+
+func (c *Classifier) bySocket(f *flow.Flow, s *state) {
+	if f.ProtoName() == "tcp" {
+		c.skypePeer(f, s)
+		return
+	}
+	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+		if k := c.sockets.find(end); k != nil && k.app != "" && f.Last.Before(k.until) {
+			c.claimSocket(f, s, k)
+			return
+		}
+	}
+}
+
+// What makes a socket one of classic Skype's: so many peers, and object ids that go up in small steps from datagram to datagram.
+const (
+	skypePeers   = 8
+	skypeStep    = 64
+	skypeShare   = 0.8
+	skypeSource  = "Baset and Schulzrinne, 2006; Bonfiglio et al., 2007"
+	skypeFact    = "skype-udp"
+	skypeMinimum = 2 // different functions
+)
+
+func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
+	id, _ := strconv.ParseUint(fact.Get("id"), 10, 16)
+	function, _ := strconv.ParseUint(fact.Get("function"), 10, 4)
+	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < skypeStep {
+		k.steps++
+	}
+	k.last = uint16(id)
+	k.peers++
+	k.fnMask |= 1 << function
+	if k.app != "" && k.fact != skypeFact || k.peers < skypePeers || float64(k.steps) < skypeShare*float64(k.peers-1) {
+		return
+	}
+	derived := decode.Fact{Decoder: skypeFact}
+	for _, other := range k.flows {
+		if o := stateOf(other); o.rank < rankTraffic {
+			c.traffic(other, o, &derived)
+			if o.app != "" && len(c.sockets.peers) < maxPeers {
+				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, f.Last.Add(keepSocket)
+				c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
+			}
+		}
+	}
+}
+
+// skypePeer claims a TCP flow to a peer of the same host's classic Skype socket.
+func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
+	if s.decoder == "" && c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}] {
+		derived := decode.Fact{Decoder: "skype-peer", Attrs: []decode.Attr{{Key: "peer", Value: f.Server.Addr().String()}}}
+		c.traffic(f, s, &derived)
+	}
+}
