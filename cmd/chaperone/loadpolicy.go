@@ -21,9 +21,16 @@ func loadPolicy(file string, cat *catalog.Catalog) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := policy.Known{CatalogVersion: cat.Version()}
+	known := policy.Known{CatalogVersion: cat.Version(), Hits: shippedHits()}
 	for _, app := range cat.Apps() {
 		known.Apps = append(known.Apps, app.ID)
 	}
 	return policy.Compile(source, known)
+}
+
+// shippedHits are the names of hits that the shipped packs and inspectors define.
+func shippedHits() []string {
+	return []string{
+		"payment-card", "iban", "us-ssn", "change-of-venue", "private-key", "access-key", "disguised-file", "executable-file",
+	}
 }

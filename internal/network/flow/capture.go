@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -85,9 +86,17 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 				link = uint16(l)
 			}
 		}
-		p.Time, p.Length = info.Timestamp, info.Length
+		p.Time, p.Length = possible(info.Timestamp), info.Length
 		if p.decode(link, data) {
 			t.Packet(&p)
 		}
 	}
+}
+
+// possible returns t, or the beginning of 1970 when a capture's clock says a time that RFC 3339 cannot write, or none.
+func possible(t time.Time) time.Time {
+	if s := t.Unix(); s < 0 || s > 253402300799 { // the last second of 9999
+		return time.Unix(0, 0)
+	}
+	return t
 }
