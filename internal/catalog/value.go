@@ -8,5 +8,8 @@ func Holds(want, value string) bool {
 	if prefix, ok := strings.CutSuffix(want, "*"); ok {
 		return strings.HasPrefix(value, prefix)
 	}
-	return want == "" && value != "" || want == value
+	if want == "" {
+		return value != ""
+	}
+	return want == value
 }
