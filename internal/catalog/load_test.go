@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -92,4 +93,27 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted id %q", app.ID)
 		}
 	})
+}
+
+// TestGuideExample runs the example of docs/guide/catalog.md.
+func TestGuideExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/guide/catalog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(rest, "   ```")
+	if !found {
+		t.Fatal("the page has no example")
+	}
+	c, err := catalog.Load(files(map[string]string{"pigeon": strings.ReplaceAll("\n"+text, "\n   ", "\n")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(c.Lint(), c.SelfTest()...) {
+		t.Error(p)
+	}
+	if c.Facts() < 15 {
+		t.Errorf("%d facts", c.Facts())
+	}
 }

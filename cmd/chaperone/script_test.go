@@ -1,0 +1,17 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets scripts call this very program as "chaperone".
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"chaperone": main})
+}
+
+// TestScripts runs testdata/script/*.txtar: each is a story told on the command line.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
+}
