@@ -22,6 +22,7 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
+	Policy  policyCmd  `cmd:"" help:"Check, test, explain and try a policy."`
 	Inspect inspectCmd `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
 	Survey  surveyCmd  `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 }

@@ -9,7 +9,7 @@ type File struct {
 	Groups    map[string]Group   `yaml:"groups" doc:"Who belongs together. A group with nothing in it has the members that the people directory gives it."`
 	Rules     []Rule             `yaml:"rules" doc:"The rules, in order: the first that matches and has a verdict decides."`
 	Otherwise Otherwise          `yaml:"otherwise" doc:"The verdict where no rule decides, by plane."`
-	Packs     List               `yaml:"packs" doc:"Shipped lexicons and patterns to use: pii, venue, secrets, files."`
+	Packs     List               `yaml:"packs" doc:"Shipped lexicons and patterns to use: pii, venue, secrets."`
 	Patterns  map[string]Pattern `yaml:"patterns" doc:"Own patterns by the name of their hit."`
 	Lexicons  map[string]Lexicon `yaml:"lexicons" doc:"Own lexicons by the name of their hit."`
 	Decrypt   Decrypt            `yaml:"decrypt" doc:"What the proxy may open. All else is passed through unopened."`

@@ -16,7 +16,7 @@ import (
 
 // Limits of a policy file. A file beyond them is refused before it is parsed.
 const (
-	maxFileSize = 1 << 20
+	MaxFileSize = 1 << 20
 	maxNesting  = 64
 	maxRules    = 10_000
 )
@@ -38,9 +38,12 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
+// Name returns the name the file was parsed by.
+func (f *File) Name() string { return f.name }
+
 // Parse reads a policy file. Its keys are strict, and there are no anchors or aliases. It does not look into rules: Compile does.
 func Parse(name string, data []byte) (*File, error) {
-	if len(data) > maxFileSize {
+	if len(data) > MaxFileSize {
 		return nil, &Error{File: name, Msg: "larger than 1 MiB", Hint: "long lists of names belong into a list file of the resolver"}
 	}
 	if err := checkShape(name, data); err != nil {

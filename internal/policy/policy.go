@@ -21,6 +21,9 @@ const OtherwiseRule = "otherwise"
 // LeavesOrgFact is the name of the event fact that carries Input.LeavesOrg where the audience is not in the event.
 const LeavesOrgFact = "leaves_org"
 
+// ProtocolFact is the name of the event fact that carries the recognised protocol of a flow, such as tls.
+const ProtocolFact = "protocol"
+
 // plane is where a verdict is carried out.
 type plane uint8
 
@@ -196,7 +199,7 @@ func (p *Policy) facts(in *Input, pl plane) facts {
 	e := in.Event
 	f := facts{in: in, p: p, plane: pl, question: e.Kind == event.DNSQuery}
 	for i := range e.Facts {
-		if e.Facts[i].Name == "protocol" {
+		if e.Facts[i].Name == ProtocolFact {
 			f.protocol = e.Facts[i].Value
 		}
 	}

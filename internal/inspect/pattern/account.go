@@ -1,0 +1,128 @@
+package pattern
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// ibanLengths is how long an account number is by country (SWIFT IBAN registry).
+var ibanLengths = map[string]int{
+	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28, "CH": 21, "CR": 22,
+	"CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22,
+	"GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30,
+	"KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MN": 20, "MR": 27,
+	"MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "RU": 33,
+	"SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29,
+	"VA": 22, "VG": 24, "XK": 20, "YE": 30,
+}
+
+// isIBAN reports whether s, letters and digits only, is an account number with the length of its country and valid check digits (ISO 13616).
+func isIBAN(s string) bool {
+	if len(s) < 5 || ibanLengths[s[:2]] != len(s) || !isDigit(rune(s[2])) || !isDigit(rune(s[3])) {
+		return false
+	}
+	rest := 0
+	for _, r := range s[4:] + s[:4] {
+		switch {
+		case isDigit(r):
+			rest = (rest*10 + int(r-'0')) % 97
+		case isLetter(r):
+			rest = (rest*100 + int(r-'A') + 10) % 97
+		default:
+			return false
+		}
+	}
+	return rest == 1
+}
+
+// findIBANs finds account numbers, in one or with single separators.
+func findIBANs(t *text) []event.Span {
+	points := t.points()
+	var out []event.Span
+	for i := 0; i+4 < len(points); i++ {
+		if !isLetter(points[i]) || !isLetter(points[i+1]) || !isDigit(points[i+2]) || !isDigit(points[i+3]) || i > 0 && alphanumeric(points[i-1]) {
+			continue
+		}
+		length, ok := ibanLengths[string(points[i:i+2])]
+		if !ok {
+			continue
+		}
+		if end := take(points, i, length); end > 0 && isIBAN(significant(string(points[i:end]))) {
+			out = append(out, event.Span{Start: i, End: end})
+			i = end - 1
+		}
+	}
+	return out
+}
+
+func alphanumeric(r rune) bool { return isDigit(r) || isLetter(r) }
+
+// take returns the place after the n-th letter or digit from start, or 0 when the run is shorter, or goes on.
+func take(points []rune, start, n int) int {
+	i := start
+	for ; i < len(points) && n > 0; i++ {
+		switch {
+		case alphanumeric(points[i]):
+			n--
+		case !isSeparator(points[i]) || i > 0 && isSeparator(points[i-1]):
+			return 0
+		}
+	}
+	if n > 0 || i < len(points) && alphanumeric(points[i]) {
+		return 0
+	}
+	return i
+}
+
+// isSSN reports whether nine digits can be a US social security number: no area 000, 666 or 900 and above, no group 00, no serial 0000
+// (42 U.S.C. 405; SSA POMS RM 10201.035). Those that were printed in advertisements are no one's.
+func isSSN(digits string) bool {
+	if len(digits) != 9 || strings.Trim(digits, "0123456789") != "" {
+		return false
+	}
+	area, group, serial := digits[:3], digits[3:5], digits[5:]
+	return area != "000" && area != "666" && area < "900" && group != "00" && serial != "0000" &&
+		!slices.Contains([]string{"078051120", "219099999"}, digits)
+}
+
+// ssnContext is how far before nine plain digits a word must stand that says what they are.
+const ssnContext = 40
+
+// findSSNs finds social security numbers: 3-2-4 digits with one kind of separator, or nine in one after a word that says so.
+func findSSNs(t *text) []event.Span {
+	points := t.points()
+	var out []event.Span
+	for _, chain := range chains(points) {
+		for i, g := range chain {
+			if n := ssnAt(points, chain[i:]); n > 0 && (i == 0 || len(chain[i-1].digits) > 4) {
+				out = append(out, event.Span{Start: g.start, End: chain[i+n-1].end})
+			}
+		}
+	}
+	return out
+}
+
+func ssnAt(points []rune, groups []digitGroup) int {
+	if len(groups[0].digits) == 9 && isSSN(groups[0].digits) {
+		before := string(points[max(0, groups[0].start-ssnContext):groups[0].start])
+		for _, word := range []string{"SSN", "SOCIAL SECURITY", "SOC SEC"} {
+			if strings.Contains(before, word) {
+				return 1
+			}
+		}
+		return 0
+	}
+	if len(groups) < 3 || len(groups[0].digits) != 3 || len(groups[1].digits) != 2 || len(groups[2].digits) != 4 ||
+		points[groups[0].end] != points[groups[1].end] || points[groups[0].end] == '.' {
+		return 0
+	}
+	if len(groups) > 3 && points[groups[2].end] == points[groups[0].end] {
+		return 0 // it goes on: not a number of this kind
+	}
+	if !isSSN(groups[0].digits + groups[1].digits + groups[2].digits) {
+		return 0
+	}
+	return 3
+}
