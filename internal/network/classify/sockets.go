@@ -158,6 +158,7 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 			if o.app != "" && len(c.sockets.peers) < maxPeers {
 				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, f.Last.Add(keepSocket)
 				c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
+				c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
 			}
 		}
 	}
@@ -165,8 +166,31 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 
 // skypePeer claims a TCP flow to a peer of the same host's classic Skype socket.
 func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
-	if s.decoder == "" && c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}] {
-		derived := decode.Fact{Decoder: "skype-peer", Attrs: []decode.Attr{{Key: "peer", Value: f.Server.Addr().String()}}}
-		c.traffic(f, s, &derived)
+	if s.decoder != "" {
+		return
 	}
+	kind := ""
+	switch {
+	case c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}]:
+		kind = "host"
+	case c.sockets.peers[pair{f.Client.Addr(), networkOf(f.Server.Addr())}]:
+		kind = "network"
+	default:
+		return
+	}
+	derived := decode.Fact{Decoder: "skype-peer", Attrs: []decode.Attr{{Key: "kind", Value: kind}}}
+	c.traffic(f, s, &derived)
+}
+
+// networkOf returns the first address of a's /24, or of its /48, where a service's machines stand side by side.
+func networkOf(a netip.Addr) netip.Addr {
+	bits := 24
+	if a.Is6() {
+		bits = 48
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return a
+	}
+	return p.Addr()
 }

@@ -24,14 +24,15 @@
 //	whatsapp     form (noise, edge, old)
 //	mmtls        version
 //	loco         method
-//	discord      kind (discovery)
+//	discord      kind (discovery, ping)
 //	oicq         version
 //	mumble       kind (ping)
 //	teamspeak    version
 //	viber        form (tcp, udp)
 //	skype-candidate id, function: one datagram proves nothing; skype-udp and skype-peer come of many (package classify)
 //	skype-login  form
-//	zoom         kind
+//	zoom         kind (media, session)
+//	threema      (no values)
 package decode
 
 // Attr is one named value of a fact.
@@ -101,7 +102,7 @@ type streamDecoder func(in *Segments) (Fact, answer)
 func streamDecoders() []streamDecoder {
 	return []streamDecoder{
 		tlsHello, tlsCertificate, httpRequest, dnsStream, stunStream, xmppStream, ircStream, sipStream, msnpStream,
-		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream,
+		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream, threemaStream,
 	}
 }
 

@@ -45,9 +45,13 @@ func dtlsHello(body []byte) (Fact, bool) {
 	return fact, ok
 }
 
-// discordDatagram knows Discord's voice IP discovery: type 1 (request) or 2 (answer), length 70, SSRC, address, port.
+// discordDatagram knows Discord's voice IP discovery: type 1 (request) or 2 (answer), length 70, SSRC, address, port; and the ping by
+// which clients find the nearest voice server.
 func discordDatagram(d *Datagram) (Fact, bool) {
 	b := d.Payload
+	if len(b) == 8 && binary.BigEndian.Uint32(b) == 0x1337cafe {
+		return Fact{Decoder: "discord", Attrs: []Attr{{"kind", "ping"}}}, true
+	}
 	if len(b) != 74 || b[0] != 0 || b[1] != 1 && b[1] != 2 || b[2] != 0 || b[3] != 70 {
 		return Fact{}, false
 	}
@@ -85,9 +89,39 @@ func teamspeakDatagram(d *Datagram) (Fact, bool) {
 	return Fact{Decoder: "teamspeak", Attrs: []Attr{{"version", "3"}}}, true
 }
 
-func viberDatagram(*Datagram) (Fact, bool) { return Fact{}, false }
+// viberDatagram knows Viber's calls on its documented ports (help.viber.com): an id, a type, a zero, and a size that fits the type.
+func viberDatagram(d *Datagram) (Fact, bool) {
+	b := d.Payload
+	if len(b) < 18 || b[3] != 0 || !d.port(7985) && !d.port(7987) && !d.port(5243) && !d.port(9785) {
+		return Fact{}, false
+	}
+	switch size := len(b); {
+	case b[2] == 0x01 && size > 64, b[2] == 0x09 && size == 20, b[2] == 0x0c && size > 64, b[2] == 0x11 && size == 18,
+		b[2] == 0x19 && size == 34, b[2] == 0x1a && size == 20:
+		return Fact{Decoder: "viber", Attrs: []Attr{{"form", "udp"}}}, true
+	}
+	return Fact{}, false
+}
 
-func zoomDatagram(*Datagram) (Fact, bool) { return Fact{}, false }
+// zoomDatagram knows Zoom's encapsulation on its documented ports: type 5 before media, with a direction and a media type (Michel et al.,
+// IMC 2022), and types 1 to 4 to open and keep a session.
+func zoomDatagram(d *Datagram) (Fact, bool) {
+	b := d.Payload
+	port := d.ServerPort
+	if port < 8801 || port > 8810 {
+		port = d.ClientPort
+	}
+	if len(b) < 13 || port < 8801 || port > 8810 {
+		return Fact{}, false
+	}
+	switch {
+	case b[0] == 5 && (b[7] == 0 || b[7] == 1 || b[7] == 4) && b[8] >= 10 && b[8] <= 35:
+		return Fact{Decoder: "zoom", Attrs: []Attr{{"kind", "media"}}}, true
+	case b[0] >= 1 && b[0] <= 4 && b[1] == 0 && len(b) < 160:
+		return Fact{Decoder: "zoom", Attrs: []Attr{{"kind", "session"}}}, true
+	}
+	return Fact{}, false
+}
 
 // rtpState follows the first RTP packets of one direction: version 2, one source, numbers that go up (RFC 3550, section 5.1).
 type rtpState struct {

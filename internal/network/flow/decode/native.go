@@ -202,7 +202,7 @@ func viberStream(in *Segments) (Fact, answer) {
 	if len(b) < 12 {
 		return Fact{}, more
 	}
-	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) || b[2] != 0 && b[3] != 0 {
+	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) {
 		return Fact{}, no
 	}
 	return Fact{Decoder: "viber", Attrs: []Attr{{"form", "tcp"}}}, yes
@@ -219,4 +219,16 @@ func skypeLoginStream(in *Segments) (Fact, answer) {
 		return Fact{}, more
 	}
 	return Fact{}, no
+}
+
+// threemaStream knows the handshake of Threema's chat server protocol by its sizes: the client's hello is a public key and a cookie, 48
+// bytes, and the server answers with 80. The bytes say nothing, so a signature must ask for the server's address as well.
+func threemaStream(in *Segments) (Fact, answer) {
+	switch {
+	case in.ServerPort != 5222 && in.ServerPort != 443 || len(in.Client) > 48 && len(in.Server) == 0 || len(in.Server) > 80 || printable(in.Client) && len(in.Client) > 0:
+		return Fact{}, no
+	case len(in.Client) == 48 && len(in.Server) == 80:
+		return Fact{Decoder: "threema"}, yes
+	}
+	return Fact{}, more
 }

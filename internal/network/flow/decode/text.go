@@ -5,13 +5,13 @@ import "bytes"
 // xmppStream reads the stream header that opens an XMPP session (RFC 6120, section 4.7).
 func xmppStream(in *Segments) (Fact, answer) {
 	b := bytes.TrimLeft(in.Client, " \t\r\n")
-	if a := prefixed(b, [][]byte{[]byte("<?xml "), []byte("<stream:stream"), []byte("<message "), []byte("<presence"), []byte("<iq ")}); a != yes {
+	if a := prefixed(b, [][]byte{[]byte("<?xml "), []byte("<stream:stream"), []byte("<message "), []byte("<presence"), []byte("<iq "), []byte("</stream:stream>")}); a != yes {
 		return Fact{}, a
 	}
 	b = b[:min(len(b), 2048)]
 	i := bytes.Index(b, []byte("<stream:stream"))
 	if i < 0 {
-		if in.Middle && bytes.Contains(b, []byte("='jabber:")) || bytes.Contains(b, []byte("=\"jabber:")) {
+		if in.Middle && stanza(b) {
 			return Fact{Decoder: "xmpp"}, yes
 		}
 		if len(b) < 512 && len(in.Server) == 0 {
@@ -31,6 +31,25 @@ func xmppStream(in *Segments) (Fact, answer) {
 	fact.add("to", host(xmlAttribute(head, "to")))
 	fact.add("from", text(xmlAttribute(head, "from")))
 	return fact, yes
+}
+
+// stanza knows a session that is seen from its middle by a whole start tag with what only XMPP has (RFC 6120, section 8).
+func stanza(b []byte) bool {
+	tag, _, ok := bytes.Cut(b, []byte(">"))
+	if !ok {
+		return false
+	}
+	if string(tag) == "</stream:stream" {
+		return true
+	}
+	kind := xmlAttribute(tag, "type")
+	switch {
+	case bytes.HasPrefix(tag, []byte("<iq ")):
+		return string(kind) == "get" || string(kind) == "set" || string(kind) == "result" || string(kind) == "error"
+	case bytes.HasPrefix(tag, []byte("<message ")), bytes.HasPrefix(tag, []byte("<presence ")):
+		return bytes.IndexByte(xmlAttribute(tag, "to"), '@') > 0 || bytes.IndexByte(xmlAttribute(tag, "from"), '@') > 0
+	}
+	return false
 }
 
 func xmlAttribute(tag []byte, name string) []byte {
@@ -163,7 +182,7 @@ func sipMessage(b []byte) (Fact, answer) {
 
 // msnpStream knows the MSN protocol by the version command that opens it, or its other commands with a transaction id.
 func msnpStream(in *Segments) (Fact, answer) {
-	words := [][]byte{[]byte("VER "), []byte("ANS "), []byte("USR "), []byte("CVR "), []byte("MSG ")}
+	words := [][]byte{[]byte("VER "), []byte("ANS "), []byte("USR "), []byte("CVR "), []byte("MSG "), []byte("PNG\r\n")}
 	if a := prefixed(in.Client, words); a != yes {
 		return Fact{}, a
 	}
@@ -174,12 +193,19 @@ func msnpStream(in *Segments) (Fact, answer) {
 		}
 		return Fact{}, no
 	}
+	if string(line) == "PNG" { // a ping, answered by QNG and seconds
+		if len(in.Server) < 6 {
+			return Fact{}, more
+		}
+		return Fact{Decoder: "msnp"}, is(bytes.HasPrefix(in.Server, []byte("QNG ")))
+	}
 	fields := bytes.Fields(line)
 	if len(fields) < 4 || !digits(fields[1]) {
 		return Fact{}, no
 	}
 	fact := Fact{Decoder: "msnp"}
 	switch {
+	case string(fields[0]) == "MSG" && digits(fields[3]) && bytes.HasPrefix(in.Client[len(line):], []byte("\r\nMIME-Version: ")):
 	case string(fields[0]) == "VER" && bytes.HasPrefix(fields[2], []byte("MSNP")):
 		fact.add("version", text(fields[2]))
 	case (string(fields[0]) == "ANS" || string(fields[0]) == "USR") && bytes.IndexByte(fields[2], '@') > 0:
@@ -187,6 +213,13 @@ func msnpStream(in *Segments) (Fact, answer) {
 		return Fact{}, no
 	}
 	return fact, yes
+}
+
+func is(ok bool) answer {
+	if ok {
+		return yes
+	}
+	return no
 }
 
 func digits(b []byte) bool {
