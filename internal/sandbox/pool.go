@@ -36,6 +36,7 @@ const (
 	busyPerChild = 2 * time.Minute
 	startTimeout = 20 * time.Second
 	maxStderr    = 64 << 10
+	childMark    = "CHAPERONE_SANDBOX_CHILD" // in a child's environment, so that none starts children of its own
 )
 
 var errClosed = errors.New("sandbox: closed")
@@ -178,6 +179,9 @@ type worker struct {
 }
 
 func startWorker(opts *Options) (*worker, Status, error) {
+	if os.Getenv(childMark) != "" {
+		return nil, Status{}, errors.New("this is a child itself: main does not call sandbox.Child")
+	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, Status{}, err
@@ -189,7 +193,8 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	}
 	w := &worker{sock: os.NewFile(uintptr(fds[0]), "sandbox"), stderr: &tail{}, setup: opts.Setup}
 	w.cmd = exec.Command(opts.Binary, Argument, strconv.FormatUint(opts.Memory, 10))
-	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/"}
+	w.cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
+	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/", childMark + "=1"}
 	w.cmd.ExtraFiles = []*os.File{theirs}
 	w.cmd.Stderr = w.stderr
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
