@@ -1,0 +1,79 @@
+// Package desktop reads desktop files: what a menu entry starts.
+package desktop
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"path"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+// maxDesktop bounds a desktop file.
+const maxDesktop = 1 << 20
+
+// ErrNotApplication says that a desktop file starts no program.
+var ErrNotApplication = errors.New("desktop: starts no program")
+
+// Parse reads the first group of a desktop file (Desktop Entry Specification 1.5). The file's own name, which anybody can choose, is not
+// its id here: icon, window class and the marks of flatpak and snap are.
+func Parse(data []byte) (program.Identity, error) {
+	id := program.Identity{Format: program.Desktop, Kind: program.Launcher}
+	lines := bufio.NewScanner(bytes.NewReader(data[:min(len(data), maxDesktop)]))
+	entry, application := false, false
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if strings.HasPrefix(line, "[") {
+			if entry {
+				break // a second group: actions
+			}
+			entry = line == "[Desktop Entry]"
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok || !entry {
+			continue
+		}
+		key, value = strings.TrimSpace(key), program.Text(value)
+		if key == "Type" {
+			application = value == "Application"
+		}
+		set(&id, key, value)
+	}
+	if !application {
+		return id, ErrNotApplication
+	}
+	return id, nil
+}
+
+func set(id *program.Identity, key, value string) {
+	switch key {
+	case "Name":
+		id.Product = value
+	case "Exec":
+		id.Binary = started(value)
+	case "Icon", "StartupWMClass":
+		name := path.Base(value)
+		if name != "." && name != "/" {
+			id.DesktopID = append(id.DesktopID, name)
+		}
+	case "X-Flatpak":
+		id.Flatpak = value
+	case "X-SnapInstanceName":
+		id.Snap = value
+	}
+}
+
+// started returns the program that an Exec line starts, without its path.
+func started(exec string) string {
+	for word := range strings.FieldsSeq(exec) {
+		word = strings.Trim(word, `"`)
+		if word == "env" || strings.HasSuffix(word, "/env") || strings.Contains(word, "=") {
+			continue
+		}
+		return path.Base(word)
+	}
+	return ""
+}

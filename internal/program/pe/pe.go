@@ -1,0 +1,139 @@
+// Package pe reads who made a Windows program and what it is: version resource and Authenticode signers.
+//
+// A signature is read, not verified: a program that claims to be a messenger is treated as one, whoever signed it.
+package pe
+
+import (
+	"encoding/asn1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ayoubfaouzi/pkcs7"
+	"github.com/saferwall/pe"
+
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+// maxSigners bounds the nested signatures that are looked at.
+const maxSigners = 8
+
+// ErrNotPE says that bytes which begin with MZ are no PE file: a DOS program, or a text.
+var ErrNotPE = errors.New("pe: no PE header")
+
+// Parse reads a PE file. What cannot be read is said in Unread, as far as the file can be read at all.
+func Parse(data []byte) (id program.Identity, err error) {
+	id.Format = program.PE
+	if !isPE(data) {
+		return id, ErrNotPE
+	}
+	defer func() {
+		if p := recover(); p != nil { // the library trusts offsets in places
+			id.Unread = program.Text(fmt.Sprint("pe: ", p))
+			err = nil
+		}
+	}()
+	f, err := pe.NewBytes(data, &pe.Options{
+		DisableCertValidation: true, DisableSignatureValidation: true, MaxCOFFSymbolsCount: 1, MaxRelocEntriesCount: 1,
+		OmitExportDirectory: true, OmitImportDirectory: true, OmitExceptionDirectory: true, OmitRelocDirectory: true,
+		OmitDebugDirectory: true, OmitArchitectureDirectory: true, OmitGlobalPtrDirectory: true, OmitTLSDirectory: true,
+		OmitLoadConfigDirectory: true, OmitBoundImportDirectory: true, OmitIATDirectory: true, OmitDelayImportDirectory: true,
+		OmitCLRHeaderDirectory: true, OmitCLRMetadata: true,
+		Logger: silent{},
+	})
+	if err != nil {
+		return id, fmt.Errorf("pe: %w", err)
+	}
+	if err := f.Parse(); err != nil {
+		return id, fmt.Errorf("pe: %w", err)
+	}
+	version(f, &id)
+	id.Kind = kind(f, &id)
+	for i := range f.Certificates.Certificates {
+		if i == maxSigners {
+			break
+		}
+		id.Signers = append(id.Signers, signer(&f.Certificates.Certificates[i].Content))
+	}
+	return id, nil
+}
+
+func isPE(data []byte) bool {
+	if len(data) < 64 {
+		return false
+	}
+	at := uint64(binary.LittleEndian.Uint32(data[60:]))
+	return at+4 <= uint64(len(data)) && string(data[at:at+4]) == "PE\x00\x00"
+}
+
+func version(f *pe.File, id *program.Identity) {
+	v, err := f.ParseVersionResources()
+	if err != nil {
+		id.Unread = program.Text("version resource: " + err.Error())
+	}
+	id.Product = program.Text(v["ProductName"])
+	id.Company = program.Text(v["CompanyName"])
+	id.Version = program.Text(v["ProductVersion"])
+	if id.Version == "" {
+		id.Version = program.Text(v["FileVersion"])
+	}
+	id.Binary = program.Text(v["OriginalFilename"])
+	id.Kind = program.Text(v["FileDescription"]) // for kind, which replaces it
+}
+
+// kind tells installers by the section that NSIS adds and by what they call themselves.
+func kind(f *pe.File, id *program.Identity) string {
+	said := strings.ToLower(id.Kind + " " + id.Product + " " + id.Binary)
+	for i := range f.Sections {
+		if f.Sections[i].String() == ".ndata" {
+			return program.Installer
+		}
+	}
+	switch {
+	case strings.Contains(said, "setup"), strings.Contains(said, "install"):
+		return program.Installer
+	case f.IsDLL():
+		return program.Library
+	}
+	return program.Client
+}
+
+func signer(p *pkcs7.PKCS7) program.Signer {
+	var s program.Signer
+	if c := p.GetOnlySigner(); c != nil {
+		s.Subject = program.Text(c.Subject.String())
+		s.Issuer = program.Text(c.Issuer.String())
+	}
+	if at, err := stampTime(p); err == nil {
+		s.Time = at
+	}
+	return s
+}
+
+var errNoStamp = errors.New("no time stamp")
+
+// stampTime reads the time of an RFC 3161 time stamp, which Authenticode keeps in an unsigned attribute.
+func stampTime(p *pkcs7.PKCS7) (time.Time, error) {
+	oid := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 3, 3, 1}
+	var raw asn1.RawValue
+	if err := p.UnmarshalUnsignedAttribute(oid, &raw); err != nil {
+		return time.Time{}, errNoStamp
+	}
+	token, err := pkcs7.Parse(raw.FullBytes)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time stamp: %w", err)
+	}
+	var info struct { // RFC 3161, section 2.4.2: TSTInfo
+		Version int
+		Policy  asn1.ObjectIdentifier
+		Imprint asn1.RawValue
+		Serial  asn1.RawValue
+		Time    time.Time `asn1:"generalized"`
+	}
+	if _, err := asn1.Unmarshal(token.Content, &info); err != nil {
+		return time.Time{}, fmt.Errorf("time stamp: %w", err)
+	}
+	return info.Time.UTC(), nil
+}

@@ -1,0 +1,69 @@
+package program
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestSniff(t *testing.T) {
+	pe := "MZ" + strings.Repeat("\x00", 58) + "\x40\x00\x00\x00" + "PE\x00\x00xxxx"
+	tar := strings.Repeat("a", 257) + "ustar\x0000"
+	for _, c := range []struct {
+		name, head string
+		want       Format
+	}{
+		{"pe", pe, PE},
+		{"text that begins with MZ", "MZ is not enough " + strings.Repeat("x", 100), PE}, // the parser tells
+		{"dos program", strings.Replace(pe, "PE\x00\x00", "NE\x00\x00", 1), None},
+		{"elf", "\x7fELF\x02\x01\x01\x00", ELF},
+		{"appimage", "\x7fELF\x02\x01\x01\x00AI\x02\x00", AppImage},
+		{"deb", "!<arch>\ndebian-binary   ", Deb},
+		{"static library", "!<arch>\n/               ", AR},
+		{"java class", "\xca\xfe\xba\xbe\x00\x00\x00\x34", None},
+		{"universal binary", "\xca\xfe\xba\xbe\x00\x00\x00\x02", MachO},
+		{"tar", tar, Tar},
+		{"words that begin like bzip2", "BZh is a word", None},
+		{"bzip2", "BZh91AY&SY", Bzip2},
+		{"plist", `<?xml version="1.0"?><!DOCTYPE plist><plist version="1.0">`, Bundle},
+		{"other xml", `<?xml version="1.0"?><svg>`, None},
+		{"desktop", "# comment\n\n[Desktop Entry]\nName=x\n", Desktop},
+		{"asar", "\x04\x00\x00\x00\x20\x00\x00\x00\x1c\x00\x00\x00\x18\x00\x00\x00{\"files\":{}}", ASAR},
+		{"jpeg", "\xff\xd8\xff\xe0\x00\x10JFIF", None},
+		{"empty", "", None},
+	} {
+		if got := Sniff([]byte(c.head)); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestZipTail(t *testing.T) {
+	if !ZipTail([]byte("xPK\x05\x06" + strings.Repeat("\x00", 18))) {
+		t.Error("an end record was not seen")
+	}
+	if ZipTail([]byte("PK\x05\x06")) {
+		t.Error("a short end record was taken")
+	}
+}
+
+func TestText(t *testing.T) {
+	if got := Text("  Tele\x00gram\x1b[31m\xff "); got != "Telegram[31m" {
+		t.Errorf("got %q", got)
+	}
+	if got := Text(strings.Repeat("ü", 2000)); len(got) > maxText || !utf8.ValidString(got) {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+func FuzzSniff(f *testing.F) {
+	f.Add([]byte("MZ"))
+	f.Add([]byte("# \n[Desktop Entry]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		Sniff(b)
+		ZipTail(b)
+		if s := Text(string(b)); !utf8.ValidString(s) {
+			t.Errorf("Text gave %q", s)
+		}
+	})
+}
