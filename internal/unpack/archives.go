@@ -1,0 +1,223 @@
+package unpack
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/bodgit/sevenzip"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/nwaples/rardecode/v2"
+	"github.com/ulikunitz/xz"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+// maxWindow bounds the memory of a decompressor.
+const maxWindow = 128 << 20
+
+// zip walks a zip archive; appended means that it follows a program, and may then be none at all.
+func (w *walker) zip(inside string, data []byte, depth int, appended bool) error {
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		if appended {
+			return nil
+		}
+		return err
+	}
+	var packed uint64
+	for _, f := range z.File {
+		if packed += f.CompressedSize64; packed > uint64(len(data)) {
+			return &bound{event.ReasonBomb, "members overlap"}
+		}
+		if strings.HasSuffix(f.Name, "/") {
+			continue
+		}
+		if err := w.zipMember(inside, f, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) zipMember(inside string, f *zip.File, depth int) error {
+	name := w.join(inside, f.Name)
+	if f.Flags&1 != 0 {
+		w.visitor.Fail(name, event.ReasonEncrypted, "")
+		return w.count(inside)
+	}
+	if f.UncompressedSize64 > ratioFloor && f.UncompressedSize64/max(f.CompressedSize64, 1) > uint64(w.limits.Ratio) {
+		w.visitor.Fail(name, event.ReasonBomb, fmt.Sprintf("unpacks to more than %d times its size", w.limits.Ratio))
+		return w.count(inside)
+	}
+	r, err := f.Open()
+	if errors.Is(err, zip.ErrAlgorithm) {
+		w.visitor.Fail(name, ReasonUnsupported, fmt.Sprintf("zip method %d", f.Method))
+		return w.count(inside)
+	}
+	if err == nil {
+		err = w.member(inside, f.Name, w.metered(r, inside, int64(f.CompressedSize64)), depth)
+		_ = r.Close() // an error here is one of reading on, which is not wanted
+	}
+	return w.memberError(name, err)
+}
+
+// memberError keeps a broken member from ending its whole container.
+func (w *walker) memberError(name string, err error) error {
+	var b *bound
+	switch {
+	case err == nil, errors.Is(err, errStop), w.ctx.Err() != nil:
+		return err
+	case errors.As(err, &b):
+		w.visitor.Fail(name, b.reason, b.detail)
+	default:
+		w.visitor.Fail(name, event.ReasonUnparseable, program.Text(err.Error()))
+	}
+	return nil
+}
+
+func (w *walker) tar(inside string, r io.Reader, depth int) error {
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag != tar.TypeReg {
+			if err := w.count(inside); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.member(inside, h.Name, t, depth); err != nil {
+			return err
+		}
+	}
+}
+
+// compressed opens a compressed file: a tar inside is walked as part of the same level, anything else is one member.
+func (w *walker) compressed(inside string, format program.Format, data []byte, depth int) error {
+	r, name, err := decompressor(format, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	m := w.metered(r, inside, int64(len(data)))
+	head := make([]byte, program.HeadSize)
+	n, err := io.ReadFull(m, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	all := io.MultiReader(bytes.NewReader(head[:n]), m)
+	if program.Sniff(head[:n]) == program.Tar {
+		return w.tar(inside, all, depth)
+	}
+	return w.member(inside, name, all, depth)
+}
+
+// decompressor opens a compressed stream, and tells the name that it gives to its content.
+func decompressor(format program.Format, r io.Reader) (io.ReadCloser, string, error) {
+	const unnamed = "content"
+	switch format {
+	case program.Gzip:
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, "", err
+		}
+		if z.Name != "" {
+			return z, path.Base(z.Name), nil
+		}
+		return z, unnamed, nil
+	case program.Bzip2:
+		return io.NopCloser(bzip2.NewReader(r)), unnamed, nil
+	case program.XZ:
+		x, err := xz.ReaderConfig{DictCap: 8 << 20}.NewReader(r)
+		return io.NopCloser(x), unnamed, err
+	case program.Zstd:
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, "", err
+		}
+		return z.IOReadCloser(), unnamed, nil
+	default:
+		return nil, "", &bound{ReasonUnsupported, string(format)}
+	}
+}
+
+func (w *walker) sevenZip(inside string, data []byte, depth int) error {
+	z, err := sevenzip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return sevenZipError(err)
+	}
+	var out uint64
+	for _, f := range z.File {
+		if out += f.UncompressedSize; out > ratioFloor && out/uint64(len(data)) > uint64(w.limits.Ratio) {
+			return &bound{event.ReasonBomb, fmt.Sprintf("unpacks to more than %d times its size", w.limits.Ratio)}
+		}
+		if f.FileInfo().IsDir() {
+			continue
+		}
+		r, err := f.Open()
+		if err == nil {
+			err = w.member(inside, f.Name, w.metered(r, inside, int64(len(data))), depth)
+			_ = r.Close() // as above
+		}
+		if err = w.memberError(w.join(inside, f.Name), sevenZipError(err)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sevenZipError tells encryption from damage.
+func sevenZipError(err error) error {
+	var e *sevenzip.ReadError
+	if errors.As(err, &e) && e.Encrypted {
+		return &bound{event.ReasonEncrypted, ""}
+	}
+	return err
+}
+
+func (w *walker) rar(inside string, data []byte, depth int) error {
+	z, err := rardecode.NewReader(bytes.NewReader(data), rardecode.MaxDictionarySize(maxWindow))
+	if err != nil {
+		return rarError(err)
+	}
+	m := w.metered(z, inside, int64(len(data)))
+	for {
+		h, err := z.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return rarError(err)
+		}
+		switch {
+		case h.IsDir:
+		case h.Encrypted:
+			w.visitor.Fail(w.join(inside, h.Name), event.ReasonEncrypted, "")
+		default:
+			if err := w.member(inside, h.Name, m, depth); err != nil {
+				return rarError(err)
+			}
+		}
+	}
+}
+
+func rarError(err error) error {
+	if errors.Is(err, rardecode.ErrArchiveEncrypted) || errors.Is(err, rardecode.ErrArchivedFileEncrypted) {
+		return &bound{event.ReasonEncrypted, ""}
+	}
+	return err
+}
