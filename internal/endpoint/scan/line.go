@@ -1,0 +1,91 @@
+package scan
+
+import (
+	"encoding/base64"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Evidence is a fact as the command line shows it.
+type Evidence struct {
+	Fact     string  `json:"fact"`
+	Value    string  `json:"value"`
+	Strength float64 `json:"strength"`
+	Source   string  `json:"source,omitempty"`
+}
+
+// FindingLine is a finding as the command line shows it. Field names are API.
+type FindingLine struct {
+	Type         string       `json:"type"`
+	Path         string       `json:"path"`
+	PathBase64   string       `json:"path_base64,omitempty"`
+	Inside       string       `json:"inside"`
+	InsideBase64 string       `json:"inside_base64,omitempty"`
+	App          string       `json:"app"`
+	Kind         string       `json:"kind"`
+	Format       string       `json:"format"`
+	Version      string       `json:"version"`
+	Publisher    string       `json:"publisher"`
+	SHA256       string       `json:"sha256"`
+	Confidence   float64      `json:"confidence"`
+	Evidence     []Evidence   `json:"evidence"`
+	Verdict      event.Action `json:"verdict"`
+	Rule         string       `json:"rule"`
+}
+
+// ProblemLine is something that could not be looked into.
+type ProblemLine struct {
+	Type         string `json:"type"`
+	Path         string `json:"path"`
+	PathBase64   string `json:"path_base64,omitempty"`
+	Inside       string `json:"inside"`
+	InsideBase64 string `json:"inside_base64,omitempty"`
+	Reason       string `json:"reason"`
+	Detail       string `json:"detail,omitempty"`
+}
+
+// SummaryLine is the last line.
+type SummaryLine struct {
+	Type     string  `json:"type"`
+	Files    int64   `json:"files"`
+	Bytes    int64   `json:"bytes"`
+	Findings int64   `json:"findings"`
+	Errors   int64   `json:"errors"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// Line returns the line of a finding.
+func (f *Finding) Line() FindingLine {
+	p := f.Event.Program
+	l := FindingLine{Type: "finding", App: p.App, Kind: p.Form, Format: p.Format, Version: p.Version, Publisher: p.Publisher,
+		SHA256: p.SHA256, Confidence: p.Confidence.Float(), Evidence: []Evidence{}, Verdict: f.Event.Verdict.Action, Rule: f.Event.Verdict.Rule}
+	l.Path, l.PathBase64 = Name(f.Path)
+	l.Inside, l.InsideBase64 = Name(f.Inside)
+	for _, e := range f.Event.Evidence {
+		l.Evidence = append(l.Evidence, Evidence{e.Fact, e.Value, e.Strength.Float(), e.Source})
+	}
+	return l
+}
+
+// Line returns the line of a problem.
+func (p *Problem) Line() ProblemLine {
+	l := ProblemLine{Type: "error", Reason: p.Reason, Detail: p.Detail}
+	l.Path, l.PathBase64 = Name(p.Path)
+	l.Inside, l.InsideBase64 = Name(p.Inside)
+	return l
+}
+
+// Line returns the last line.
+func (s Summary) Line() SummaryLine {
+	return SummaryLine{"summary", s.Files, s.Bytes, s.Findings, s.Errors, s.Took.Seconds()}
+}
+
+// Name returns a name as valid text, and in base64 what it really is when that is not UTF-8.
+func Name(s string) (text, base string) {
+	if utf8.ValidString(s) {
+		return s, ""
+	}
+	return strings.ToValidUTF8(s, "\uFFFD"), base64.StdEncoding.EncodeToString([]byte(s))
+}

@@ -1,0 +1,181 @@
+package scan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+const (
+	// threshold is the confidence from which a program is a finding.
+	threshold = event.Medium
+	// talkers is how many messengers' tokens one file may hold before it is taken for something that talks about messengers, as virus
+	// scanners, browsers and our own binary do.
+	talkers = 3
+	// maxEvidence bounds what one finding shows.
+	maxEvidence = 16
+)
+
+// matcher tells which messenger an identity belongs to.
+type matcher struct {
+	catalog *catalog.Catalog
+	tokens  []catalog.Token
+	heads   heads
+}
+
+func newMatcher(c *catalog.Catalog) *matcher { return &matcher{catalog: c, tokens: c.Tokens()} }
+
+// texts returns the texts of all tokens, in the order of their indices.
+func (m *matcher) texts() []string {
+	out := make([]string, len(m.tokens))
+	for i, t := range m.tokens {
+		out[i] = t.Text
+	}
+	return out
+}
+
+// candidate is what speaks for one app.
+type candidate struct {
+	evidence []event.Evidence
+	firm     bool // something other than hints and bare names
+}
+
+// app returns the app that most speaks for, "" when nothing suffices.
+func (m *matcher) app(id *program.Identity) (string, []event.Evidence, event.Confidence) {
+	found := map[string]*candidate{}
+	for _, match := range m.facts(id) {
+		add(found, match.App, match.Evidence, match.Identity || match.Evidence.Strength >= event.Medium)
+	}
+	m.addTokens(found, id.Tokens)
+	var app string
+	var best event.Confidence
+	for name, c := range found {
+		if !c.firm {
+			continue
+		}
+		score := combine(c.evidence)
+		if score > best || score == best && name < app {
+			app, best = name, score
+		}
+	}
+	if best < threshold {
+		return "", nil, 0
+	}
+	evidence := found[app].evidence
+	slices.SortStableFunc(evidence, func(a, b event.Evidence) int { return int(b.Strength - a.Strength) })
+	return app, evidence[:min(len(evidence), maxEvidence)], best
+}
+
+func add(found map[string]*candidate, app string, e event.Evidence, firm bool) {
+	c := found[app]
+	if c == nil {
+		c = &candidate{}
+		found[app] = c
+	}
+	if slices.ContainsFunc(c.evidence, func(x event.Evidence) bool { return x.Fact == e.Fact }) {
+		return
+	}
+	c.evidence = append(c.evidence, e)
+	c.firm = c.firm || firm
+}
+
+// facts looks up everything that an identity says.
+func (m *matcher) facts(id *program.Identity) []catalog.Match {
+	c := m.catalog
+	var out []catalog.Match
+	look := func(f func(string) []catalog.Match, value string) {
+		if value != "" {
+			out = append(out, f(value)...)
+		}
+	}
+	pkg := func(manager string) func(string) []catalog.Match {
+		return func(name string) []catalog.Match { return c.ByPackage(manager, name) }
+	}
+	look(c.ByHash, id.SHA256)
+	for _, s := range id.Signers {
+		out = append(out, c.ByPublisherProduct(s.Subject, id.Product, s.Time)...)
+		out = append(out, c.ByPublisher(s.Subject, s.Time)...)
+	}
+	switch id.Format {
+	case program.PE, program.MSI:
+		look(c.ByProduct, id.Product)
+		look(c.ByUpgradeCode, id.Upgrade)
+		out = append(out, claimed(c, id)...)
+	case program.Deb:
+		look(pkg("deb"), id.Package)
+	case program.RPM:
+		look(pkg("rpm"), id.Package)
+	case program.AppImage:
+		look(pkg("appimage"), id.Product)
+	case program.Bundle, program.MachO:
+		look(c.ByBundle, id.Bundle)
+		look(c.ByTeam, id.Team)
+	case program.Desktop:
+		look(pkg("flatpak"), id.Flatpak)
+		look(pkg("snap"), id.Snap)
+		for _, d := range id.DesktopID {
+			look(c.ByDesktop, d)
+		}
+	}
+	look(c.ByExe, id.Binary)
+	return out
+}
+
+// claimed looks up the company that a version resource names, without a signature to prove it: a fact of medium strength at best, and only
+// for a publisher that makes nothing else.
+func claimed(c *catalog.Catalog, id *program.Identity) []catalog.Match {
+	if id.Company == "" {
+		return nil
+	}
+	var out []catalog.Match
+	subject := "O=" + strings.NewReplacer(`\`, `\\`, ",", `\,`, "+", `\+`, `"`, `\"`).Replace(id.Company)
+	for _, found := range c.ByPublisher(subject, id.SignedAt()) {
+		if !found.Identity {
+			continue
+		}
+		found.Identity = false
+		found.Evidence.Fact = "claimed-" + found.Evidence.Fact
+		found.Evidence.Value = id.Company
+		found.Evidence.Strength = event.Medium - 50
+		out = append(out, found)
+	}
+	return out
+}
+
+// addTokens counts tokens: one that only this messenger has, or two distinct ones; bare service names only beside something firmer.
+func (m *matcher) addTokens(found map[string]*candidate, tokens []int) {
+	apps := map[string]bool{}
+	for _, i := range tokens {
+		if i >= 0 && i < len(m.tokens) {
+			apps[m.tokens[i].App] = true
+		}
+	}
+	if len(apps) > talkers {
+		return
+	}
+	for _, i := range tokens {
+		if i < 0 || i >= len(m.tokens) {
+			continue
+		}
+		t := &m.tokens[i]
+		e := event.Evidence{Fact: "token:" + t.Text, Value: t.Text, Strength: event.Medium, Source: "catalog " + t.App}
+		if t.BareName {
+			e.Strength = event.Low / 2
+		}
+		add(found, t.App, e, !t.BareName)
+	}
+}
+
+// combine joins independent facts: what is left of the doubt when each takes its share, never beyond exact.
+func combine(evidence []event.Evidence) event.Confidence {
+	doubt := 1000.0
+	var strongest event.Confidence
+	for _, e := range evidence {
+		doubt *= 1 - e.Strength.Float()
+		strongest = max(strongest, e.Strength)
+	}
+	return min(max(strongest, event.Confidence(1000-doubt)), max(strongest, event.Exact))
+}

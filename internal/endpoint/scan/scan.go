@@ -1,0 +1,207 @@
+// Package scan walks file trees and finds messengers by what files are, never by what they are called.
+//
+// A walker opens each regular file by descriptor, following no link; workers look at its first bytes, and hand what may be a program or a
+// container to the sandbox (unpack/reveal). What it says is matched against the catalog, and policy judges each finding. Results come in
+// the order of the walk. Whatever could not be looked into is a result too.
+package scan
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/sandbox"
+	"github.com/chaperone-im/chaperone/internal/unpack"
+	"github.com/chaperone-im/chaperone/internal/unpack/reveal"
+)
+
+// Options are what a Scanner works with. Catalog and Policy are needed, all else may be zero.
+type Options struct {
+	Catalog       *catalog.Catalog
+	Policy        policy.Decider
+	Recorder      event.Recorder // findings are recorded before they are reported; nil: not recorded
+	Host          event.Host     // to which findings are attributed
+	Connector     string         // in events; default "scan"
+	OneFileSystem bool           // do not cross into other file systems
+	Workers       int            // default GOMAXPROCS
+	Timeout       time.Duration  // per file; see reveal
+	Limits        unpack.Limits
+	Now           func() time.Time
+	Log           *slog.Logger
+}
+
+// Scanner scans. It is safe for concurrent use.
+type Scanner struct {
+	opts     Options
+	revealer *reveal.Revealer
+	match    *matcher
+	files    atomic.Int64
+	bytes    atomic.Int64
+	findings atomic.Int64
+	problems atomic.Int64
+}
+
+// Finding is a program that the catalog knows, or that policy forbids by another of its facts.
+type Finding struct {
+	Path   string // as the caller named the tree, plus the names below
+	Real   string // absolute, free of links
+	File   Stat   // of the outermost file, for quarantine
+	Inside string // within nested archives
+	Event  *event.Event
+}
+
+// Stat is the identity of a file at the moment it was read.
+type Stat struct {
+	Dev, Ino uint64
+	Size     int64
+	SHA256   string // of the outermost file
+}
+
+// Problem is something that could not be looked into.
+type Problem struct {
+	Path   string
+	Inside string
+	Reason string
+	Detail string
+}
+
+// Result is a Finding or a Problem.
+type Result struct {
+	Finding *Finding
+	Problem *Problem
+}
+
+// Summary is what a scan did.
+type Summary struct {
+	Files    int64
+	Bytes    int64
+	Findings int64
+	Errors   int64
+	Took     time.Duration
+}
+
+// New returns a Scanner. main must have given reveal.Parser to sandbox.Child.
+func New(o Options) (*Scanner, error) {
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Connector == "" {
+		o.Connector = "scan"
+	}
+	m := newMatcher(o.Catalog)
+	r, err := reveal.New(reveal.Options{Tokens: m.texts(), Limits: o.Limits, Workers: o.Workers, Timeout: o.Timeout, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	return &Scanner{opts: o, revealer: r, match: m}, nil
+}
+
+// Close ends the sandbox.
+func (s *Scanner) Close() error { return s.revealer.Close() }
+
+// Sandbox says how far the parsers are confined.
+func (s *Scanner) Sandbox(ctx context.Context) (sandbox.Status, error) { return s.revealer.Status(ctx) }
+
+// Counts returns what was done so far, for a progress line.
+func (s *Scanner) Counts() Summary {
+	return Summary{Files: s.files.Load(), Bytes: s.bytes.Load(), Findings: s.findings.Load(), Errors: s.problems.Load()}
+}
+
+// queueLength bounds the files that are open and waiting, and the results that wait for an earlier one.
+const queueLength = 64
+
+// job is one file or one problem of the walk. done is closed when results and err are set.
+type job struct {
+	path, real string
+	file       *os.File
+	stat       Stat
+	results    []Result
+	err        error
+	done       chan struct{}
+}
+
+// Scan walks the trees and calls report for each result, in order. It returns early only with an error: of report, of the recorder, of the
+// sandbox, or of the context.
+func (s *Scanner) Scan(ctx context.Context, paths []string, report func(Result) error) (Summary, error) {
+	begun := time.Now()
+	before := s.Counts()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work, order := make(chan *job, queueLength), make(chan *job, queueLength)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(order)
+		defer close(work)
+		s.walk(ctx, paths, work, order)
+	})
+	for range s.opts.Workers {
+		wg.Go(func() {
+			for j := range work {
+				s.examine(ctx, j)
+				close(j.done)
+			}
+		})
+	}
+	err := s.deliver(ctx, order, report)
+	cancel()
+	for range order { // the walker must not wait for a reader
+	}
+	wg.Wait()
+	after := s.Counts()
+	return Summary{Files: after.Files - before.Files, Bytes: after.Bytes - before.Bytes, Findings: after.Findings - before.Findings,
+		Errors: after.Errors - before.Errors, Took: time.Since(begun)}, err
+}
+
+// deliver records and reports results in the order of the walk.
+func (s *Scanner) deliver(ctx context.Context, order <-chan *job, report func(Result) error) error {
+	for j := range order {
+		<-j.done
+		if j.err != nil {
+			return j.err
+		}
+		if err := s.record(ctx, j.results); err != nil {
+			return err
+		}
+		for _, r := range j.results {
+			if r.Finding != nil {
+				s.findings.Add(1)
+			} else {
+				s.problems.Add(1)
+			}
+			if err := report(r); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *Scanner) record(ctx context.Context, results []Result) error {
+	if s.opts.Recorder == nil {
+		return nil
+	}
+	var events []*event.Event
+	for _, r := range results {
+		if r.Finding != nil {
+			events = append(events, r.Finding.Event)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	if err := s.opts.Recorder.Record(ctx, events...); err != nil {
+		return fmt.Errorf("scan: record finding: %w", err)
+	}
+	return nil
+}
