@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
 // version is stamped by the linker.
@@ -22,8 +24,8 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
-	Policy  policyCmd  `cmd:"" help:"Check, test, explain and try a policy."`
 	Inspect inspectCmd `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
+	Scan    scanCmd    `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
 	Survey  surveyCmd  `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 }
 
@@ -56,6 +58,7 @@ func (h hinted) Error() string { return h.err.Error() }
 func (h hinted) Unwrap() error { return h.err }
 
 func main() {
+	sandbox.Child(os.Args, sandboxParsers())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(os.Args[1:], &env{ctx, os.Stdin, os.Stdout, os.Stderr}))

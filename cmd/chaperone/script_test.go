@@ -1,13 +1,17 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
 // TestMain lets scripts call this very program as "chaperone".
 func TestMain(m *testing.M) {
+	sandbox.Child(os.Args, sandboxParsers())
 	testscript.Main(m, map[string]func(){"chaperone": main})
 }
 

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// scanCmd finds messengers in files and folders.
+type scanCmd struct {
+	JSON          bool     `name:"json" help:"One JSON object per line."`
+	Policy        string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Host          string   `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
+	OneFileSystem bool     `name:"one-file-system" help:"Do not cross into other file systems."`
+	Paths         []string `arg:"" name:"path" help:"Files and folders."`
+
+	recorder event.Recorder // takes findings; nil records nothing
+}
+
+// Run scans.
+func (c *scanCmd) Run(e *env) error {
+	scanner, err := c.scanner(e)
+	if err != nil {
+		return err
+	}
+	defer scanner.Close()
+	var out scanWriter = &scanTable{out: e.out}
+	if c.JSON {
+		out = newScanLines(e.out)
+	}
+	stop := scanProgress(e, scanner)
+	forbidden := 0
+	summary, err := scanner.Scan(e.ctx, c.Paths, func(r scan.Result) error {
+		if r.Problem != nil {
+			return out.problem(r.Problem)
+		}
+		if r.Finding.Event.Verdict.Action.Stops() {
+			forbidden++
+		}
+		return out.finding(r.Finding)
+	})
+	stop()
+	if err != nil {
+		return err
+	}
+	status, err := scanner.Sandbox(e.ctx)
+	if err != nil {
+		return err
+	}
+	if d := status.Degraded(); d != "" {
+		fmt.Fprintln(e.errOut, "chaperone: warning: sandbox:", d)
+	}
+	if err := out.close(summary); err != nil {
+		return err
+	}
+	if forbidden > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
+	for _, p := range c.Paths {
+		if _, err := os.Stat(p); errors.Is(err, os.ErrNotExist) {
+			return nil, hinted{fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders"}
+		}
+	}
+	cat, err := catalog.Default()
+	if err != nil {
+		return nil, fmt.Errorf("load catalog: %w", err)
+	}
+	p, err := loadPolicy(c.Policy, cat)
+	if err != nil {
+		return nil, err
+	}
+	host := c.Host
+	if host == "" {
+		if host, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("name of this machine: %w", err)
+		}
+	}
+	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.recorder, Host: event.Host{Name: host}, OneFileSystem: c.OneFileSystem})
+}
+
+// scanProgress shows counts on a terminal until the function it returns is called.
+func scanProgress(e *env, s *scan.Scanner) (stop func()) {
+	w := progressOn(e.errOut)
+	if w == nil {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				fmt.Fprint(w, "\r\x1b[K")
+				return
+			case <-tick.C:
+				n := s.Counts()
+				fmt.Fprintf(w, "\r\x1b[K%d files, %s, %d findings, %d errors", n.Files, bytesText(n.Bytes), n.Findings, n.Errors)
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// bytesText writes a size for people.
+func bytesText(n int64) string {
+	const unit = 1024
+	switch {
+	case n < unit*unit:
+		return fmt.Sprintf("%.1f KiB", float64(n)/unit)
+	case n < unit*unit*unit:
+		return fmt.Sprintf("%.1f MiB", float64(n)/unit/unit)
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/unit/unit/unit)
+}
+
+// scanWriter writes what was found, for people or for programs.
+type scanWriter interface {
+	finding(f *scan.Finding) error
+	problem(p *scan.Problem) error
+	close(s scan.Summary) error
+}
+
+// scanLines is the scanWriter of --json.
+type scanLines struct{ encoder *json.Encoder }
+
+func newScanLines(w io.Writer) *scanLines {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &scanLines{enc}
+}
+
+func (s *scanLines) finding(f *scan.Finding) error { return s.encoder.Encode(f.Line()) }
+func (s *scanLines) problem(p *scan.Problem) error { return s.encoder.Encode(p.Line()) }
+func (s *scanLines) close(n scan.Summary) error    { return s.encoder.Encode(n.Line()) }
+
+// scanTable is the scanWriter for people.
+type scanTable struct {
+	out    io.Writer
+	stops  int
+	errors int
+}
+
+// maxProblems bounds the problems that people are shown one by one.
+const maxProblems = 50
+
+func (t *scanTable) finding(f *scan.Finding) error {
+	l := f.Line()
+	name := l.Path
+	if l.Inside != "" {
+		name += "!/" + l.Inside
+	}
+	app := l.App
+	if app == "" {
+		app = "(no messenger)"
+	}
+	verdict := string(l.Verdict)
+	if f.Event.Verdict.Action.Stops() {
+		t.stops++
+		if !f.Event.Verdict.Enforced {
+			verdict += " (monitor)"
+		}
+	}
+	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable(name), app, l.Format, l.Kind, l.Confidence, verdict, l.Rule); err != nil {
+		return err
+	}
+	if l.Publisher != "" || l.Version != "" {
+		if _, err := fmt.Fprintf(t.out, "  version %s, publisher %s\n", orDash(l.Version), orDash(l.Publisher)); err != nil {
+			return err
+		}
+	}
+	for _, e := range l.Evidence {
+		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable(e.Fact), printable(e.Value), e.Strength); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *scanTable) problem(p *scan.Problem) error {
+	if t.errors++; t.errors > maxProblems {
+		return nil
+	}
+	l := p.Line()
+	name := l.Path
+	if l.Inside != "" {
+		name += "!/" + l.Inside
+	}
+	if l.Detail != "" {
+		l.Reason += " (" + l.Detail + ")"
+	}
+	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable(name), printable(l.Reason))
+	return err
+}
+
+func (t *scanTable) close(s scan.Summary) error {
+	if t.errors > maxProblems {
+		if _, err := fmt.Fprintf(t.out, "... and %d more that could not be looked into (--json shows all)\n", t.errors-maxProblems); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(t.out, "%d files, %s in %.1f s: %d findings, %d not looked into\n", s.Files, bytesText(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors)
+	return err
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
+}
+
+// printable keeps a terminal safe from what files are called.
+func printable(s string) string {
+	out := []rune(s)
+	for i, r := range out {
+		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			out[i] = '?'
+		}
+	}
+	return string(out)
+}
