@@ -1,0 +1,246 @@
+package flowtest
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"errors"
+	"math/big"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Question makes a question for the IPv4 address of a name.
+func Question(name string) []byte {
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
+	b, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Answer makes the answer to Question.
+func Answer(name string, addr netip.Addr) []byte {
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
+	m.Response = true
+	m.Answer = []dns.RR{
+		&dns.CNAME{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: 60}, Target: "edge.example.net."},
+		&dns.A{Hdr: dns.RR_Header{Name: "edge.example.net.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IP(addr.AsSlice())},
+	}
+	m.Compress = true
+	b, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// recording is one end of a pipe that keeps what is written to it.
+type recording struct {
+	net.Conn
+	client bool
+	tape   *tape
+}
+
+type tape struct {
+	mu     sync.Mutex
+	chunks []Chunk
+}
+
+// Write writes, and keeps a copy.
+func (r *recording) Write(b []byte) (int, error) {
+	r.tape.mu.Lock()
+	r.tape.chunks = append(r.tape.chunks, Chunk{r.client, append([]byte(nil), b...)})
+	r.tape.mu.Unlock()
+	return r.Conn.Write(b)
+}
+
+// Handshake records a TLS handshake of crypto/tls with a server of the name, of at most the version, whose certificate is its own.
+func Handshake(name string, version uint16) ([]Chunk, error) {
+	certificate, err := selfSigned(name)
+	if err != nil {
+		return nil, err
+	}
+	a, b := net.Pipe()
+	t := &tape{}
+	client := tls.Client(&recording{a, true, t}, &tls.Config{
+		ServerName: name, MaxVersion: version, NextProtos: []string{"h2", "http/1.1"}, InsecureSkipVerify: true, // nobody is on the other side but we
+	})
+	server := tls.Server(&recording{b, false, t}, &tls.Config{MaxVersion: version, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}})
+	done := make(chan error, 1)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	go func() {
+		err := server.HandshakeContext(ctx)
+		if err == nil {
+			_, err = server.Read(make([]byte, 16))
+		}
+		done <- err
+	}()
+	err = client.HandshakeContext(ctx)
+	if err == nil {
+		_, err = client.Write([]byte("hello"))
+	}
+	err = errors.Join(err, <-done)
+	a.Close()
+	b.Close()
+	return t.chunks, err
+}
+
+func selfSigned(name string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// MTProto makes the first 64 bytes of Telegram's obfuscated transport and some more (core.telegram.org/mtproto/mtproto-transports).
+func MTProto() []byte {
+	b := make([]byte, 64+41)
+	rand.Read(b)
+	b[0], b[4] = 'T', 0x55 // not the beginning of another protocol, which clients avoid too
+	block, err := aes.NewCipher(b[8:40])
+	if err != nil {
+		return nil
+	}
+	var mask [64]byte
+	cipher.NewCTR(block, b[40:56]).XORKeyStream(mask[:], mask[:])
+	for i := 56; i < 60; i++ {
+		b[i] = 0xef ^ mask[i]
+	}
+	return b
+}
+
+// Attribute is an attribute of a STUN message.
+type Attribute struct {
+	Kind  uint16
+	Value []byte
+}
+
+// STUN makes a message of the type (RFC 8489, section 5).
+func STUN(kind uint16, attributes ...Attribute) []byte {
+	b := make([]byte, 20)
+	binary.BigEndian.PutUint16(b, kind)
+	binary.BigEndian.PutUint32(b[4:], 0x2112a442)
+	rand.Read(b[8:20])
+	for _, a := range attributes {
+		b = binary.BigEndian.AppendUint16(b, a.Kind)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(a.Value)))
+		b = append(b, a.Value...)
+		for len(b)%4 != 0 {
+			b = append(b, 0)
+		}
+	}
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)-20))
+	return b
+}
+
+// RTP makes a packet of the payload type with the number.
+func RTP(payload byte, number uint16) []byte {
+	b := make([]byte, 12+80)
+	rand.Read(b[12:])
+	b[0], b[1] = 0x80, payload
+	binary.BigEndian.PutUint16(b[2:], number)
+	binary.BigEndian.PutUint32(b[4:], uint32(number)*960)
+	binary.BigEndian.PutUint32(b[8:], 0x1234)
+	return b
+}
+
+// QUICInitials makes the Initial packets of a QUIC version 1 client that asks for the name, with crypto/tls's own hello in CRYPTO frames
+// of the size, the last first.
+func QUICInitials(name string, size int) ([][]byte, error) {
+	client := tls.QUICClient(&tls.QUICConfig{TLSConfig: &tls.Config{ServerName: name, NextProtos: []string{"h3"}, MinVersion: tls.VersionTLS13}})
+	defer client.Close()
+	client.SetTransportParameters(nil)
+	if err := client.Start(context.Background()); err != nil {
+		return nil, err
+	}
+	var hello []byte
+	for e := client.NextEvent(); e.Kind != tls.QUICNoEvent; e = client.NextEvent() {
+		if e.Kind == tls.QUICWriteData {
+			hello = append(hello, e.Data...)
+		}
+	}
+	id := []byte{1, 2, 3, 4, 5, 6, 7, 8}
+	var packets [][]byte
+	for from := (len(hello) - 1) / size * size; from >= 0; from -= size {
+		frame := append([]byte{6}, varint(from)...)
+		part := hello[from:min(from+size, len(hello))]
+		frame = append(append(frame, varint(len(part))...), part...)
+		p, err := sealInitial(id, uint32(len(packets)), frame)
+		if err != nil {
+			return nil, err
+		}
+		packets = append(packets, p)
+	}
+	return packets, nil
+}
+
+func varint(n int) []byte { return []byte{0x80 | byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)} }
+
+// sealInitial protects an Initial packet as RFC 9001, section 5, says.
+func sealInitial(id []byte, number uint32, frames []byte) ([]byte, error) {
+	salt := []byte{0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17, 0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a}
+	secret, err := hkdf.Extract(sha256.New, id, salt)
+	if err != nil {
+		return nil, err
+	}
+	expand := func(secret []byte, label string, size int) []byte {
+		info := append([]byte{0, byte(size), byte(len(label) + 6)}, "tls13 "+label+"\x00"...)
+		out, _ := hkdf.Expand(sha256.New, secret, string(info), size)
+		return out
+	}
+	secret = expand(secret, "client in", 32)
+	block, err := aes.NewCipher(expand(secret, "quic key", 16))
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	for len(frames) < 1100 {
+		frames = append(frames, 0)
+	}
+	header := append([]byte{0xc3, 0, 0, 0, 1, byte(len(id))}, id...)
+	header = append(header, 0, 0)
+	header = append(header, varint(4+len(frames)+16)...)
+	at := len(header)
+	header = binary.BigEndian.AppendUint32(header, number)
+	nonce := expand(secret, "quic iv", 12)
+	for i := range 4 {
+		nonce[8+i] ^= header[at+i]
+	}
+	packet := aead.Seal(header, nonce, frames, header)
+	hp, err := aes.NewCipher(expand(secret, "quic hp", 16))
+	if err != nil {
+		return nil, err
+	}
+	var mask [16]byte
+	hp.Encrypt(mask[:], packet[at+4:at+20])
+	packet[0] ^= mask[0] & 0x0f
+	for i := range 4 {
+		packet[at+i] ^= mask[1+i]
+	}
+	return packet, nil
+}
