@@ -24,6 +24,7 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
+	Policy  policyCmd  `cmd:"" help:"Check, test, explain and try a policy."`
 	Inspect inspectCmd `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
 	Scan    scanCmd    `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
 	Survey  surveyCmd  `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/control/rules"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+type policyCmd struct {
+	Check   policyCheckCmd   `cmd:"" help:"Check a policy and print the planes of each rule."`
+	Test    policyTestCmd    `cmd:"" help:"Run the cases at the end of a policy."`
+	Explain policyExplainCmd `cmd:"" help:"Say what the policy says to something, and why."`
+	Try     policyTryCmd     `cmd:"" help:"Judge texts and deliver nothing."`
+}
+
+// loadRules loads a policy with all it refers to, and turns its first mistake's hint into ours.
+func loadRules(path string, packs ...string) (*rules.Set, error) {
+	set, err := rules.Load(path, nil, packs...)
+	if err != nil {
+		if hint := rules.Hint(err); hint != "" {
+			return nil, hinted{err, hint}
+		}
+		return nil, err
+	}
+	return set, nil
+}
+
+type policyCheckCmd struct {
+	File      string `arg:"" optional:"" help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	Vars      bool   `help:"List the variables of expressions instead."`
+	Reference bool   `help:"Print the reference of the language instead, as Markdown." hidden:""`
+	JSON      bool   `name:"json" help:"One JSON object per rule."`
+}
+
+// Run checks. A broken policy is exit status 2, with the place of each mistake.
+func (c *policyCheckCmd) Run(e *env) error {
+	switch {
+	case c.Vars:
+		_, err := fmt.Fprintln(e.out, strings.Join(policy.Variables(), "\n"))
+		return err
+	case c.Reference:
+		_, err := io.WriteString(e.out, policy.Reference())
+		return err
+	}
+	set, err := loadRules(c.File)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		for _, r := range set.Policy.Rules() {
+			if err := json.NewEncoder(e.out).Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, r := range set.Policy.Rules() {
+		var planes []string
+		for i, p := range r.Planes {
+			planes = append(planes, p+" ("+r.Mode[i]+")")
+		}
+		does := append([]string{}, r.Obligations...)
+		if r.Verdict != "" {
+			does = append(does, r.Verdict)
+		}
+		fmt.Fprintf(e.out, "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
+	}
+	_, err = fmt.Fprintf(e.out, "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
+	return err
+}
+
+type policyTestCmd struct {
+	File string `arg:"" optional:"" help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	JSON bool   `name:"json" help:"One JSON object per failure."`
+}
+
+// Run runs the cases; one that fails makes the exit status 1.
+func (c *policyTestCmd) Run(e *env) error {
+	set, err := loadRules(c.File)
+	if err != nil {
+		return err
+	}
+	failures, count := set.Policy.RunTests(e.ctx, set.Finder())
+	for _, f := range failures {
+		if c.JSON {
+			if err := json.NewEncoder(e.out).Encode(map[string]any{"case": f.Case + 1, "line": f.Line, "message": f.Msg}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(e.out, "%s:%d: case %d: %s\n", set.Policy.File().Name(), f.Line, f.Case+1, f.Msg)
+	}
+	if !c.JSON {
+		fmt.Fprintf(e.out, "%d of %d cases passed\n", count-len(failures), count)
+	}
+	if len(failures) > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+type policyExplainCmd struct {
+	Policy        string   `help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	From          string   `help:"Handle of the sender, or the person behind a machine."`
+	To            []string `help:"Handles of recipients."`
+	Room          string   `help:"Room of the message."`
+	Text          string   `help:"Text of a message."`
+	Name          string   `help:"Host name of a flow or question."`
+	Address       string   `help:"Server address of a flow."`
+	Port          uint16   `help:"Server port of a flow."`
+	Protocol      string   `help:"Recognised protocol of a flow."`
+	App           string   `help:"Messenger."`
+	Client        string   `help:"Client address."`
+	Host          string   `help:"Machine."`
+	ProgramSHA256 string   `name:"program-sha256" help:"Hash of a program."`
+	Publisher     string   `help:"Publisher of a program."`
+	JSON          bool     `name:"json" help:"One JSON object."`
+}
+
+// event makes an event of the flags: a program, a flow, a question or a message.
+func (c *policyExplainCmd) event() (*event.Event, error) {
+	e := &event.Event{From: event.Party{Handle: c.From, Person: c.From}, Host: event.Host{Name: c.Host, Address: c.Client, Person: c.From}}
+	e.Room.Name = c.Room
+	for _, to := range c.To {
+		e.To = append(e.To, event.Party{Handle: to, Person: to})
+	}
+	switch {
+	case c.ProgramSHA256 != "" || c.Publisher != "":
+		e.Kind, e.Program = event.FindingHit, &event.Program{SHA256: c.ProgramSHA256, Publisher: c.Publisher, App: c.App}
+	case c.Text != "" || len(c.To) > 0 || c.Room != "":
+		e.Kind, e.Text = event.Message, c.Text
+	case c.Address != "" || c.Port != 0 || c.Protocol != "" || c.Name == "" && c.App != "":
+		server := c.Address
+		if server == "" {
+			server = "0.0.0.0"
+		}
+		if strings.Contains(server, ":") {
+			server = "[" + server + "]"
+		}
+		e.Kind = event.FlowSeen
+		e.Flow = &event.Flow{Proto: "tcp", Name: c.Name, App: c.App, Client: c.Client, Server: fmt.Sprintf("%s:%d", server, c.Port)}
+		if c.Protocol != "" {
+			e.Facts = []event.Fact{{Name: policy.ProtocolFact, Value: c.Protocol}}
+		}
+	case c.Name != "":
+		e.Kind, e.Question = event.DNSQuery, &event.Question{Name: c.Name, App: c.App, Client: c.Client, Type: "A"}
+	default:
+		return nil, hinted{errors.New("nothing to explain"), "give --text, --name, --address, --app or --program-sha256"}
+	}
+	return e, nil
+}
+
+// Run explains.
+func (c *policyExplainCmd) Run(e *env) error {
+	set, err := loadRules(c.Policy)
+	if err != nil {
+		return err
+	}
+	ev, err := c.event()
+	if err != nil {
+		return err
+	}
+	ev.Received = time.Now()
+	set.Finder().Fill(e.ctx, ev)
+	x := set.Policy.Explain(&policy.Input{Event: ev, Now: ev.Received, Final: true})
+	if c.JSON {
+		return json.NewEncoder(e.out).Encode(map[string]any{"kind": ev.Kind, "verdict": x.Verdict.Action, "rule": x.Verdict.Rule, "enforced": x.Verdict.Enforced,
+			"say": x.Verdict.Say, "reason": x.Verdict.Reason, "obligations": x.Verdict.Obligations, "also": x.Verdict.Also, "policy": x.Verdict.Policy,
+			"hits": hitsJSON(ev.Hits), "steps": x.Steps})
+	}
+	return printExplanation(e.out, ev, x)
+}
+
+func printExplanation(out io.Writer, ev *event.Event, x policy.Explanation) error {
+	enforced := "enforced"
+	if !x.Verdict.Enforced {
+		enforced = "not enforced: monitor mode"
+	}
+	fmt.Fprintf(out, "%s: %s by %s (%s)\n", ev.Kind, x.Verdict.Action, x.Verdict.Rule, enforced)
+	if x.Verdict.Say != "" {
+		fmt.Fprintf(out, "  says: %s\n", x.Verdict.Say)
+	}
+	if x.Verdict.Reason != "" {
+		fmt.Fprintf(out, "  because: %s\n", x.Verdict.Reason)
+	}
+	for _, h := range ev.Hits {
+		fmt.Fprintf(out, "  hit: %s (%s), %d\n", h.Name, h.Inspector, h.Count)
+	}
+	for _, o := range x.Verdict.Obligations {
+		fmt.Fprintf(out, "  besides: %s %s, by %s\n", o.Kind, o.Queue, o.Rule)
+	}
+	for _, s := range x.Steps {
+		why := s.Result
+		switch {
+		case s.Decides:
+			why = "decides"
+		case s.Result == "no" || s.Result == "pending" || s.Result == "error":
+			why = s.Result + ": " + s.Matcher
+		case s.Result == "yes":
+			why = "matches"
+		}
+		if _, err := fmt.Fprintf(out, "  rule %-24s %s\n", s.Rule, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
