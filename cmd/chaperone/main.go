@@ -23,11 +23,12 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
-	Catalog catalogCmd `cmd:"" help:"Show and check what is known of each messenger."`
-	Policy  policyCmd  `cmd:"" help:"Check, test, explain and try a policy."`
-	Inspect inspectCmd `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
-	Scan    scanCmd    `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
-	Survey  surveyCmd  `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
+	Catalog    catalogCmd    `cmd:"" help:"Show and check what is known of each messenger."`
+	Policy     policyCmd     `cmd:"" help:"Check, test, explain and try a policy."`
+	Inspect    inspectCmd    `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
+	Scan       scanCmd       `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
+	Quarantine quarantineCmd `cmd:"" help:"List and bring back files that scan took away."`
+	Survey     surveyCmd     `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 }
 
 // env is what a command runs with. Tests give it their own streams.

@@ -1,27 +1,33 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // scanCmd finds messengers in files and folders.
 type scanCmd struct {
-	JSON          bool     `name:"json" help:"One JSON object per line."`
-	Policy        string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
-	Host          string   `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
-	OneFileSystem bool     `name:"one-file-system" help:"Do not cross into other file systems."`
-	Paths         []string `arg:"" name:"path" help:"Files and folders."`
+	JSON          bool   `name:"json" help:"One JSON object per line."`
+	Policy        string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Host          string `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
+	OneFileSystem bool   `name:"one-file-system" help:"Do not cross into other file systems."`
+	Quarantine    bool   `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
+	Remove        bool   `name:"remove" xor:"act" help:"Remove the package that owns such a file; quarantine files that no package owns."`
+	dataFlags
+	Paths []string `arg:"" name:"path" help:"Files and folders."`
 
-	recorder event.Recorder // takes findings; nil records nothing
+	options quarantineOptions // the recorder takes findings and acts
 }
 
 // Run scans.
@@ -31,22 +37,11 @@ func (c *scanCmd) Run(e *env) error {
 		return err
 	}
 	defer scanner.Close()
-	var out scanWriter = &scanTable{out: e.out}
+	var out scanWriter = &scanTable{out: e.out, acts: c.Quarantine || c.Remove}
 	if c.JSON {
 		out = newScanLines(e.out)
 	}
-	stop := scanProgress(e, scanner)
-	forbidden := 0
-	summary, err := scanner.Scan(e.ctx, c.Paths, func(r scan.Result) error {
-		if r.Problem != nil {
-			return out.problem(r.Problem)
-		}
-		if r.Finding.Event.Verdict.Action.Stops() {
-			forbidden++
-		}
-		return out.finding(r.Finding)
-	})
-	stop()
+	forbidden, summary, err := c.scan(e, scanner, out)
 	if err != nil {
 		return err
 	}
@@ -57,13 +52,75 @@ func (c *scanCmd) Run(e *env) error {
 	if d := status.Degraded(); d != "" {
 		fmt.Fprintln(e.errOut, "chaperone: warning: sandbox:", d)
 	}
-	if err := out.close(summary); err != nil {
+	failed, err := c.act(e, forbidden)
+	if err != nil {
 		return err
 	}
-	if forbidden > 0 {
+	if err := out.close(summary, forbidden); err != nil {
+		return err
+	}
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%d of %d files could not be taken away", failed, len(forbidden))
+	case len(forbidden) > 0:
 		return errFindings
 	}
 	return nil
+}
+
+// maxActs bounds the files that one run acts on.
+const maxActs = 100_000
+
+// scan runs the scan and returns the findings that policy forbids, one for each file.
+func (c *scanCmd) scan(e *env, scanner *scan.Scanner, out scanWriter) ([]*scan.Finding, scan.Summary, error) {
+	var forbidden []*scan.Finding
+	stop := scanProgress(e, scanner)
+	defer stop()
+	summary, err := scanner.Scan(e.ctx, c.Paths, func(r scan.Result) error {
+		if r.Problem != nil {
+			return out.problem(r.Problem)
+		}
+		if n := len(forbidden); r.Finding.Event.Verdict.Action.Stops() && n < maxActs && (n == 0 || forbidden[n-1].Real != r.Finding.Real) {
+			forbidden = append(forbidden, r.Finding)
+		}
+		return out.finding(r.Finding)
+	})
+	return forbidden, summary, err
+}
+
+// act does what the flags ask for, after the scan, and returns how many files it could not be done to.
+func (c *scanCmd) act(e *env, forbidden []*scan.Finding) (failed int, err error) {
+	if !c.Quarantine && !c.Remove || len(forbidden) == 0 {
+		return 0, nil
+	}
+	host, err := c.host()
+	if err != nil {
+		return 0, err
+	}
+	store, err := c.quarantine(host, c.options)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	a := &actor{store: store, remove: c.Remove, out: e.out, json: c.JSON}
+	for _, f := range forbidden {
+		if err := a.act(e.ctx, f); err != nil {
+			return a.failed, err
+		}
+	}
+	return a.failed, nil
+}
+
+// host is the machine that findings are attributed to.
+func (c *scanCmd) host() (string, error) {
+	if c.Host != "" {
+		return c.Host, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name of this machine: %w", err)
+	}
+	return host, nil
 }
 
 func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
@@ -80,13 +137,11 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := c.Host
-	if host == "" {
-		if host, err = os.Hostname(); err != nil {
-			return nil, fmt.Errorf("name of this machine: %w", err)
-		}
+	host, err := c.host()
+	if err != nil {
+		return nil, err
 	}
-	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.recorder, Host: event.Host{Name: host}, OneFileSystem: c.OneFileSystem})
+	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.options.recorder, Host: event.Host{Name: host}, OneFileSystem: c.OneFileSystem})
 }
 
 // scanProgress shows counts on a terminal until the function it returns is called.
@@ -130,7 +185,7 @@ func bytesText(n int64) string {
 type scanWriter interface {
 	finding(f *scan.Finding) error
 	problem(p *scan.Problem) error
-	close(s scan.Summary) error
+	close(s scan.Summary, forbidden []*scan.Finding) error
 }
 
 // scanLines is the scanWriter of --json.
@@ -144,12 +199,14 @@ func newScanLines(w io.Writer) *scanLines {
 
 func (s *scanLines) finding(f *scan.Finding) error { return s.encoder.Encode(f.Line()) }
 func (s *scanLines) problem(p *scan.Problem) error { return s.encoder.Encode(p.Line()) }
-func (s *scanLines) close(n scan.Summary) error    { return s.encoder.Encode(n.Line()) }
+
+// close writes the summary, which is the last line.
+func (s *scanLines) close(n scan.Summary, _ []*scan.Finding) error { return s.encoder.Encode(n.Line()) }
 
 // scanTable is the scanWriter for people.
 type scanTable struct {
 	out    io.Writer
-	stops  int
+	acts   bool // something was done already
 	errors int
 }
 
@@ -168,7 +225,6 @@ func (t *scanTable) finding(f *scan.Finding) error {
 	}
 	verdict := string(l.Verdict)
 	if f.Event.Verdict.Action.Stops() {
-		t.stops++
 		if !f.Event.Verdict.Enforced {
 			verdict += " (monitor)"
 		}
@@ -205,13 +261,38 @@ func (t *scanTable) problem(p *scan.Problem) error {
 	return err
 }
 
-func (t *scanTable) close(s scan.Summary) error {
+func (t *scanTable) close(s scan.Summary, forbidden []*scan.Finding) error {
 	if t.errors > maxProblems {
 		if _, err := fmt.Fprintf(t.out, "... and %d more that could not be looked into (--json shows all)\n", t.errors-maxProblems); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(t.out, "%d files, %s in %.1f s: %d findings, %d not looked into\n", s.Files, bytesText(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors)
+	if _, err := fmt.Fprintf(t.out, "%d files, %s in %.1f s: %d findings, %d not looked into\n",
+		s.Files, bytesText(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors); err != nil {
+		return err
+	}
+	return t.next(forbidden)
+}
+
+// maxNext bounds the files for which the next step is said.
+const maxNext = 10
+
+// next says what can be done about what policy forbids: nothing was changed yet.
+func (t *scanTable) next(forbidden []*scan.Finding) error {
+	if t.acts || len(forbidden) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nPolicy forbids what is in %d files. Nothing was changed. What can be done:\n", len(forbidden))
+	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
+		name, _ := scan.Name(f.Real)
+		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
+			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable(name), strings.Join(owner.Command(), " "))
+			continue
+		}
+		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable(name))
+	}
+	_, err := io.WriteString(t.out, b.String())
 	return err
 }
 

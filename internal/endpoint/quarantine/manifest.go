@@ -1,0 +1,170 @@
+package quarantine
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// States of an item.
+const (
+	stateTaking = "taking" // the manifest is written, the file may not have been moved
+	stateHeld   = "held"
+)
+
+const (
+	manifestSuffix = ".json"
+	maxManifest    = 32 << 20
+)
+
+// Item is a file in quarantine: its manifest. Field names are API.
+type Item struct {
+	ID         string            `json:"id"`
+	State      string            `json:"state"`
+	Path       string            `json:"path"`
+	PathBase64 string            `json:"path_base64,omitempty"` // when the path is not UTF-8
+	App        string            `json:"app"`
+	Reason     string            `json:"reason,omitempty"`
+	SHA256     string            `json:"sha256"`
+	Size       int64             `json:"size"`
+	Mode       uint32            `json:"mode"`
+	UID        uint32            `json:"uid"`
+	GID        uint32            `json:"gid"`
+	Links      uint64            `json:"links"` // names the file had; the others still lead to it
+	Accessed   int64             `json:"atime_ns"`
+	Modified   int64             `json:"mtime_ns"`
+	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
+	Time       time.Time         `json:"time"`
+}
+
+func (i *Item) setPath(path string) {
+	i.Path = path
+	if !utf8.ValidString(path) {
+		i.Path, i.PathBase64 = strings.ToValidUTF8(path, "\uFFFD"), base64.StdEncoding.EncodeToString([]byte(path))
+	}
+}
+
+// RealPath returns where the file was, byte for byte.
+func (i *Item) RealPath() (string, error) {
+	if i.PathBase64 == "" {
+		return i.Path, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(i.PathBase64)
+	if err != nil {
+		return "", fmt.Errorf("quarantine: path of %s: %w", i.ID, err)
+	}
+	return string(b), nil
+}
+
+// ParseManifest reads a manifest.
+func ParseManifest(b []byte) (Item, error) {
+	var i Item
+	dec := json.NewDecoder(strings.NewReader(string(b)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&i); err != nil {
+		return Item{}, fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	if _, err := uuid.Parse(i.ID); err != nil || len(i.ID) != 36 {
+		return Item{}, errors.New("quarantine: manifest: the id is none")
+	}
+	path, err := i.RealPath()
+	if err != nil {
+		return Item{}, err
+	}
+	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) || i.Mode&^0o7777 != 0 {
+		return Item{}, errors.New("quarantine: manifest: path or mode is impossible")
+	}
+	return i, nil
+}
+
+// writeManifest writes a manifest durably: beside the old one, then in its place.
+func (s *Store) writeManifest(i Item) error {
+	b, err := json.MarshalIndent(i, "", " ")
+	if err != nil {
+		return fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	name := i.ID + manifestSuffix
+	fd, err := unix.Openat(int(s.dir.Fd()), name+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = unix.Renameat(int(s.dir.Fd()), name+".new", int(s.dir.Fd()), name)
+	}
+	if err = errors.Join(err, s.dir.Sync()); err != nil {
+		return fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) dropManifest(id string) error {
+	if err := errors.Join(unlink(s.dir, id+manifestSuffix), s.dir.Sync()); err != nil {
+		return fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) readManifest(id string) (Item, error) {
+	if _, err := uuid.Parse(id); err != nil || len(id) != 36 {
+		return Item{}, fmt.Errorf("%w: %q", ErrNotFound, id)
+	}
+	f, err := openFile(s.dir, id+manifestSuffix)
+	if errors.Is(err, unix.ENOENT) {
+		return Item{}, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
+	if err != nil {
+		return Item{}, fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest))
+	if err != nil {
+		return Item{}, fmt.Errorf("quarantine: manifest: %w", err)
+	}
+	i, err := ParseManifest(b)
+	if err == nil && i.ID != id {
+		err = fmt.Errorf("quarantine: manifest of %s names another item", id)
+	}
+	return i, err
+}
+
+// manifests reads all manifests.
+func (s *Store) manifests() ([]Item, error) {
+	if _, err := s.dir.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("quarantine: list: %w", err)
+	}
+	names, err := s.dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("quarantine: list: %w", err)
+	}
+	var out []Item
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, manifestSuffix)
+		if !ok {
+			continue
+		}
+		i, err := s.readManifest(id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// stat looks at an item's file.
+func (s *Store) stat(id string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(s.dir.Fd()), id, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return st, err
+}
