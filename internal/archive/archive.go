@@ -12,9 +12,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// Acts of this package, as ActDetail.Action.
-const ActRead = "content.read"
-
 // Errors of Open.
 var (
 	ErrNoPurpose = errors.New("reading content needs a purpose")

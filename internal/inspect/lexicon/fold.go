@@ -94,8 +94,11 @@ func (s *splitter) fold(r rune) {
 			d = latin
 		}
 		switch {
-		case unicode.Is(unicode.Mn, d):
-			put = true // an accent belongs to the letter before it
+		case unicode.Is(unicode.Mn, d): // an accent belongs to the letter before it
+			put = true
+			if len(s.buf) > 0 {
+				s.end = s.at + 1
+			}
 		case unicode.IsLetter(d) || unicode.IsNumber(d):
 			s.put(utf8.AppendRune(nil, d)...)
 			put = true
@@ -116,28 +119,49 @@ func unspaced(r rune) bool {
 	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 
-// minSpelled is how many single letters in a row make a word spelled out.
-const minSpelled = 4
+// A word is spelled out when at least minSpelled single letters stand in a row, with equal gaps of at most maxGap characters.
+const (
+	minSpelled = 4
+	maxSpelled = 48
+	maxGap     = 3
+)
 
 func joinSpelled(words []word) []word {
 	out := words[:0]
 	for i := 0; i < len(words); {
-		j := i
-		for j < len(words) && len(words[j].text) == 1 && words[j].start-words[max(i, j-1)].end <= 2 {
-			j++
-		}
-		if j-i < minSpelled {
-			j = max(j, i+1)
-			out = append(out, words[i:j]...)
-			i = j
+		n := spelled(words[i:])
+		if n < minSpelled {
+			out = append(out, words[i:i+max(n, 1)]...)
+			i += max(n, 1)
 			continue
 		}
-		joined := word{start: words[i].start, end: words[j-1].end}
-		for _, w := range words[i:j] {
+		joined := word{start: words[i].start, end: words[i+n-1].end}
+		for _, w := range words[i : i+n] {
 			joined.text += w.text
 		}
 		out = append(out, joined)
-		i = j
+		i += n
 	}
 	return out
+}
+
+// spelled returns how many single letters with equal gaps stand at the beginning.
+func spelled(words []word) int {
+	gap := 0
+	for n, w := range words[:min(len(words), maxSpelled)] {
+		if len(w.text) != 1 {
+			return n
+		}
+		if n == 0 {
+			continue
+		}
+		g := w.start - words[n-1].end
+		if n == 1 {
+			gap = g
+		}
+		if g != gap || g > maxGap {
+			return n
+		}
+	}
+	return min(len(words), maxSpelled)
 }

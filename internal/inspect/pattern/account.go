@@ -49,7 +49,7 @@ func findIBANs(t *text) []event.Span {
 		if !ok {
 			continue
 		}
-		if end := take(points, i, length); end > 0 && isIBAN(significant(string(points[i:end]))) {
+		if end := take(points, i, length); end > 0 && isIBAN(significant(string(points[i:end]), true)) {
 			out = append(out, event.Span{Start: i, End: end})
 			i = end - 1
 		}

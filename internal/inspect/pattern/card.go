@@ -21,7 +21,7 @@ var issuers = []issuer{
 	{370000, 379999, []int{15}},                 // American Express
 	{601100, 601199, []int{16, 19}},             // Discover
 	{644000, 659999, []int{16, 19}},             // Discover
-	{352800, 358999, []int{16, 19}},             // JCB
+	{350000, 359999, []int{16, 19}},             // JCB has 3528 to 3589; the rest is nobody's, and people make test data of it
 	{180000, 180099, []int{15}},                 // JCB, old
 	{213100, 213199, []int{15}},                 // JCB, old
 	{300000, 305999, []int{14, 16}},             // Diners Club

@@ -140,7 +140,7 @@ func (c *compiled) spans(t *text) []event.Span {
 	var out []event.Span
 	at, points := 0, 0 // code points before byte at
 	for _, m := range c.regex.FindAllStringIndex(t.original, maxMatches) {
-		if c.check != nil && !c.check(significant(t.original[m[0]:m[1]])) {
+		if c.check != nil && !c.check(significant(t.original[m[0]:m[1]], c.Check == "iban")) {
 			continue
 		}
 		points += utf8.RuneCountInString(t.original[at:m[0]])
@@ -151,11 +151,11 @@ func (c *compiled) spans(t *text) []event.Span {
 	return out
 }
 
-// significant keeps the letters and digits of a match, folded, for its check.
-func significant(s string) string {
+// significant keeps the digits of a match, folded, for its check; of an account number its letters too.
+func significant(s string, letters bool) string {
 	var b strings.Builder
 	for _, r := range s {
-		if r = fold(r); isDigit(r) || isLetter(r) {
+		if r = fold(r); isDigit(r) || letters && isLetter(r) {
 			b.WriteRune(r)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,8 +119,6 @@ func canonical(b []byte) (map[string]any, error) {
 	return m, nil
 }
 
-var wholeNumber = regexp.MustCompile(`^-?[1-9][0-9]{0,15}$|^0$`)
-
 func appendJSON(b []byte, v any) ([]byte, error) {
 	switch x := v.(type) {
 	case map[string]any:
@@ -131,7 +128,7 @@ func appendJSON(b []byte, v any) ([]byte, error) {
 	case string:
 		return appendString(b, x), nil
 	case json.Number:
-		if !wholeNumber.MatchString(string(x)) {
+		if n, err := strconv.ParseInt(string(x), 10, 64); err != nil || n > 1<<53-1 || n < -(1<<53-1) || strconv.FormatInt(n, 10) != string(x) {
 			return nil, errForm
 		}
 		return append(b, x...), nil
@@ -146,9 +143,7 @@ func appendObject(b []byte, x map[string]any) ([]byte, error) {
 	for k := range x {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b string) int {
-		return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
-	})
+	slices.SortFunc(keys, byUnits)
 	b = append(b, '{')
 	for i, k := range keys {
 		if i > 0 {
@@ -160,6 +155,16 @@ func appendObject(b []byte, x map[string]any) ([]byte, error) {
 		}
 	}
 	return append(b, '}'), nil
+}
+
+// byUnits orders by UTF-16 code unit, which differs from the order of bytes only beyond the surrogates.
+func byUnits(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] >= 0x80 || b[i] >= 0x80 {
+			return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+		}
+	}
+	return strings.Compare(a, b)
 }
 
 func appendArray(b []byte, x []any) ([]byte, error) {

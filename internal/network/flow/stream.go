@@ -14,6 +14,7 @@ type stream struct {
 	next    uint32
 	started bool
 	full    bool
+	held    int // bytes in buf and later
 	buf     []byte
 	later   []segment
 }
@@ -43,8 +44,9 @@ func (s *stream) add(seq uint32, data []byte, limit int) bool {
 	}
 	ahead := int32(seq - s.next)
 	if ahead > 0 {
-		if len(s.later) < maxLater && int(ahead) < limit {
-			s.later = append(s.later, segment{seq, append([]byte(nil), data[:min(len(data), limit)]...)})
+		if len(s.later) < maxLater && int(ahead) < limit && s.held+len(data) <= 2*limit {
+			s.later = append(s.later, segment{seq, append([]byte(nil), data...)})
+			s.held += len(data)
 		}
 		return false
 	}
@@ -55,6 +57,7 @@ func (s *stream) add(seq uint32, data []byte, limit int) bool {
 		for i, seg := range s.later {
 			if int32(seg.seq-s.next) <= 0 {
 				s.later = append(s.later[:i], s.later[i+1:]...)
+				s.held -= len(seg.data)
 				s.take(seg.seq, seg.data, limit)
 				again = true
 				break
@@ -75,6 +78,7 @@ func (s *stream) take(seq uint32, data []byte, limit int) {
 		data, s.full = data[:room], true
 	}
 	s.buf = append(s.buf, data...)
+	s.held += len(data)
 	s.next += uint32(len(data))
 }
 
@@ -92,12 +96,6 @@ func (t *Tracker) look(f *Flow, p *Packet, fromClient bool) {
 
 func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	if f.tcp == nil {
-		if t.streams >= t.limits.Streams {
-			t.counts.Unread++
-			t.settle(f)
-			return
-		}
-		t.streams++
 		f.tcp = &tcpState{}
 	}
 	s := &f.tcp.client
@@ -110,8 +108,16 @@ func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	if len(p.Payload) == 0 || p.Flags&flagSYN != 0 {
 		return
 	}
+	if t.held >= t.limits.Memory {
+		t.counts.Unread++
+		t.settle(f)
+		return
+	}
 	f.tcp.seen++
-	if s.add(p.Seq, p.Payload, t.limits.Stream) {
+	before := s.held
+	grown := s.add(p.Seq, p.Payload, t.limits.Stream)
+	t.held += s.held - before
+	if grown {
 		in := decode.Segments{
 			Client: f.tcp.client.buf, Server: f.tcp.server.buf,
 			ClientPort: f.Client.Port(), ServerPort: f.Server.Port(), Middle: f.Middle,
@@ -149,7 +155,7 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 
 func (t *Tracker) dropStream(f *Flow) {
 	if f.tcp != nil {
+		t.held -= f.tcp.client.held + f.tcp.server.held
 		f.tcp = nil
-		t.streams--
 	}
 }

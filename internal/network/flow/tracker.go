@@ -60,16 +60,16 @@ type Handler interface {
 
 // Limits bound what a Tracker keeps. Zero values take the defaults.
 type Limits struct {
-	Flows   int           // in the table; default 1<<18
-	Stream  int           // bytes kept of each direction of a TCP flow; default 16 KiB
-	Budget  int64         // packets with payload that decoders look at; default 48
-	Idle    time.Duration // silence after which a flow ends; 0 keeps it until the end of the capture
-	Streams int           // TCP flows whose bytes are kept at one time; default 16384
+	Flows  int           // in the table; default 1<<17
+	Stream int           // bytes kept of each direction of a TCP flow; default 16 KiB
+	Budget int64         // packets with payload that decoders look at; default 48
+	Idle   time.Duration // silence after which a flow ends; 0 keeps it until the end of the capture
+	Memory int           // bytes of all TCP beginnings that are kept at one time; default 64 MiB
 }
 
 func (l *Limits) setDefaults() {
 	if l.Flows <= 0 {
-		l.Flows = 1 << 18
+		l.Flows = 1 << 17
 	}
 	if l.Stream <= 0 {
 		l.Stream = 16 << 10
@@ -77,8 +77,8 @@ func (l *Limits) setDefaults() {
 	if l.Budget <= 0 {
 		l.Budget = 48
 	}
-	if l.Streams <= 0 {
-		l.Streams = 16384
+	if l.Memory <= 0 {
+		l.Memory = 64 << 20
 	}
 }
 
@@ -106,7 +106,7 @@ type Tracker struct {
 	flows   map[key]*Flow
 	list    Flow // its prev is the flow heard last, its next the one silent for longest
 	counts  Counts
-	streams int
+	held    int // bytes of TCP beginnings
 }
 
 // NewTracker returns an empty table that tells h about its flows.

@@ -187,7 +187,7 @@ func QUICInitials(name string, size int) ([][]byte, error) {
 		frame := append([]byte{6}, varint(from)...)
 		part := hello[from:min(from+size, len(hello))]
 		frame = append(append(frame, varint(len(part))...), part...)
-		p, err := sealInitial(id, uint32(len(packets)), frame)
+		p, err := Initial(1, id, uint32(len(packets)), frame)
 		if err != nil {
 			return nil, err
 		}
@@ -196,22 +196,21 @@ func QUICInitials(name string, size int) ([][]byte, error) {
 	return packets, nil
 }
 
-func varint(n int) []byte { return []byte{0x80 | byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)} }
+func varint(n int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)|0x4000) }
 
-// sealInitial protects an Initial packet as RFC 9001, section 5, says.
-func sealInitial(id []byte, number uint32, frames []byte) ([]byte, error) {
-	salt := []byte{0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17, 0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a}
-	secret, err := hkdf.Extract(sha256.New, id, salt)
+// Initial protects the frames of a client's Initial packet of QUIC version 1 or 2, with padding to 1200 bytes, as RFC 9001, section 5, and
+// RFC 9369, section 3.3, say.
+func Initial(version int, id []byte, number uint32, frames []byte) ([]byte, error) {
+	salt, label, first, wire := saltOne, "quic ", byte(0xc3), uint32(1)
+	if version == 2 {
+		salt, label, first, wire = saltTwo, "quicv2 ", 0xd3, 0x6b3343cf
+	}
+	secret, err := hkdf.Extract(sha256.New, id, []byte(salt))
 	if err != nil {
 		return nil, err
 	}
-	expand := func(secret []byte, label string, size int) []byte {
-		info := append([]byte{0, byte(size), byte(len(label) + 6)}, "tls13 "+label+"\x00"...)
-		out, _ := hkdf.Expand(sha256.New, secret, string(info), size)
-		return out
-	}
 	secret = expand(secret, "client in", 32)
-	block, err := aes.NewCipher(expand(secret, "quic key", 16))
+	block, err := aes.NewCipher(expand(secret, label+"key", 16))
 	if err != nil {
 		return nil, err
 	}
@@ -219,28 +218,46 @@ func sealInitial(id []byte, number uint32, frames []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for len(frames) < 1100 {
-		frames = append(frames, 0)
-	}
-	header := append([]byte{0xc3, 0, 0, 0, 1, byte(len(id))}, id...)
+	header := binary.BigEndian.AppendUint32([]byte{first}, wire)
+	header = append(append(header, byte(len(id))), id...)
 	header = append(header, 0, 0)
-	header = append(header, varint(4+len(frames)+16)...)
+	padded := append(make([]byte, 0, 1200), frames...)
+	padded = padded[:max(len(frames), 1200-len(header)-2-4-aead.Overhead())]
+	header = append(header, varint(4+len(padded)+aead.Overhead())...)
 	at := len(header)
 	header = binary.BigEndian.AppendUint32(header, number)
-	nonce := expand(secret, "quic iv", 12)
+	nonce := expand(secret, label+"iv", 12)
 	for i := range 4 {
 		nonce[8+i] ^= header[at+i]
 	}
-	packet := aead.Seal(header, nonce, frames, header)
-	hp, err := aes.NewCipher(expand(secret, "quic hp", 16))
+	packet := aead.Seal(header, nonce, padded, header)
+	return packet, protectHeader(packet, at, expand(secret, label+"hp", 16))
+}
+
+const (
+	saltOne = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
+	saltTwo = "\x0d\xed\xe3\xde\xf7\x00\xa6\xdb\x81\x93\x81\xbe\x6e\x26\x9d\xcb\xf9\xbd\x2e\xd9"
+)
+
+func expand(secret []byte, label string, size int) []byte {
+	info := append([]byte{0, byte(size), byte(len(label) + 6)}, "tls13 "+label+"\x00"...)
+	out, err := hkdf.Expand(sha256.New, secret, string(info), size)
 	if err != nil {
-		return nil, err
+		return make([]byte, size)
+	}
+	return out
+}
+
+func protectHeader(packet []byte, at int, key []byte) error {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return err
 	}
 	var mask [16]byte
-	hp.Encrypt(mask[:], packet[at+4:at+20])
+	block.Encrypt(mask[:], packet[at+4:at+20])
 	packet[0] ^= mask[0] & 0x0f
 	for i := range 4 {
 		packet[at+i] ^= mask[1+i]
 	}
-	return packet, nil
+	return nil
 }

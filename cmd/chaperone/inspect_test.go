@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
+)
+
+// demoCapture writes the demonstration's capture to a file.
+func demoCapture(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "demo.pcapng")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flowtest.WriteDemo(f, netip.MustParseAddr("10.0.0.7"), time.Date(2026, 11, 25, 9, 0, 0, 123456000, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// command runs a command line and returns its status and what it said.
+func command(t *testing.T, args ...string) (status int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	status = run(args, &env{ctx: t.Context(), in: strings.NewReader(""), out: &o, errOut: &e})
+	return status, o.String(), e.String()
+}
+
+// lines decodes JSON lines.
+func lines(t *testing.T, out string) (list []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func TestInspectJSON(t *testing.T) {
+	status, out, errOut := command(t, "inspect", "--json", "--host", "pc-7", demoCapture(t))
+	if status != 1 || errOut != "" {
+		t.Fatalf("status %d, %s", status, errOut)
+	}
+	list := lines(t, out)
+	if len(list) != 7 {
+		t.Fatalf("%d lines, want 7: %s", len(list), out)
+	}
+	for _, key := range []string{
+		"type", "capture", "proto", "client", "server", "first_seen", "app", "service", "confidence", "evidence", "verdict", "rule", "packets", "bytes",
+		"packets_to_verdict", "enforced",
+	} {
+		for _, l := range list {
+			if _, ok := l[key]; !ok {
+				t.Errorf("a line without %s: %v", key, l)
+			}
+		}
+	}
+	first := list[0]
+	if first["capture"] != "demo.pcapng" || first["first_seen"] != "2026-11-25T09:00:00.123456Z" || first["host"] != "pc-7" {
+		t.Errorf("first line: %v", first)
+	}
+	apps := map[any]int{}
+	for _, l := range list {
+		apps[l["app"]]++
+		if stops := l["verdict"] == "block"; stops != (l["app"] != "") {
+			t.Errorf("%v is %v by %v", l["app"], l["verdict"], l["rule"])
+		}
+	}
+	if apps["whatsapp"] != 4 || apps["telegram"] != 1 || apps[""] != 2 {
+		t.Errorf("apps %v", apps)
+	}
+}
+
+func TestInspectForPeople(t *testing.T) {
+	status, out, _ := command(t, "inspect", demoCapture(t))
+	if status != 1 || !strings.Contains(out, "MESSENGER") || !strings.Contains(out, "telegram") || !strings.Contains(out, "7 flows, 5 of them") {
+		t.Errorf("status %d:\n%s", status, out)
+	}
+}
+
+func TestInspectWithAnotherPolicy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	text := "version: 1\nrules:\n  - {id: all, apps: [\"*\"], verdict: allow}\notherwise: {network: allow}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, errOut := command(t, "inspect", "--json", "--policy", path, demoCapture(t)); status != 0 || strings.Contains(out, `"block"`) {
+		t.Errorf("status %d: %s %s", status, out, errOut)
+	}
+	if status, _, errOut := command(t, "inspect", "--policy", path+"x", demoCapture(t)); status != 2 || errOut == "" {
+		t.Errorf("a missing policy: status %d, %q", status, errOut)
+	}
+}
+
+func TestInspectGoesOnAfterABadCapture(t *testing.T) {
+	good := demoCapture(t)
+	whole, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text, cut, missing := filepath.Join(dir, "text.pcap"), filepath.Join(dir, "cut.pcapng"), filepath.Join(dir, "missing.pcap")
+	if err := os.WriteFile(text, []byte("no capture at all, but a text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cut, whole[:len(whole)-7], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errOut := command(t, "inspect", "--json", text, missing, cut, good)
+	if status != 2 || !strings.Contains(errOut, "2 of 4 captures") {
+		t.Errorf("status %d, %s", status, errOut)
+	}
+	var reasons []string
+	flows := 0
+	for _, l := range lines(t, out) {
+		if l["type"] == "error" {
+			reasons = append(reasons, l["capture"].(string)+": "+l["reason"].(string))
+		} else {
+			flows++
+		}
+	}
+	want := []string{"neither pcap nor pcapng", "no such file", "in the middle of a packet"}
+	if len(reasons) != 3 || flows != 14 {
+		t.Fatalf("%d flows, reasons %q", flows, reasons)
+	}
+	for i, w := range want {
+		if !strings.Contains(reasons[i], w) {
+			t.Errorf("reason %q, want %q", reasons[i], w)
+		}
+	}
+}
+
+func TestInspectUsage(t *testing.T) {
+	for _, args := range [][]string{{"inspect"}, {"inspect", "-i", "lo", "x.pcap"}, {"inspect", "-i", "no-such-interface", "--for", "1s"}} {
+		if status, _, errOut := command(t, args...); status != 2 || !strings.Contains(errOut, "hint:") {
+			t.Errorf("%v: status %d, %s", args, status, errOut)
+		}
+	}
+}
+
+// TestSurvey listens to loopback in a network namespace of its own, where a messenger's name is asked for until it is found.
+func TestSurvey(t *testing.T) {
+	namespace(t)
+	from, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, err := net.ListenPacket("udp4", "127.0.0.1:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for ctx.Err() == nil {
+			from.WriteTo(flowtest.Question("web.telegram.org"), to.LocalAddr())
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	status, out, errOut := command(t, "survey", "lo", "--for", "1s", "--json")
+	stop()
+	<-asked
+	if status != 0 || !strings.Contains(out, `"app":"telegram"`) || !strings.Contains(out, `"verdict":"block"`) {
+		t.Errorf("status %d: %s %s", status, out, errOut)
+	}
+}
+
+// namespace puts the test into a network namespace of its own, with loopback up. The thread ends with the test.
+func namespace(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		err = exec.Command("ip", "link", "set", "lo", "up").Run()
+	}
+	if err != nil && os.Getenv("CHAPERONE_CI") == "1" {
+		t.Fatalf("network namespace: %v", err)
+	}
+	if err != nil {
+		t.Skipf("a network namespace needs root and iproute2: %v", err)
+	}
+}
+
+// recorder is an event.Recorder that keeps what it is given.
+type recorder struct{ events []*event.Event }
+
+func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
+	r.events = append(r.events, events...)
+	return nil
+}
+
+func TestInspectRecordsFindings(t *testing.T) {
+	r := &recorder{}
+	c := inspectCmd{JSON: true, Host: "pc-7", Captures: []string{demoCapture(t)}, recorder: r}
+	if err := c.Run(&env{ctx: t.Context(), out: io.Discard, errOut: io.Discard}); !errors.Is(err, errFindings) {
+		t.Fatal(err)
+	}
+	if len(r.events) != 5 {
+		t.Fatalf("%d events, want the 5 flows of messengers", len(r.events))
+	}
+	for _, e := range r.events {
+		if e.Kind != event.FlowSeen || e.Flow.App == "" || e.Host.Name != "pc-7" || e.Source != event.SourceCapture || len(e.Evidence) == 0 || e.ID == "" {
+			t.Errorf("event %+v", e)
+		}
+	}
+}

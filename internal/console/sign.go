@@ -1,0 +1,166 @@
+package console
+
+import (
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/control/account"
+	"rsc.io/qr"
+)
+
+// errPurpose says that a page shows content and that no purpose was given yet.
+var errPurpose = errors.New("a purpose is needed")
+
+// purposes is the fixed list of reasons to read content.
+var purposes = []string{"Supervision review", "Complaint or incident", "Litigation or legal hold", "Request of a regulator", "Request of the person concerned", "Test of the system"}
+
+type purposeData struct {
+	Purposes []string
+	Back     string
+}
+
+func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
+	c.render(w, http.StatusOK, "signin", nil, "Sign in", "")
+}
+
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	name := r.PostFormValue("name")
+	token, caller, err := c.Book.SignIn(name, r.PostFormValue("password"), strings.TrimSpace(r.PostFormValue("code")))
+	if err != nil {
+		c.refuseSignIn(w, r, name, err)
+		return
+	}
+	c.begin(w, r, token, caller, "password")
+}
+
+func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, name string, err error) {
+	if len(name) > 64 {
+		name = name[:64]
+	}
+	if e := c.act(r.Context(), "", "signin.refused", name); e != nil {
+		c.Log.Error("record a refused sign-in", "error", e)
+	}
+	status := http.StatusUnauthorized
+	if errors.Is(err, account.ErrTooMany) {
+		status = http.StatusTooManyRequests
+	}
+	c.render(w, status, "signin", nil, "Sign in", "Not signed in: "+err.Error()+".")
+}
+
+// linkPage asks for a click: programs that look at links before people do must not use the link up.
+func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) {
+	c.render(w, http.StatusOK, "link", nil, "Sign in", nil)
+}
+
+func (c *Console) redeemLink(w http.ResponseWriter, r *http.Request) {
+	token, caller, err := c.Book.RedeemLink(r.PathValue("token"))
+	if err != nil {
+		c.refuseSignIn(w, r, "one-time link", err)
+		return
+	}
+	c.begin(w, r, token, caller, "one-time link")
+}
+
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string, caller control.Caller, how string) {
+	if err := c.act(r.Context(), caller.Account, "signin", how); err != nil {
+		c.Book.SignOut(token)
+		c.Log.Error("record a sign-in", "error", err)
+		c.render(w, http.StatusServiceUnavailable, "signin", nil, "Sign in", "Not signed in: it could not be recorded, and nobody works here unrecorded. The health page of an administrator, or chaperone doctor, says what is broken.")
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		c.Book.SignOut(cookie.Value)
+		c.mu.Lock()
+		delete(c.views, cookie.Value)
+		c.mu.Unlock()
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
+	http.Redirect(w, r, "/signin", http.StatusSeeOther)
+}
+
+// maxViews bounds the views kept; sessions end by themselves, their views with the next purpose that is given.
+const maxViews = 1000
+
+func (c *Console) setPurpose(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	purpose := r.PostFormValue("purpose")
+	if note := strings.TrimSpace(r.PostFormValue("note")); note != "" {
+		purpose += ": " + note
+	}
+	v, err := c.Archive.Open(r.Context(), archive.Account{Name: s.Account, Reads: true}, purpose)
+	if err != nil {
+		return "", nil, usageError{err}
+	}
+	c.mu.Lock()
+	for token := range c.views {
+		if _, ok := c.Book.Session(token); !ok || len(c.views) >= maxViews {
+			delete(c.views, token)
+		}
+	}
+	c.views[s.token] = v
+	c.mu.Unlock()
+	back := r.PostFormValue("back")
+	if !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, `\`) {
+		back = "/"
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+	return "", nil, nil
+}
+
+type settingsData struct {
+	Said    string
+	Secret  string
+	QR      template.URL // made here, of our own bytes
+	Address string
+	Reads   bool
+	Back    string
+	List    []string
+}
+
+func (c *Console) settings(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	return c.settingsWith(s, "")
+}
+
+func (c *Console) settingsWith(s *session, said string) (string, any, error) {
+	secret, address, err := c.Book.NewTOTP(s.Account)
+	if err != nil {
+		return "", nil, err
+	}
+	d := settingsData{Said: said, Secret: secret, Address: address, Reads: s.Has(control.Reviewer, control.Counsel), Back: "/settings", List: purposes}
+	if code, err := qr.Encode(address, qr.M); err == nil {
+		d.QR = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(code.PNG()))
+	}
+	return "settings", d, nil
+}
+
+func (c *Console) setPassword(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	if r.PostFormValue("password") != r.PostFormValue("again") {
+		return c.settingsWith(s, "The two passwords differ. Nothing was changed.")
+	}
+	if err := c.act(r.Context(), s.Account, "account.password", s.Account); err != nil {
+		return "", nil, err
+	}
+	if err := c.Book.SetPassword(s.Account, r.PostFormValue("password")); err != nil {
+		return c.settingsWith(s, "Nothing was changed: "+err.Error()+".")
+	}
+	return c.settingsWith(s, "The new password holds from now on.")
+}
+
+func (c *Console) setTOTP(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	if err := c.act(r.Context(), s.Account, "account.totp", s.Account); err != nil {
+		return "", nil, err
+	}
+	if err := c.Book.ConfirmTOTP(s.Account, r.PostFormValue("secret"), strings.TrimSpace(r.PostFormValue("code"))); err != nil {
+		return c.settingsWith(s, "Nothing was changed: the code was wrong. Scan the new picture and try again.")
+	}
+	return c.settingsWith(s, "From now on signing in asks for a code.")
+}

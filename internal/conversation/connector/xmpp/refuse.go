@@ -1,0 +1,84 @@
+package xmpp
+
+import (
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// refusal is why a stanza goes no further, as the stanza error that its sender gets (RFC 6120, section 8.3).
+type refusal struct {
+	kind      string // error type
+	condition string
+	text      string
+}
+
+var (
+	notRecorded = refusal{"wait", "resource-constraint", "This was not delivered: it could not be recorded. Please try again later."}
+	notSigned   = refusal{"cancel", "service-unavailable", "This is not offered here."}
+	noUploads   = refusal{"cancel", "service-unavailable", "Files cannot be sent through this gateway."}
+)
+
+// refusalOf gives the words for a verdict: policy's own, or plain ones.
+func refusalOf(v *event.Verdict) refusal {
+	r := refusal{"cancel", "policy-violation", v.Say}
+	if r.text != "" {
+		return r
+	}
+	switch v.Action {
+	case event.Hold:
+		r.text = "This was not delivered yet: it is held for review."
+	case event.Quarantine:
+		r.text = "This was not delivered: it was put into quarantine."
+	default:
+		r.text = "This was not delivered: the rules of your organisation forbid it."
+	}
+	return r
+}
+
+// stops reports whether a verdict keeps something from its recipient. In monitor mode nothing is kept. What would have to be redacted is
+// kept too: this gateway passes the bytes that came, or none.
+func stops(v *event.Verdict) bool {
+	if v.Action == event.Pending || v.Action == "" {
+		return true
+	}
+	if !v.Enforced {
+		return false
+	}
+	for _, o := range v.Obligations {
+		if o.Kind == event.Redact {
+			return true
+		}
+	}
+	return v.Action.Stops()
+}
+
+// answer makes the error stanza for the sender of n. A message to nobody was to the account itself.
+func (r refusal) answer(n *xmlstream.Node, to, account string) []byte {
+	from := n.Attr("to")
+	if from == "" {
+		from = account
+	}
+	out := append([]byte{'<'}, n.Local...)
+	out = append(out, " xmlns='jabber:client' type='error'"...)
+	out = attribute(out, "from", from)
+	out = attribute(out, "to", to)
+	out = attribute(out, "id", n.Attr("id"))
+	out = append(out, "><error type='"+r.kind+"'><"+r.condition+" xmlns='"+nsStanzas+"'/><text xmlns='"+nsStanzas+"' xml:lang='en'>"...)
+	out = xmlstream.Escape(out, r.text)
+	out = append(out, "</text></error></"...)
+	return append(append(out, n.Local...), '>')
+}
+
+func attribute(out []byte, name, value string) []byte {
+	if value == "" {
+		return out
+	}
+	out = append(append(append(out, ' '), name...), "='"...)
+	return append(xmlstream.Escape(out, value), '\'')
+}
+
+// answerable reports whether an error may be sent about n: never about an error or a result.
+func answerable(n *xmlstream.Node) bool {
+	t := n.Attr("type")
+	return t != "error" && t != "result"
+}

@@ -1,0 +1,74 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// What became of an event that was seen (law 3).
+const (
+	Stored      = "stored"
+	Excluded    = "excluded"
+	Quarantined = "quarantined"
+)
+
+// Count is how many events of a room on a day had one fate. Seen is their sum over all fates.
+type Count struct {
+	Connector string `json:"connector"`
+	Room      string `json:"room"` // "" for direct messages, and for rooms beyond the bound
+	Day       string `json:"day"`  // UTC
+	Fate      string `json:"fate"`
+	Reason    string `json:"reason"` // of what was not simply stored
+	N         uint64 `json:"n"`
+}
+
+type slot struct{ connector, room, day, fate, reason string }
+
+// tally counts. Rooms beyond the bound are counted together, so that nobody can fill memory by naming rooms.
+type tally struct {
+	mu     sync.Mutex
+	counts map[slot]uint64
+}
+
+const maxCounts = 50_000
+
+func (t *tally) stored(e *event.Event) {
+	if e.Verdict.Action == event.Quarantine {
+		t.add(e, Quarantined, e.Verdict.Rule)
+		return
+	}
+	t.add(e, Stored, e.Reason)
+}
+
+func (t *tally) add(e *event.Event, fate, reason string) {
+	k := slot{e.Connector, e.Room.Name, e.Received.UTC().Format("2006-01-02"), fate, reason}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts == nil {
+		t.counts = map[slot]uint64{}
+	}
+	if _, known := t.counts[k]; !known && len(t.counts) >= maxCounts {
+		k.room = ""
+	}
+	t.counts[k]++
+}
+
+// Counts returns what was counted since the start, in order.
+func (p *Pipeline) Counts() []Count {
+	p.tally.mu.Lock()
+	defer p.tally.mu.Unlock()
+	out := make([]Count, 0, len(p.tally.counts))
+	for k, n := range p.tally.counts {
+		if k.connector == "" {
+			k.connector = p.cfg.Connector
+		}
+		out = append(out, Count{k.connector, k.room, k.day, k.fate, k.reason, n})
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return strings.Compare(strings.Join([]string{a.Day, a.Room, a.Fate, a.Reason}, "\x00"), strings.Join([]string{b.Day, b.Room, b.Fate, b.Reason}, "\x00"))
+	})
+	return out
+}

@@ -1,0 +1,81 @@
+package flow_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
+)
+
+// stopper is a flow.Handler that stops listening once a name was seen.
+type stopper struct {
+	collector
+	stop  context.CancelFunc
+	names []string
+}
+
+func (s *stopper) Learned(f *flow.Flow, n int) {
+	s.names = append(s.names, f.Facts[len(f.Facts)-1].Get("name"))
+	s.stop()
+}
+
+// TestLive listens to loopback in a network namespace of its own.
+func TestLive(t *testing.T) {
+	namespace(t)
+	from, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, err := net.ListenPacket("udp4", "127.0.0.1:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for ctx.Err() == nil {
+			from.WriteTo(flowtest.Question("live.example.org"), to.LocalAddr())
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	h := &stopper{stop: stop}
+	stats, err := flow.Live(ctx, "lo", flow.NewTracker(h, flow.Limits{Idle: time.Minute}))
+	<-asked
+	if err != nil || len(h.names) == 0 || h.names[0] != "live.example.org" || len(h.closed) == 0 || stats.Packets == 0 {
+		t.Errorf("%v: names %v, %d flows, %+v", err, h.names, len(h.closed), stats)
+	}
+	if _, err := flow.Live(t.Context(), "no-such", flow.NewTracker(h, flow.Limits{})); err == nil {
+		t.Error("an interface that is not there")
+	}
+}
+
+// namespace puts the test into a network namespace of its own, with loopback up. The thread ends with the test.
+func namespace(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		err = exec.Command("ip", "link", "set", "lo", "up").Run()
+	}
+	if err != nil && os.Getenv("CHAPERONE_CI") == "1" {
+		t.Fatalf("network namespace: %v", err)
+	}
+	if err != nil {
+		t.Skipf("a network namespace needs root and iproute2: %v", err)
+	}
+}

@@ -1,0 +1,133 @@
+package seal
+
+import (
+	"crypto/hpke"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	rootIDSize  = 16
+	maxRootFile = 64 << 20
+)
+
+type rootID [rootIDSize]byte
+
+func (id rootID) String() string { return hex.EncodeToString(id[:]) }
+
+// rootFile is a root as it lies in keys/roots: the nodes that can still be derived, wrapped to each compliance key.
+type rootFile struct {
+	Version int               `json:"v"`
+	ID      string            `json:"id"`
+	Made    time.Time         `json:"made"`
+	Wrapped map[string][]byte `json:"wrapped"` // by id of the compliance key
+}
+
+func rootInfo(id rootID) []byte { return []byte("chaperone root 1 " + id.String()) }
+
+func rootPath(dir string, id rootID) string {
+	return filepath.Join(dir, "roots", id.String()+".json")
+}
+
+// writeRoot makes a root durable: a record under it can be read as long as this file is there.
+func writeRoot(dir string, id rootID, made time.Time, nodes cover, keys []*PublicKey) error {
+	f := rootFile{Version: 1, ID: id.String(), Made: made, Wrapped: map[string][]byte{}}
+	plain := nodes.encode()
+	for _, k := range keys {
+		wrapped, err := hpke.Seal(k.key, kdf(), aead(), rootInfo(id), plain)
+		if err != nil {
+			return fmt.Errorf("wrap root: %w", err)
+		}
+		f.Wrapped[k.ID()] = wrapped
+	}
+	clear(plain)
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return replaceDurably(rootPath(dir, id), raw)
+}
+
+func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) {
+	file, err := os.Open(rootPath(dir, id))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, time.Time{}, fmt.Errorf("%w: root %s is not in the keys folder", ErrNoKey, id)
+	}
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxRootFile))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	var f rootFile
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return nil, time.Time{}, fmt.Errorf("root %s: %w", id, err)
+	}
+	wrapped, ok := f.Wrapped[key.Public().ID()]
+	if !ok || f.ID != id.String() {
+		return nil, time.Time{}, fmt.Errorf("%w: root %s is wrapped to other keys", ErrNoKey, id)
+	}
+	plain, err := hpke.Open(key.key, kdf(), aead(), rootInfo(id), wrapped)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("unwrap root %s: %w", id, err)
+	}
+	defer clear(plain)
+	nodes, err := decodeCover(plain)
+	return nodes, f.Made, err
+}
+
+// replaceDurably writes a file so that after a crash it is the old or the new one, and overwrites the old bytes as far as the file system
+// lets us. On flash and copying file systems old bytes may remain: the threat model says so.
+func replaceDurably(path string, raw []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	old, oldErr := os.OpenFile(path, os.O_WRONLY, 0)
+	if oldErr == nil {
+		defer old.Close()
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(raw)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err == nil && oldErr == nil {
+		if info, e := old.Stat(); e == nil {
+			_, err = old.WriteAt(make([]byte, info.Size()), 0)
+			if e := old.Sync(); err == nil {
+				err = e
+			}
+		}
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

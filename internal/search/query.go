@@ -1,0 +1,92 @@
+package search
+
+import (
+	"time"
+)
+
+// Op says what an Expr is.
+type Op int
+
+// The operations.
+const (
+	All    Op = iota // every record
+	And              // every one of Args
+	Or               // one of Args
+	Not              // not Args[0]
+	Phrase           // the tokens Words in a row; with Prefix the last one is the beginning of a word
+	Near             // Args[0] and Args[1], phrases both, with at most Distance tokens between them, in either order
+	Facet            // Field has the value Value, or with Prefix one that begins so
+	After            // at Time or later
+	Before           // earlier than Time
+)
+
+// Expr is a query, or a part of one.
+type Expr struct {
+	Op       Op
+	Args     []*Expr
+	Words    []string
+	Prefix   bool
+	Distance int
+	Field    string
+	Value    string // folded
+	Time     time.Time
+	Pos      int // where it stands in the query, in bytes
+}
+
+// The fields of a query. person: is anybody concerned, by person, handle or name; a host's person too.
+const (
+	fieldPerson = "person"
+	fieldMatter = "matter"
+	fieldAfter  = "after"
+	fieldBefore = "before"
+	facetWho    = "who"
+)
+
+// The values of has:.
+const (
+	hasFile         = "file"
+	hasLink         = "link"
+	hasHit          = "hit"
+	hasNotInspected = "not-inspected"
+)
+
+// Walk calls f for e and every part of it.
+func (e *Expr) Walk(f func(*Expr)) {
+	f(e)
+	for _, a := range e.Args {
+		a.Walk(f)
+	}
+}
+
+// Administrative reports whether the query names the kinds that searches leave out otherwise: acts and deliveries, which speak of other
+// records.
+func (e *Expr) Administrative() bool {
+	found := false
+	e.Walk(func(x *Expr) {
+		if x.Op == Facet && x.Field == "kind" && (x.Value == "act" || x.Value == "delivery") {
+			found = true
+		}
+	})
+	return found
+}
+
+// Span returns the moments outside which nothing can match: those of after: and before: that hold for the whole query.
+func (e *Expr) Span() (from, to time.Time) {
+	switch e.Op {
+	case After:
+		return e.Time, time.Time{}
+	case Before:
+		return time.Time{}, e.Time
+	case And:
+		for _, a := range e.Args {
+			f, t := a.Span()
+			if f.After(from) {
+				from = f
+			}
+			if !t.IsZero() && (to.IsZero() || t.Before(to)) {
+				to = t
+			}
+		}
+	}
+	return from, to
+}

@@ -1,0 +1,182 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Index answers queries whose matters are resolved.
+type Index interface {
+	// Find yields the records that match, newest first by time, then by id, from the cursor on.
+	Find(ctx context.Context, e *Expr, cursor string) iter.Seq2[archive.Selected, error]
+	// Count returns how many match.
+	Count(ctx context.Context, e *Expr) (int, error)
+}
+
+// Matters tells what a matter is about.
+type Matters interface {
+	// Names returns the people, rooms and hosts held under a matter, or an error when there is none of that name.
+	Names(ctx context.Context, matter string) (people, rooms, hosts []string, err error)
+}
+
+// Searcher searches the record for readers.
+type Searcher struct {
+	index   Index
+	matters Matters // nil: there are none
+}
+
+// New returns a searcher over an index. Matters may be nil.
+func New(index Index, matters Matters) *Searcher { return &Searcher{index, matters} }
+
+// Search yields the records that match a query, newest first, at most limit of them (0: all), from the cursor on. The search is on record
+// before the first one.
+func (s *Searcher) Search(ctx context.Context, v *archive.View, query, cursor string, limit int) iter.Seq2[archive.Selected, error] {
+	return func(yield func(archive.Selected, error) bool) {
+		e, err := s.prepare(ctx, v, query)
+		if err != nil {
+			yield(archive.Selected{}, err)
+			return
+		}
+		n := 0
+		for r, err := range s.index.Find(ctx, e, cursor) {
+			if !yield(r, err) || err != nil {
+				return
+			}
+			if n++; n == limit {
+				return
+			}
+		}
+	}
+}
+
+// Count returns how many records match a query. That, too, tells of content, and is on record first.
+func (s *Searcher) Count(ctx context.Context, v *archive.View, query string) (int, error) {
+	e, err := s.prepare(ctx, v, query)
+	if err != nil {
+		return 0, err
+	}
+	return s.index.Count(ctx, e)
+}
+
+func (s *Searcher) prepare(ctx context.Context, v *archive.View, query string) (*Expr, error) {
+	e, err := Parse(query)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.resolve(ctx, e); err != nil {
+		return nil, err
+	}
+	return e, v.Look(ctx, "search "+query)
+}
+
+// resolve replaces matter: by the people, rooms and hosts it holds.
+func (s *Searcher) resolve(ctx context.Context, e *Expr) error {
+	for _, a := range e.Args {
+		if err := s.resolve(ctx, a); err != nil {
+			return err
+		}
+	}
+	if e.Op != Facet || e.Field != fieldMatter {
+		return nil
+	}
+	if s.matters == nil || e.Prefix {
+		return &SyntaxError{e.Pos, fmt.Sprintf("there is no matter %q", e.Value)}
+	}
+	people, rooms, hosts, err := s.matters.Names(ctx, e.Value)
+	if err != nil {
+		return &SyntaxError{e.Pos, err.Error()}
+	}
+	out := &Expr{Op: Or, Pos: e.Pos}
+	for field, names := range map[string][]string{fieldPerson: people, "room": rooms, "host": hosts} {
+		for _, name := range names {
+			out.Args = append(out.Args, &Expr{Op: Facet, Field: field, Value: Fold(name), Pos: e.Pos})
+		}
+	}
+	*e = *out
+	return nil
+}
+
+// Hit is a record as `chaperone search --json` prints it: one object a line.
+type Hit struct {
+	Type       string   `json:"type"` // always "message"
+	ID         string   `json:"id"`
+	Kind       string   `json:"kind"`
+	Time       string   `json:"time"`
+	Connector  string   `json:"connector"`
+	Room       string   `json:"room"`
+	From       string   `json:"from"`
+	To         []string `json:"to"`
+	Text       string   `json:"text"`
+	Verdict    string   `json:"verdict"`
+	Rule       string   `json:"rule"`
+	RevisionOf string   `json:"revision_of"`
+	Host       string   `json:"host,omitempty"`
+	App        string   `json:"app,omitempty"`
+	Erased     bool     `json:"erased,omitempty"`
+}
+
+// HitOf makes the hit of a record.
+func HitOf(r archive.Record) Hit {
+	e := r.Event
+	h := Hit{
+		Type: "message", ID: string(e.ID), Kind: string(e.Kind), Time: e.Time.UTC().Format(time.RFC3339Nano), Connector: e.Connector,
+		Room: e.Room.Name, From: e.From.Handle, To: []string{}, Text: Summary(e),
+		Verdict: string(r.Action), Rule: r.Rule, RevisionOf: string(e.Refers), Host: e.Host.Name, App: App(e), Erased: r.Erased,
+	}
+	for _, to := range e.To {
+		h.To = append(h.To, to.Handle)
+	}
+	return h
+}
+
+// App returns the messenger that a record is about, "" for none.
+func App(e *event.Event) string {
+	switch {
+	case e.Flow != nil:
+		return e.Flow.App
+	case e.Question != nil:
+		return e.Question.App
+	case e.Web != nil:
+		return e.Web.App
+	case e.Program != nil:
+		return e.Program.App
+	}
+	return ""
+}
+
+// Summary says in one text what a record is about: what was written, else what was asked for, found or done.
+func Summary(e *event.Event) string {
+	switch {
+	case e.Text != "":
+		return e.Text
+	case len(e.Files) > 0:
+		return e.Files[0].Name
+	case e.Flow != nil:
+		return joinWords(e.Flow.App, e.Flow.Service, e.Flow.Name, e.Flow.Server)
+	case e.Question != nil:
+		return joinWords(e.Question.Name, e.Question.Type)
+	case e.Web != nil:
+		return joinWords(e.Web.Method, e.Web.URL)
+	case e.Program != nil:
+		return joinWords(e.Program.Path, e.Program.Inside)
+	case e.Act != nil:
+		return joinWords(e.Act.Action, e.Act.Object)
+	}
+	return e.Subject
+}
+
+func joinWords(words ...string) string {
+	out := ""
+	for _, w := range words {
+		if w != "" && out != "" {
+			out += " "
+		}
+		out += w
+	}
+	return out
+}

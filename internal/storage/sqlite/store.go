@@ -1,0 +1,213 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/chaperone-im/chaperone/internal/journal"
+)
+
+// KeySize is the size of the key of the projections, in bytes.
+const KeySize = 32
+
+// Name is the name of the file in the folder of the projections.
+const Name = "archive.db"
+
+// maxReaders bounds the connections that read, and writerCache and readerCache what each keeps in memory, in KiB.
+const (
+	maxReaders  = 4
+	writerCache = 32 << 10
+	readerCache = 4 << 10
+)
+
+// Store is the file. It implements archive.Projection, archive.Records, archive.Catalogue, archive.Counts and search.Index.
+type Store struct {
+	path    string
+	key     []byte
+	log     *slog.Logger
+	writer  chan *conn // the one that writes, when nobody does
+	readers chan *conn // connections at rest; nil entries are yet to be opened
+
+	closing sync.Once
+}
+
+// Open opens the projections in a folder, made when missing. A file of another schema version, of another key, or that is damaged is set
+// aside and begun anew: everything in it comes from the journal, and follows again.
+func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("open projections: the key has %d bytes, not %d", len(key), KeySize)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open projections: %w", err)
+	}
+	s := &Store{path: filepath.Join(dir, Name), key: key, log: log, writer: make(chan *conn, 1), readers: make(chan *conn, maxReaders)}
+	w, err := s.openWriter()
+	if err != nil && unusable(err) {
+		log.Warn("projections cannot be used as they are and are built anew", "file", s.path, "error", err)
+		if err := s.remove(); err != nil {
+			return nil, fmt.Errorf("open projections: %w", err)
+		}
+		w, err = s.openWriter()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open projections: %w", err)
+	}
+	s.writer <- w
+	for range maxReaders {
+		s.readers <- nil
+	}
+	return s, nil
+}
+
+// errSchema says that the file was made by another version of this package.
+var errSchema = errors.New("made by another version")
+
+func unusable(err error) bool {
+	return errors.Is(err, errSchema) || errors.Is(err, sqlite3.NOTADB) || errors.Is(err, sqlite3.CORRUPT)
+}
+
+func (s *Store) openWriter() (*conn, error) {
+	w, err := dial(s.path, s.key, writerCache)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareSchema(w); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, os.Chmod(s.path, 0o600)
+}
+
+func (s *Store) remove() error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(s.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close waits for those who read and write, and closes the file.
+func (s *Store) Close() error {
+	var all []error
+	s.closing.Do(func() {
+		for range maxReaders {
+			if r := <-s.readers; r != nil {
+				all = append(all, r.close())
+			}
+		}
+		w := <-s.writer
+		all = append(all, w.close())
+		close(s.readers)
+		close(s.writer)
+	})
+	return errors.Join(all...)
+}
+
+// errClosed says that the store was closed.
+var errClosed = errors.New("projections: closed")
+
+// read runs f on a connection that reads.
+func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r, open := <-s.readers:
+		if !open {
+			return errClosed
+		}
+		if r == nil {
+			var err error
+			if r, err = dial(s.path, s.key, readerCache); err != nil {
+				s.readers <- nil
+				return err
+			}
+		}
+		defer func() { s.readers <- r }()
+		return r.with(ctx, f)
+	}
+}
+
+// write runs f in a transaction of the one connection that writes: all of it happens, or none.
+func (s *Store) write(ctx context.Context, f func(*conn) error) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case w, open := <-s.writer:
+		if !open {
+			return errClosed
+		}
+		defer func() { s.writer <- w }()
+		return w.with(ctx, func(c *conn) (err error) {
+			tx, err := c.BeginImmediate()
+			if err != nil {
+				return err
+			}
+			defer tx.End(&err)
+			return f(c)
+		})
+	}
+}
+
+// Position returns the last record applied of a stream.
+func (s *Store) Position(ctx context.Context, stream string) (journal.Position, error) {
+	p := journal.Position{Stream: stream}
+	err := s.read(ctx, func(c *conn) error { return readPosition(c, &p) })
+	return p, err
+}
+
+func readPosition(c *conn, p *journal.Position) error {
+	return c.each("SELECT sequence, record FROM positions WHERE stream=?", func(r *sqlite3.Stmt) error {
+		p.Sequence, p.Record = uint64(r.ColumnInt64(0)), r.ColumnInt(1)
+		return nil
+	}, p.Stream)
+}
+
+// Reset forgets everything.
+func (s *Store) Reset(ctx context.Context) error {
+	err := s.write(ctx, func(c *conn) error {
+		if err := dropAll(c); err != nil {
+			return err
+		}
+		return createAll(c)
+	})
+	if err != nil {
+		return fmt.Errorf("reset projections: %w", err)
+	}
+	return nil
+}
+
+// LoadKey reads the key of the projections, made at first use: 32 random bytes, readable by the owner only. It protects the file where it is
+// copied without its key; who has both reads.
+func LoadKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) != KeySize {
+		return nil, fmt.Errorf("key %s: has %d bytes, not %d", path, len(key), KeySize)
+	}
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return key, err
+	}
+	key = make([]byte, KeySize)
+	rand.Read(key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	_, err = f.Write(key)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	return key, nil
+}

@@ -1,0 +1,102 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/archive/archivetest"
+	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
+)
+
+func testKey() []byte { return bytes.Repeat([]byte{7}, sqlite.KeySize) }
+
+func open(t testing.TB, dir string, key []byte) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(dir, key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	archivetest.Run(t, func(t *testing.T) archivetest.Subject {
+		s := open(t, t.TempDir(), testKey())
+		return archivetest.Subject{Projection: s, Driver: archive.Driver{Records: s, Catalogue: s, Counts: s}}
+	})
+}
+
+// TestNothingReadableAtRest looks for a word of the story in the bytes of the files.
+func TestNothingReadableAtRest(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, testKey())
+	if err := s.Apply(t.Context(), archivetest.Story(1, 200)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{sqlite.Name, sqlite.Name + "-wal"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"offline", "alice", "SQLite format", "whatsapp"} {
+			if bytes.Contains(b, []byte(word)) {
+				t.Errorf("%q stands in %s", word, name)
+			}
+		}
+	}
+}
+
+// TestUnusableFileIsBuiltAnew opens a file with another key, and a damaged one: both hold nothing that the journal does not.
+func TestUnusableFileIsBuiltAnew(t *testing.T) {
+	dir := t.TempDir()
+	story := archivetest.Story(1, 50)
+	fill := func(s *sqlite.Store) {
+		t.Helper()
+		if p, err := s.Position(t.Context(), "local"); err != nil || p.Sequence != 0 {
+			t.Fatalf("begins at %+v (%v)", p, err)
+		}
+		if err := s.Apply(t.Context(), story); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir, testKey())
+	fill(s)
+	s.Close()
+	s = open(t, dir, bytes.Repeat([]byte{8}, sqlite.KeySize))
+	fill(s)
+	s.Close()
+	if err := os.WriteFile(filepath.Join(dir, sqlite.Name), bytes.Repeat([]byte("x"), 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fill(open(t, dir, testKey()))
+}
+
+func TestLoadKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state", "projections.key")
+	a, err := sqlite.LoadKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := sqlite.LoadKey(path)
+	if err != nil || !bytes.Equal(a, b) || len(a) != sqlite.KeySize {
+		t.Errorf("the second time the key is %x (%v), was %x", b, err, a)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v (%v)", info.Mode(), err)
+	}
+	if err := os.WriteFile(path, a[:5], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.LoadKey(path); err == nil {
+		t.Error("a short key was taken")
+	}
+}
