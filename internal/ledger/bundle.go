@@ -34,6 +34,8 @@ type Bundle struct {
 	From       uint64        `json:"from"`
 	To         uint64        `json:"to"`
 	Frames     []BundleFrame `json:"frames"`
+
+	more bool // the checkpoint covers further frames, which did not fit
 }
 
 // BundleFrame is one frame: its head, which is the leaf, and the ids and leaf hashes of its records in order. It names nobody.
@@ -84,6 +86,7 @@ func (l *Ledger) bundle(ctx context.Context, r journal.Reader, from uint64) (*Bu
 			}
 		}
 	}
+	b.more = b.To < size
 	return b, nil
 }
 

@@ -26,35 +26,61 @@ const (
 // Run follows the journal until ctx ends, appending each frame once and sending checkpoints out. It returns ErrDiverged when log and
 // journal contradict each other: nothing may be appended then. Other errors are retried and shown as health.
 func (l *Ledger) Run(ctx context.Context, r journal.Reader) error {
-	var sending sync.WaitGroup
-	defer sending.Wait()
 	if err := l.resume(ctx, r); err != nil {
 		l.o.Health.Set("ledger", health.Failed, err.Error(), "run chaperone verify; restore the journal and the ledger from the same backup")
 		return err
 	}
+	var sending sync.WaitGroup
 	for _, s := range l.senders {
 		sending.Go(func() { s.run(ctx, r) })
 	}
 	sending.Go(func() { l.reportEvery(ctx, time.Second) })
 	for ctx.Err() == nil {
 		n, err := l.appendNew(ctx, r)
-		if err != nil && ctx.Err() == nil {
-			l.o.Log.ErrorContext(ctx, "append to the ledger", "error", err)
-			l.o.Health.Set("ledger", health.Failed, err.Error(), "free disk space or repair the file system under ledger/")
-			pause(ctx, retryAfter)
-			if err := l.resume(ctx, r); err != nil && ctx.Err() == nil {
-				l.o.Log.ErrorContext(ctx, "read the ledger", "error", err)
-			}
-			continue
-		}
-		if n == 0 {
+		switch {
+		case err != nil && ctx.Err() == nil:
+			l.retry(ctx, r, err)
+		case n == 0:
+			l.failed.Store(nil)
 			l.wait(ctx, r)
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFrames)
+	sending.Wait()
+	return l.settle(context.WithoutCancel(ctx), r)
+}
+
+// settle appends the last frames, waits for the checkpoint over them, and sends it out once.
+func (l *Ledger) settle(ctx context.Context, r journal.Reader) error {
+	ctx, cancel := context.WithTimeout(ctx, lastFrames)
 	defer cancel()
-	_, err := l.appendNew(last, r)
-	return err
+	if _, err := l.appendNew(ctx, r); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if _, size, err := l.Checkpoint(ctx); err != nil || size >= l.Size() {
+			break
+		}
+		pause(ctx, batchAge)
+	}
+	var sending sync.WaitGroup
+	for _, s := range l.senders {
+		sending.Go(func() { s.last(ctx, r) })
+	}
+	sending.Wait()
+	l.report()
+	return nil
+}
+
+// retry shows what failed, waits, and finds out anew what the log holds: part of what failed may be in it.
+func (l *Ledger) retry(ctx context.Context, r journal.Reader, err error) {
+	why := err.Error()
+	l.failed.Store(&why)
+	l.report()
+	l.o.Log.ErrorContext(ctx, "append to the ledger", "error", err)
+	pause(ctx, retryAfter)
+	if err := l.resume(ctx, r); err != nil && ctx.Err() == nil {
+		l.o.Log.ErrorContext(ctx, "read the ledger", "error", err)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -58,11 +58,11 @@ type Ledger struct {
 	stop    func(context.Context) error
 	cancel  context.CancelFunc
 	reader  tessera.LogReader
-	size    atomic.Uint64     // leaves appended
-	last    map[string]uint64 // sequence of the last frame in the log, by stream; owned by Run
+	size    atomic.Uint64          // leaves appended
+	last    map[string]uint64      // sequence of the last frame in the log, by stream; owned by Run
+	failed  atomic.Pointer[string] // why appending does not work at present
 	senders []*sender
 	state   *progress
-	wake    chan struct{}
 }
 
 // quiet routes what the driver says to slog, once for the process.
@@ -80,7 +80,7 @@ func Open(ctx context.Context, dir string, key *Key, o Options) (*Ledger, error)
 		o.Every = 10 * time.Second
 	}
 	quiet.Do(func() { klog.SetSlogLogger(o.Log) })
-	l := &Ledger{dir: dir, key: key, o: o, last: map[string]uint64{}, wake: make(chan struct{}, 1)}
+	l := &Ledger{dir: dir, key: key, o: o, last: map[string]uint64{}}
 	if err := l.checkKey(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -162,7 +162,7 @@ func (l *Ledger) Checkpoint(ctx context.Context) ([]byte, uint64, error) {
 // Size returns the number of frames in the log.
 func (l *Ledger) Size() uint64 { return l.size.Load() }
 
-// Close waits, up to some seconds, for a checkpoint over everything appended and for one last bundle to each recipient, then stops. Run must have returned.
+// Close stops the log. Run must have returned: it has left a checkpoint over everything it appended.
 func (l *Ledger) Close(ctx context.Context) error {
 	err := l.stop(ctx)
 	l.cancel()

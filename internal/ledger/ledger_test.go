@@ -112,7 +112,7 @@ func TestFollowAndDrop(t *testing.T) {
 	r.append(t, 5, 1, 1)
 	check(t, r.stop())
 	res := r.verify(t, drop)
-	if res.Verdict != verify.Proven || res.Ledger != 305 || res.Uncommitted != 0 || len(res.Outside) < 2 {
+	if frames, _, _ := r.Window(context.Background()); frames != 0 || res.Verdict != verify.Proven || res.Ledger != 305 || res.Uncommitted != 0 || len(res.Outside) < 2 {
 		t.Fatalf("%+v", res)
 	}
 	if i := item(r.board, "checkpoints"); i.State != health.OK || !strings.Contains(i.Detail, "open window") {

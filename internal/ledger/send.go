@@ -90,7 +90,7 @@ func (s *sender) run(ctx context.Context, r journal.Reader) {
 			pause(ctx, lookForNew)
 			continue
 		}
-		sent, err := s.send(ctx, r, done.Leaves, known)
+		sent, more, err := s.send(ctx, r, done.Leaves, known)
 		s.setFail(err)
 		switch {
 		case err != nil:
@@ -102,33 +102,40 @@ func (s *sender) run(ctx context.Context, r journal.Reader) {
 		case sent:
 			backoff = time.Second
 			s.l.report()
-			if after, _ := s.l.state.get(s.to.Name); after.Leaves >= s.l.Size() {
+			if !more {
 				pause(ctx, s.l.o.Every)
 			}
 		default:
 			pause(ctx, lookForNew)
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFrames)
-	defer cancel()
-	if done, known := s.l.state.get(s.to.Name); done.Leaves < s.l.Size() {
-		_, err := s.send(last, r, done.Leaves, known)
+}
+
+// last sends what is left, without trying again, when the ledger stops.
+func (s *sender) last(ctx context.Context, r journal.Reader) {
+	done, known := s.l.state.get(s.to.Name)
+	if known && done.Leaves >= s.l.Size() {
+		return
+	}
+	for more := true; more; done, known = s.l.state.get(s.to.Name) {
+		var err error
+		_, more, err = s.send(ctx, r, done.Leaves, known)
 		s.setFail(err)
 	}
 }
 
 // send sends one bundle, unless there is nothing under the newest checkpoint that the recipient has not.
-func (s *sender) send(ctx context.Context, r journal.Reader, from uint64, known bool) (bool, error) {
+func (s *sender) send(ctx context.Context, r journal.Reader, from uint64, known bool) (sent, more bool, err error) {
 	b, err := s.l.bundle(ctx, r, from)
 	if err != nil || known && b.To == from {
-		return false, err
+		return false, false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	if err := s.to.Outlet.Send(ctx, *b); err != nil {
-		return false, err
+		return false, false, err
 	}
-	return true, s.l.state.set(s.to.Name, acknowledged{b.To, s.l.o.Now()})
+	return true, b.more, s.l.state.set(s.to.Name, acknowledged{b.To, s.l.o.Now()})
 }
 
 func (s *sender) setFail(err error) {
@@ -174,7 +181,11 @@ func (l *Ledger) reportEvery(ctx context.Context, d time.Duration) {
 // report puts the items "ledger" and "checkpoints" on the health board.
 func (l *Ledger) report() {
 	ctx := context.Background()
-	l.o.Health.Set("ledger", health.OK, fmt.Sprintf("%d frames", l.Size()), "")
+	if fail := l.failed.Load(); fail != nil {
+		l.o.Health.Set("ledger", health.Failed, *fail, "free disk space or repair the file system under ledger/; frames wait in the journal meanwhile")
+	} else {
+		l.o.Health.Set("ledger", health.OK, fmt.Sprintf("%d frames", l.Size()), "")
+	}
 	frames, open, ok := l.Window(ctx)
 	detail := fmt.Sprintf("open window: %.0f s (%d frames that nobody outside has acknowledged)", open.Seconds(), frames)
 	state, advice := health.OK, ""
