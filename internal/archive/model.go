@@ -52,6 +52,7 @@ type Filter struct {
 	Actions      []event.Action // verdict in force
 	Rules        []string
 	Apps         []string
+	Acts         []string // ActDetail.Action, of acts
 	Connectors   []string
 	Rooms        []string // names or ids
 	Conversation string   // id of a Conversation

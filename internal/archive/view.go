@@ -218,6 +218,7 @@ func describe(f Filter) string {
 	add("verdict", text(f.Actions))
 	add("rule", f.Rules)
 	add("app", f.Apps)
+	add("act", f.Acts)
 	add("connector", f.Connectors)
 	add("room", f.Rooms)
 	add("conversation", nonEmpty(f.Conversation))
