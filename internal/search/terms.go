@@ -124,6 +124,7 @@ func (b *builder) content(e *event.Event) {
 		b.facet("has", hasNotInspected)
 	}
 	if e.Act != nil {
+		b.facet("act", e.Act.Action)
 		b.words(e.Act.Action, e.Act.Object, e.Act.Purpose)
 		for _, f := range e.Act.Details {
 			b.words(f.Name + " " + f.Value)

@@ -127,6 +127,7 @@ func exprOf(f archive.Filter) *search.Expr {
 	addFacets(all, "verdict", f.Actions)
 	addFacets(all, "rule", f.Rules)
 	addFacets(all, "app", f.Apps)
+	addFacets(all, "act", f.Acts)
 	addFacets(all, "connector", f.Connectors)
 	rooms := &search.Expr{Op: search.Or}
 	for _, r := range f.Rooms { // a room's id is among those concerned
