@@ -1,0 +1,333 @@
+package retention
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/search"
+)
+
+// Acts of this package, as ActDetail.Action.
+const (
+	ActPlace   = "hold.place"
+	ActRelease = "hold.release"
+	ActRequest = "record.erase-request"
+)
+
+// Kind is what a hold holds.
+type Kind string
+
+// The kinds of scopes. A person's hold covers their handles and hosts, whoever wrote.
+const (
+	Person Kind = "person"
+	Room   Kind = "room"
+	Host   Kind = "host"
+)
+
+// Scope is a person, room or host.
+type Scope struct {
+	Kind Kind   `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Hold is what one matter holds.
+type Hold struct {
+	Matter string    `json:"matter"`
+	Scope  Scope     `json:"scope"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+}
+
+// ErrNoMatter says that no matter of that name holds anything.
+var ErrNoMatter = errors.New("no hold of that matter")
+
+// HeldError says that something is held, and by which matter.
+type HeldError struct {
+	What   string
+	Matter string
+}
+
+// Error says it.
+func (e *HeldError) Error() string { return fmt.Sprintf("%s is held for matter %q", e.What, e.Matter) }
+
+// Records is what this package needs of the archive's driver.
+type Records interface {
+	Record(ctx context.Context, id event.ID) (archive.Record, error)
+	Select(ctx context.Context, f archive.Filter, cursor string) iter.Seq2[archive.Selected, error]
+}
+
+// Bindings tells which handles and hosts are or were a person's.
+type Bindings interface {
+	Handles(ctx context.Context, who string) ([]archive.Handle, error)
+	Hosts(ctx context.Context, who string) ([]archive.Host, error)
+}
+
+// maxWords bounds each text of an act of this package, in bytes.
+const maxWords = 2000
+
+// Holds are the holds in force. They are safe for concurrent use.
+type Holds struct {
+	bindings Bindings
+	acts     event.Recorder
+	clock    clock.Clock
+
+	mu   sync.RWMutex // held for reading while something is destroyed
+	list []Hold
+}
+
+// NewHolds returns the holds that the acts in records say are in force. The projections must be up with the journal (Projector.Sync).
+func NewHolds(ctx context.Context, records Records, bindings Bindings, acts event.Recorder, c clock.Clock) (*Holds, error) {
+	h := &Holds{bindings: bindings, acts: acts, clock: c}
+	past, err := actsOf(ctx, records, ActPlace, ActRelease)
+	if err != nil {
+		return nil, fmt.Errorf("read holds: %w", err)
+	}
+	for _, r := range past {
+		h.apply(r.Event)
+	}
+	return h, nil
+}
+
+// actsOf returns acts in the order of the journal, which a clock that jumps does not change.
+func actsOf(ctx context.Context, records Records, actions ...string) ([]archive.Record, error) {
+	var out []archive.Record
+	for r, err := range records.Select(ctx, archive.Filter{Kinds: []event.Kind{event.Act}, Acts: actions, OldestFirst: true}, "") {
+		if err != nil {
+			return nil, err
+		}
+		if r.Event.Act != nil {
+			out = append(out, r.Record)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b archive.Record) int {
+		return cmp.Or(strings.Compare(a.Position.Stream, b.Position.Stream), cmp.Compare(a.Position.Sequence, b.Position.Sequence), cmp.Compare(a.Position.Record, b.Position.Record))
+	})
+	return out, nil
+}
+
+// apply changes the list as an act says.
+func (h *Holds) apply(e *event.Event) {
+	switch e.Act.Action {
+	case ActPlace:
+		for _, d := range e.Act.Details {
+			h.list = append(h.list, Hold{e.Act.Object, Scope{Kind(d.Name), d.Value}, e.Act.Purpose, e.From.Handle, e.Time})
+		}
+	case ActRelease:
+		h.list = slices.DeleteFunc(h.list, func(x Hold) bool { return same(x.Matter, e.Act.Object) })
+	}
+}
+
+func same(a, b string) bool { return search.Fold(a) == search.Fold(b) }
+
+// Place holds scopes for a matter. It is in force when Place returns, and from the moment it is asked for in this process.
+func (h *Holds) Place(ctx context.Context, by, matter, reason string, scopes ...Scope) error {
+	if err := checkWords(map[string]string{"account": by, "matter": matter, "reason": reason}); err != nil {
+		return fmt.Errorf("place hold: %w", err)
+	}
+	if len(scopes) == 0 {
+		return errors.New("place hold: name a person, a room or a host")
+	}
+	act := h.act(by, ActPlace, matter, reason)
+	for _, s := range scopes {
+		if s.Kind != Person && s.Kind != Room && s.Kind != Host || strings.TrimSpace(s.Name) == "" || len(s.Name) > maxWords {
+			return fmt.Errorf("place hold: %q %q is no person, room or host", s.Kind, s.Name)
+		}
+		act.Act.Details = append(act.Act.Details, event.Fact{Name: string(s.Kind), Value: strings.TrimSpace(s.Name)})
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.acts.Record(ctx, act); err != nil {
+		return fmt.Errorf("place hold: %w", err)
+	}
+	h.apply(act)
+	return nil
+}
+
+// Release ends all holds of a matter.
+func (h *Holds) Release(ctx context.Context, by, matter, reason string) error {
+	if err := checkWords(map[string]string{"account": by, "matter": matter, "reason": reason}); err != nil {
+		return fmt.Errorf("release hold: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.ContainsFunc(h.list, func(x Hold) bool { return same(x.Matter, matter) }) {
+		return fmt.Errorf("release hold: %w: %q", ErrNoMatter, matter)
+	}
+	act := h.act(by, ActRelease, matter, reason)
+	if err := h.acts.Record(ctx, act); err != nil {
+		return fmt.Errorf("release hold: %w", err)
+	}
+	h.apply(act)
+	return nil
+}
+
+func (h *Holds) act(by, action, object, reason string) *event.Event {
+	return newAct(h.clock, by, action, object, reason)
+}
+
+func newAct(c clock.Clock, by, action, object, reason string) *event.Event {
+	now := c.Now()
+	return &event.Event{ID: event.NewID(), Kind: event.Act, Phase: action, Time: now, Received: now, From: event.Party{Handle: by},
+		Content: event.Content{Act: &event.ActDetail{Action: action, Object: object, Purpose: reason}}}
+}
+
+func checkWords(words map[string]string) error {
+	for name, s := range words {
+		if strings.TrimSpace(s) == "" {
+			return fmt.Errorf("the %s is missing", name)
+		}
+		if len(s) > maxWords {
+			return fmt.Errorf("the %s is longer than %d bytes", name, maxWords)
+		}
+	}
+	return nil
+}
+
+// List returns the holds in force, by matter.
+func (h *Holds) List() []Hold {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := slices.Clone(h.list)
+	slices.SortStableFunc(out, func(a, b Hold) int { return strings.Compare(a.Matter, b.Matter) })
+	return out
+}
+
+// Names returns the people, rooms and hosts held under a matter, for searches.
+func (h *Holds) Names(_ context.Context, matter string) (people, rooms, hosts []string, err error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, x := range h.list {
+		if !same(x.Matter, matter) {
+			continue
+		}
+		switch x.Scope.Kind {
+		case Person:
+			people = append(people, x.Scope.Name)
+		case Room:
+			rooms = append(rooms, x.Scope.Name)
+		case Host:
+			hosts = append(hosts, x.Scope.Name)
+		}
+	}
+	if len(people)+len(rooms)+len(hosts) == 0 {
+		return nil, nil, nil, fmt.Errorf("%w: %q", ErrNoMatter, matter)
+	}
+	return people, rooms, hosts, nil
+}
+
+// PersonHeld reports whether a person is held, by id or by one of their handles, and for which matter.
+func (h *Holds) PersonHeld(ctx context.Context, person string) (matter string, held bool, err error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.held(ctx, &event.Event{From: event.Party{Person: person, Handle: person}})
+}
+
+// RoomHeld reports whether a room, by name or id, is held, and for which matter.
+func (h *Holds) RoomHeld(ctx context.Context, room string) (matter string, held bool, err error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.held(ctx, &event.Event{Room: event.Room{Name: room, ID: room}})
+}
+
+// HostHeld reports whether a host, or the person whose host it is, is held, and for which matter. Nothing is removed from a held host.
+func (h *Holds) HostHeld(ctx context.Context, host event.Host) (matter string, held bool, err error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.held(ctx, &event.Event{Host: host})
+}
+
+// RecordHeld reports whether a record is held, and for which matter.
+func (h *Holds) RecordHeld(ctx context.Context, r archive.Record) (matter string, held bool, err error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.held(ctx, r.Event)
+}
+
+// held is called with mu held.
+func (h *Holds) held(ctx context.Context, e *event.Event) (string, bool, error) {
+	if len(h.list) == 0 {
+		return "", false, nil
+	}
+	s := subjectOf(e)
+	for _, x := range h.list {
+		covers, err := h.covers(ctx, x.Scope, s)
+		if err != nil {
+			return "", false, fmt.Errorf("look up holds: %w", err)
+		}
+		if covers {
+			return x.Matter, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// subject is what a record concerns, folded; an id stands beside the names it is the id of.
+type subject struct {
+	people, rooms, hosts map[string]bool
+}
+
+func subjectOf(e *event.Event) subject {
+	s := subject{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	add := func(to map[string]bool, names ...string) {
+		for _, n := range names {
+			if n != "" {
+				to[search.Fold(n)] = true
+			}
+		}
+	}
+	parties := append([]event.Party{e.From}, e.To...)
+	parties = append(parties, e.Audience...) // who could read it in a room
+	if e.CallDetail != nil {
+		parties = append(parties, e.CallDetail.Parties...)
+	}
+	for _, p := range parties {
+		add(s.people, p.Person, p.Handle, p.Name, p.ID)
+	}
+	add(s.people, e.Host.Person)
+	add(s.rooms, e.Room.Name, e.Room.ID)
+	add(s.hosts, e.Host.Name, e.Host.Address, e.Host.ID)
+	return s
+}
+
+func (h *Holds) covers(ctx context.Context, scope Scope, s subject) (bool, error) {
+	name := search.Fold(scope.Name)
+	switch scope.Kind {
+	case Room:
+		return s.rooms[name], nil
+	case Host:
+		return s.hosts[name], nil
+	}
+	if s.people[name] {
+		return true, nil
+	}
+	handles, err := h.bindings.Handles(ctx, scope.Name)
+	if err != nil {
+		return false, err
+	}
+	for _, b := range handles {
+		if s.people[search.Fold(b.ID)] || s.people[search.Fold(b.Handle)] {
+			return true, nil
+		}
+	}
+	hosts, err := h.bindings.Hosts(ctx, scope.Name)
+	if err != nil {
+		return false, err
+	}
+	for _, b := range hosts {
+		if s.hosts[search.Fold(b.ID)] || b.Name != "" && s.hosts[search.Fold(b.Name)] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
