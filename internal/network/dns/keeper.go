@@ -46,7 +46,6 @@ func (k *keeper) note(e *event.Event) {
 		k.observe(e)
 		return
 	}
-	e.ID = event.NewID()
 	select {
 	case k.queue <- e:
 	default:
@@ -56,7 +55,6 @@ func (k *keeper) note(e *event.Event) {
 
 func (k *keeper) observe(e *event.Event) {
 	if k.dep.Observer != nil {
-		e.ID = event.NewID()
 		k.dep.Observer.Observe(e)
 	}
 }
@@ -141,6 +139,9 @@ func (k *keeper) record(ctx context.Context, events []*event.Event) {
 	if len(events) == 0 {
 		return
 	}
+	for _, e := range events {
+		e.ID = event.NewID() // here and not where it is decided: answers come first
+	}
 	if err := k.dep.Recorder.Record(ctx, events...); err != nil {
 		if lost > 0 {
 			events = events[:len(events)-1]
@@ -158,7 +159,7 @@ func (k *keeper) record(ctx context.Context, events []*event.Event) {
 func (k *keeper) gap(lost int64) *event.Event {
 	now := k.dep.Clock.Now()
 	return &event.Event{
-		ID: event.NewID(), Kind: event.Gap, Time: now, Until: now, Received: now, Connector: k.connector, Reason: ReasonOverload,
+		Kind: event.Gap, Time: now, Until: now, Received: now, Connector: k.connector, Reason: ReasonOverload,
 		Content: event.Content{Explanation: fmt.Sprintf("%d stopped questions are not on record", lost)},
 	}
 }
