@@ -56,6 +56,7 @@ type session struct {
 
 	slots   map[string]*slotRequest // upload slots asked for, by iq id
 	slotsMu sync.Mutex
+	stopped atomic.Bool
 	resume  *account // asked to be resumed
 	smID    string
 	done    chan struct{} // closed when both directions have ended
@@ -302,9 +303,8 @@ func (s *session) pump(ctx context.Context) error {
 	err := <-results
 	if errors.Is(err, errClosed) {
 		// the other side may still answer the close
-		s.client.conn.SetReadDeadline(time.Now().Add(s.g.times.Drain))
-		s.server.conn.SetReadDeadline(time.Now().Add(s.g.times.Drain))
-		s.client.framer.Before, s.server.framer.Before = nil, nil
+		timer := time.AfterFunc(s.g.times.Drain, s.interrupt)
+		defer timer.Stop()
 	} else {
 		s.interrupt()
 	}
@@ -315,9 +315,13 @@ func (s *session) pump(ctx context.Context) error {
 	return err
 }
 
+// past is a deadline that has passed.
+func past() time.Time { return time.Unix(1, 0) }
+
 // interrupt makes both directions stop reading and writing.
 func (s *session) interrupt() {
-	past := time.Unix(1, 0)
+	s.stopped.Store(true) // before the deadlines: see there
+	past := past()
 	s.server.conn.SetDeadline(past)
 	s.client.conn.SetReadDeadline(past)
 }
@@ -356,6 +360,9 @@ func (s *session) deadlines(conn net.Conn) func(bool) {
 			}
 		}
 		conn.SetReadDeadline(deadline)
+		if s.stopped.Load() { // meanwhile: do not undo what interrupt did
+			conn.SetReadDeadline(past())
+		}
 	}
 }
 
