@@ -203,7 +203,9 @@ func TestCopiesAreNoSecondRecords(t *testing.T) {
 	alice.Say(s.ctx, bob.JID(), "m1", "to the desk only")
 	s.message(bob, "m1")
 	inCarbon := func(text string) func(*xmpptest.Stanza) bool {
-		return func(m *xmpptest.Stanza) bool { return strings.Contains(m.XML, "urn:xmpp:carbons:2") && strings.Contains(m.XML, text) }
+		return func(m *xmpptest.Stanza) bool {
+			return strings.Contains(m.XML, "urn:xmpp:carbons:2") && strings.Contains(m.XML, text)
+		}
 	}
 	if _, err := phone.Next(s.ctx, inCarbon("to the desk only")); err != nil {
 		t.Fatal(err)
