@@ -97,7 +97,7 @@ func TestInspectJSON(t *testing.T) {
 
 func TestInspectForPeople(t *testing.T) {
 	status, out, _ := command(t, "inspect", demoCapture(t))
-	if status != 1 || !strings.Contains(out, "MESSENGER") || !strings.Contains(out, "telegram") || !strings.Contains(out, "7 flows, 5 of them") {
+	if status != 1 || !strings.Contains(out, "MESSENGER") || !strings.Contains(out, "telegram") || !strings.Contains(out, "7 flows: 5 of messengers, 5 that policy forbids") {
 		t.Errorf("status %d:\n%s", status, out)
 	}
 }

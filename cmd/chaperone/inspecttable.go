@@ -19,6 +19,8 @@ type flowTable struct {
 	out    io.Writer
 	groups map[groupKey]*group
 	flows  int
+	named  int
+	stops  int
 	errs   []string
 }
 
@@ -46,6 +48,12 @@ func newFlowTable(w io.Writer) *flowTable {
 
 func (t *flowTable) flow(f *classify.Finding, host string) error {
 	t.flows++
+	if f.Flow.App != "" {
+		t.named++
+	}
+	if f.Verdict.Action.Stops() {
+		t.stops++
+	}
 	if f.Flow.App == "" && !f.Verdict.Action.Stops() {
 		return nil
 	}
@@ -100,11 +108,7 @@ func (t *flowTable) close() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	named := 0
-	for _, g := range sorted {
-		named += g.flows
-	}
-	if _, err := fmt.Fprintf(t.out, "%d flows, %d of them of messengers or forbidden\n", t.flows, named); err != nil {
+	if _, err := fmt.Fprintf(t.out, "%d flows: %d of messengers, %d that policy forbids\n", t.flows, t.named, t.stops); err != nil {
 		return err
 	}
 	for _, e := range t.errs {

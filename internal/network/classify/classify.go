@@ -214,7 +214,7 @@ func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string)
 			continue
 		}
 		e := m.Evidence
-		e.Fact, e.Value = how+"-name "+e.Fact, name
+		e.Fact, e.Value = how+" "+e.Fact, name
 		if r == rankAnswer {
 			e.Strength = min(e.Strength, event.Medium)
 		}
@@ -262,7 +262,7 @@ func (c *Classifier) traffic(f *flow.Flow, s *state, fact *decode.Fact) {
 			continue
 		}
 		s.claim(f, rankTraffic, sig.App, sig.Service, event.Evidence{
-			Fact: "traffic " + sig.ID, Value: value, Strength: sig.Confidence, Source: sig.Source,
+			Fact: "traffic:" + sig.ID, Value: value, Strength: sig.Confidence, Source: sig.Source,
 		})
 	}
 }
@@ -318,7 +318,7 @@ func (c *Classifier) byAddress(f *flow.Flow, s *state) {
 	for _, addr := range []netip.Addr{f.Server.Addr(), f.Client.Addr()} {
 		for _, m := range c.catalog.ByAddress(addr) {
 			e := m.Evidence
-			e.Fact, e.Value, e.Strength = "address "+e.Fact, addr.String(), min(e.Strength, event.Low)
+			e.Value, e.Strength = addr.String(), min(e.Strength, event.Low)
 			s.claim(f, rankAddress, m.App, m.Service, e)
 		}
 	}

@@ -112,7 +112,7 @@ func (c *Classifier) teach(f *flow.Flow, s *state) {
 
 func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket) {
 	s.claim(f, rankSocket, k.app, k.service, event.Evidence{
-		Fact: "socket " + k.fact, Value: f.Client.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
+		Fact: "socket:" + k.fact, Value: f.Client.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
 	})
 }
 
