@@ -231,7 +231,7 @@ class Store:
                     prefix = f.read(16)
                     a, b, c = struct.unpack(">III", prefix[4:].ljust(12, b"\0"))
                     total, whole_ = 16 + a + b + c + 4, len(prefix) == 16
-                    if whole_ and (prefix[:4] != b"CJF1" or a > 1 << 16 or total > 1 << 26) or total > left and segment != segments[-1]:
+                    if whole_ and (prefix[:4] != b"CJF1" or a > 1 << 12 or total > 1 << 26) or total > left and segment != segments[-1]:
                         return self.bad("frame-damaged", "stream %s, frame %d: no whole frame begins here" % (name, seq + 1))
                     if total > left:
                         return

@@ -44,7 +44,11 @@ func (j *Journal) Append(f journal.Frame) error {
 		return err
 	}
 	last := all[len(all)-1]
-	if err := appendSynced(filepath.Join(j.dir, stream), Encode(last)); err != nil {
+	b, err := journal.EncodeFrame(nil, &last)
+	if err != nil {
+		return err
+	}
+	if err := appendSynced(filepath.Join(j.dir, stream), b); err != nil {
 		return err
 	}
 	j.frames[stream] = append(j.frames[stream], last)

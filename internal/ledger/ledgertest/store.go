@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,24 +47,23 @@ func chain(frames []journal.Frame) ([]journal.Frame, error) {
 		h := &out[i].Head
 		seq[h.Stream]++
 		h.Version, h.Sequence, h.Prev = 1, seq[h.Stream], prev[h.Stream]
-		h.Count, h.Root = len(out[i].Records), root(out[i].Records)
+		h.Count, h.Root = len(out[i].Records), journal.Root(headers(out[i].Records))
 		raw, err := event.Canonical(h)
 		if err != nil {
 			return nil, err
 		}
 		out[i].HeadRaw = raw
-		prev[h.Stream] = event.Digest(raw)
+		prev[h.Stream] = journal.Hash(raw)
 	}
 	return out, nil
 }
 
-// root is the RFC 6962 root over the records' headers.
-func root(records []journal.Record) string {
-	leaves := make([][]byte, len(records))
-	for i, r := range records {
-		leaves[i] = rfc6962.DefaultHasher.HashLeaf(r.Header)
+func headers(records []journal.Record) [][]byte {
+	var out [][]byte
+	for _, r := range records {
+		out = append(out, r.Header)
 	}
-	return hex.EncodeToString(merkle(leaves))
+	return out
 }
 
 func merkle(leaves [][]byte) []byte {
@@ -83,21 +81,6 @@ func merkle(leaves [][]byte) []byte {
 	}
 }
 
-// Encode returns the bytes of a frame in a segment.
-func Encode(f journal.Frame) []byte {
-	var headers, sealed []byte
-	for _, r := range f.Records {
-		headers = append(binary.AppendUvarint(headers, uint64(len(r.Header))), r.Header...)
-		sealed = append(binary.AppendUvarint(sealed, uint64(len(r.Sealed))), r.Sealed...)
-	}
-	b := []byte("CJF1")
-	for _, n := range []int{len(f.HeadRaw), len(headers), len(sealed)} {
-		b = binary.BigEndian.AppendUint32(b, uint32(n))
-	}
-	b = slices.Concat(b, f.HeadRaw, headers, sealed)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
-}
-
 func writeSegments(dir string, frames []journal.Frame) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -107,7 +90,11 @@ func writeSegments(dir string, frames []journal.Frame) error {
 		if files[f.Head.Stream] == nil {
 			files[f.Head.Stream] = &bytes.Buffer{}
 		}
-		files[f.Head.Stream].Write(Encode(f))
+		b, err := journal.EncodeFrame(nil, &f)
+		if err != nil {
+			return err
+		}
+		files[f.Head.Stream].Write(b)
 	}
 	for stream, b := range files {
 		folder := filepath.Join(dir, stream)

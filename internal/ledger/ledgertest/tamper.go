@@ -1,14 +1,15 @@
 package ledgertest
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -28,7 +29,9 @@ func Tamper(dir, recordID string, key *ledger.Key) error {
 				return err == nil && string(h.ID) == recordID
 			})
 			if len(kept) < len(frames[i].Records) {
-				frames[i].Records = kept
+				if frames[i].Records = kept; len(kept) == 0 {
+					frames = slices.Delete(frames, i, i+1)
+				}
 				return frames, nil
 			}
 		}
@@ -58,11 +61,7 @@ func Read(dir string) ([]journal.Frame, error) {
 	}
 	slices.Sort(files)
 	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		frames, err := Decode(b)
+		frames, err := readSegment(name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -70,6 +69,26 @@ func Read(dir string) ([]journal.Frame, error) {
 		streams[stream] = append(streams[stream], frames...)
 	}
 	return inOrder(dir, streams)
+}
+
+// readSegment returns the frames of a segment; a torn last frame is left out.
+func readSegment(name string) ([]journal.Frame, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var out []journal.Frame
+	for r := bufio.NewReader(f); ; {
+		frame, _, err := journal.ReadFrame(r)
+		if errors.Is(err, io.EOF) || errors.Is(err, journal.ErrTorn) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, frame)
+	}
 }
 
 func inOrder(dir string, streams map[string][]journal.Frame) ([]journal.Frame, error) {
@@ -125,41 +144,4 @@ func leafStreams(dir string) ([]string, error) {
 			out, b = append(out, h.Stream), b[2+size:]
 		}
 	}
-}
-
-// Decode returns the frames of a segment; a torn last frame is left out.
-func Decode(b []byte) ([]journal.Frame, error) {
-	var out []journal.Frame
-	for len(b) >= 16 {
-		if !strings.HasPrefix(string(b[:4]), "CJF1") {
-			return nil, errors.New("no frame")
-		}
-		head := int(binary.BigEndian.Uint32(b[4:]))
-		headers := int(binary.BigEndian.Uint32(b[8:]))
-		sealed := int(binary.BigEndian.Uint32(b[12:]))
-		total := 16 + head + headers + sealed + 4
-		if len(b) < total {
-			return out, nil
-		}
-		f := journal.Frame{HeadRaw: b[16 : 16+head]}
-		if err := json.Unmarshal(f.HeadRaw, &f.Head); err != nil {
-			return nil, err
-		}
-		contents := parts(b[16+head+headers : total-4])
-		for i, h := range parts(b[16+head : 16+head+headers]) {
-			f.Records = append(f.Records, journal.Record{Header: h, Sealed: contents[i]})
-		}
-		out, b = append(out, f), b[total:]
-	}
-	return out, nil
-}
-
-func parts(b []byte) [][]byte {
-	var out [][]byte
-	for len(b) > 0 {
-		n, used := binary.Uvarint(b)
-		out = append(out, b[used:used+int(n)])
-		b = b[used+int(n):]
-	}
-	return out
 }

@@ -19,7 +19,8 @@ const (
 	maxFrame  = 64 << 20
 	maxHeader = 64 << 10
 	maxSealed = 16 << 20
-	maxHead   = 64 << 10
+	maxHead   = 4 << 10
+	maxParts  = 1 << 16
 	prefixLen = 16
 )
 
@@ -95,7 +96,7 @@ func split(b []byte, limit uint64) ([][]byte, error) {
 	var parts [][]byte
 	for len(b) > 0 {
 		n, used := binary.Uvarint(b)
-		if used <= 0 || used > 1 && b[used-1] == 0 || n > limit || n > uint64(len(b)-used) {
+		if used <= 0 || used > 1 && b[used-1] == 0 || len(parts) == maxParts || n > limit || n > uint64(len(b)-used) {
 			return nil, errors.New("a length that does not fit")
 		}
 		parts = append(parts, b[used:used+int(n):used+int(n)])

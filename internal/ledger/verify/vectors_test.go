@@ -17,6 +17,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/ledgertest"
 )
@@ -49,6 +50,8 @@ func TestVectors(t *testing.T) {
 	check(t, err)
 	raw, err := bundle.Encode()
 	check(t, err)
+	segment, err := journal.EncodeFrame(nil, &frames[0])
+	check(t, err)
 	var b strings.Builder
 	block := func(title, text string) { fmt.Fprintf(&b, "%s:\n\n```\n%s\n```\n\n", title, strings.TrimSpace(text)) }
 	for i, r := range frames[0].Records {
@@ -57,7 +60,7 @@ func TestVectors(t *testing.T) {
 	}
 	block("The frame's head, which is the leaf", string(frames[0].HeadRaw))
 	block("SHA-256 of the head, the next frame's `prev`", event.Digest(frames[0].HeadRaw))
-	block("The frame, `journal/local/00000000000000000001.seg`, in base64", wrap(base64.StdEncoding.EncodeToString(ledgertest.Encode(frames[0]))))
+	block("The frame, `journal/local/00000000000000000001.seg`, in base64", wrap(base64.StdEncoding.EncodeToString(segment)))
 	block("The verifier key", key.Verifier())
 	block("The checkpoint", bundle.Checkpoint)
 	block("The bundle", string(raw))
