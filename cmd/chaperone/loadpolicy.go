@@ -10,10 +10,15 @@ import (
 func loadPolicy(file string, cat *catalog.Catalog) (*policy.Policy, error) {
 	set, err := rules.Load(file, cat)
 	if err != nil {
-		if hint := rules.Hint(err); hint != "" {
-			return nil, hinted{err, hint}
-		}
-		return nil, err
+		return nil, withHint(err)
 	}
 	return set.Policy, nil
+}
+
+// withHint adds the hint of a mistake in a policy.
+func withHint(err error) error {
+	if hint := rules.Hint(err); hint != "" {
+		return hinted{err, hint}
+	}
+	return err
 }

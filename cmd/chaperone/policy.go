@@ -24,10 +24,7 @@ type policyCmd struct {
 func loadRules(path string, packs ...string) (*rules.Set, error) {
 	set, err := rules.Load(path, nil, packs...)
 	if err != nil {
-		if hint := rules.Hint(err); hint != "" {
-			return nil, hinted{err, hint}
-		}
-		return nil, err
+		return nil, withHint(err)
 	}
 	return set, nil
 }

@@ -49,9 +49,9 @@ func (p *Policy) RunTests(ctx context.Context, find Finder) (failures []Failure,
 	for i := range p.file.Tests {
 		c := &p.file.Tests[i]
 		fail := func(v event.Verdict, format string, args ...any) {
-			failures = append(failures, Failure{i, p.file.errorAt("", "", "tests", i).Line, fmt.Sprintf(format, args...), v})
+			failures = append(failures, Failure{i, p.file.ErrorAt("", "", "tests", i).Line, fmt.Sprintf(format, args...), v})
 		}
-		in, err := c.input()
+		in, err := c.Input()
 		if err != nil {
 			fail(event.Verdict{}, "%v", err)
 			continue
@@ -88,7 +88,8 @@ func missingObligations(want List, got []event.Obligation) string {
 // defaultCaseTime is a Monday in working hours.
 var defaultCaseTime = time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
 
-func (c *Test) input() (*Input, error) {
+// Input makes the input of a case, before anything is found in it.
+func (c *Test) Input() (*Input, error) {
 	now := defaultCaseTime
 	if c.At != "" {
 		var err error

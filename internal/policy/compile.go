@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +50,7 @@ func Compile(f *File, known Known) (*Policy, error) {
 		c.compileRule(i, r)
 	}
 	if len(c.errs) > 0 {
-		return nil, errors.Join(c.errs...)
+		return nil, c.mistakes()
 	}
 	return c.p, nil
 }
@@ -70,7 +72,7 @@ type compiler struct {
 	env    *cel.Env
 	groups map[string]int
 	hits   map[string]bool
-	errs   []error
+	errs   []*Error
 }
 
 // maxErrors bounds the list of mistakes.
@@ -78,8 +80,20 @@ const maxErrors = 50
 
 func (c *compiler) fail(msg, hint string, path ...any) {
 	if len(c.errs) < maxErrors {
-		c.errs = append(c.errs, c.f.errorAt(msg, hint, path...))
+		c.errs = append(c.errs, c.f.ErrorAt(msg, hint, path...))
 	}
+}
+
+// mistakes joins what was found, each once, in the order of the file.
+func (c *compiler) mistakes() error {
+	slices.SortStableFunc(c.errs, func(a, b *Error) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	var out []error
+	for i, e := range c.errs {
+		if i == 0 || *e != *c.errs[i-1] {
+			out = append(out, e)
+		}
+	}
+	return errors.Join(out...)
 }
 
 // general compiles all that is not a rule.
@@ -166,8 +180,15 @@ func (c *compiler) sections() {
 	}
 	for _, name := range sortedKeys(c.f.Patterns) {
 		c.hits[name] = true
-		if c.f.Patterns[name].Regex == "" {
-			c.fail(fmt.Sprintf("pattern %s has no regex", name), "", "patterns", name)
+		p := c.f.Patterns[name]
+		if !slices.Contains([]string{"", "none", "luhn", "card", "iban", "ssn"}, p.Check) {
+			c.fail(fmt.Sprintf("unknown check %q", p.Check), "none, luhn, card, iban or ssn", "patterns", name, "check")
+		}
+		if p.Regex == "" && !slices.Contains([]string{"card", "iban", "ssn"}, p.Check) {
+			c.fail(fmt.Sprintf("pattern %s has no regex", name), "only the checks card, iban and ssn find by themselves", "patterns", name)
+		}
+		if _, err := regexp.Compile(p.Regex); err != nil {
+			c.fail(err.Error(), "the syntax is RE2: no look-around, no back references", "patterns", name, "regex")
 		}
 	}
 	for _, name := range sortedKeys(c.f.Lexicons) {

@@ -1,56 +1,48 @@
 package policy
 
 import (
-	"fmt"
-	"strconv"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // List is a list of words. In YAML a single word stands for a list of one.
 type List []string
 
+var _ yaml.NodeUnmarshaler = (*List)(nil)
+
 // UnmarshalYAML reads a word, a number or a list of them.
-func (l *List) UnmarshalYAML(unmarshal func(any) error) error {
-	var v any
-	if err := unmarshal(&v); err != nil {
-		return err
-	}
-	items, ok := v.([]any)
-	if !ok {
-		if v == nil {
-			return nil
-		}
-		items = []any{v}
+func (l *List) UnmarshalYAML(node ast.Node) error {
+	items := []ast.Node{node}
+	if list, ok := node.(*ast.SequenceNode); ok {
+		items = list.Values
 	}
 	*l = make(List, 0, len(items))
 	for _, item := range items {
-		s, err := word(item)
-		if err != nil {
-			return err
+		switch n := item.(type) {
+		case *ast.NullNode:
+		case *ast.StringNode:
+			*l = append(*l, n.Value)
+		case *ast.LiteralNode:
+			*l = append(*l, n.Value.Value)
+		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+			*l = append(*l, n.GetToken().Value)
+		default:
+			e := &Error{Msg: "a word or a list of words is needed here", Hint: "put what has a : in it into quotes"}
+			if t := item.GetToken(); t != nil && t.Position != nil {
+				e.Line, e.Column = t.Position.Line, t.Position.Column
+			}
+			return e
 		}
-		*l = append(*l, s)
 	}
 	return nil
 }
 
-func word(v any) (string, error) {
-	switch x := v.(type) {
-	case string:
-		return x, nil
-	case uint64:
-		return strconv.FormatUint(x, 10), nil
-	case int64:
-		return strconv.FormatInt(x, 10), nil
-	}
-	return "", fmt.Errorf("a word is needed here, not %T", v)
-}
-
 // UnmarshalYAML reads one word for all planes, or a mapping.
-func (m *Modes) UnmarshalYAML(unmarshal func(any) error) error {
-	var all string
-	if err := unmarshal(&all); err == nil {
-		*m = Modes{all, all, all}
+func (m *Modes) UnmarshalYAML(node ast.Node) error {
+	if s, ok := node.(*ast.StringNode); ok {
+		*m = Modes{s.Value, s.Value, s.Value}
 		return nil
 	}
 	type plain Modes
-	return unmarshal((*plain)(m))
+	return yaml.NodeToValue(node, (*plain)(m), yaml.Strict())
 }

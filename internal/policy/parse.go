@@ -67,10 +67,10 @@ func Parse(name string, data []byte) (*File, error) {
 		}
 	}
 	if f.Version != 1 {
-		return nil, f.errorAt("version: 1 is needed", "write version: 1 at the top", "version")
+		return nil, f.ErrorAt("version: 1 is needed", "write version: 1 at the top", "version")
 	}
 	if len(f.Rules) > maxRules {
-		return nil, f.errorAt("more than 10000 rules", "put names and addresses of one verdict into one rule", "rules")
+		return nil, f.ErrorAt("more than 10000 rules", "put names and addresses of one verdict into one rule", "rules")
 	}
 	return f, nil
 }
@@ -112,12 +112,21 @@ func lineDepth(data []byte) int {
 }
 
 func yamlError(name string, err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		own.File = name
+		return own
+	}
 	out := &Error{File: name, Msg: err.Error()}
 	var placed yaml.Error
 	if !errors.As(err, &placed) {
 		return out
 	}
 	out.Msg = placed.GetMessage()
+	var wrong *yaml.TypeError
+	if errors.As(err, &wrong) {
+		out.Msg, out.Hint = "the value has the wrong form", "docs/reference/policy.md says what each key takes"
+	}
 	if t := placed.GetToken(); t != nil && t.Position != nil {
 		out.Line, out.Column = t.Position.Line, t.Position.Column
 		var unknown *yaml.UnknownFieldError
@@ -156,8 +165,8 @@ func allKeys() []string {
 // places finds where a value stands in the file.
 type places struct{ root ast.Node }
 
-// errorAt makes an error at the place of a value; path is keys and indexes. Where the path ends early, the last place found is given.
-func (f *File) errorAt(msg, hint string, path ...any) *Error {
+// ErrorAt makes an error at the place of a value; path is keys and indexes. Where the path ends early, the last place found is given.
+func (f *File) ErrorAt(msg, hint string, path ...any) *Error {
 	e := &Error{File: f.name, Msg: msg, Hint: hint}
 	if f.places == nil || f.places.root == nil {
 		return e

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
@@ -77,6 +79,11 @@ func Build(f *policy.File, c *catalog.Catalog, morePacks ...string) (*Set, error
 		sources.Packs = append(sources.Packs, more)
 	}
 	sources.Packs = unique(sources.Packs)
+	for i, name := range f.Packs {
+		if !slices.Contains(packs.Names(), name) {
+			return nil, f.ErrorAt(fmt.Sprintf("unknown pack %q", name), "the shipped packs are "+strings.Join(packs.Names(), ", "), "packs", i)
+		}
+	}
 	for _, app := range c.Apps() {
 		known.Apps = append(known.Apps, app.ID)
 		sources.Apps = append(sources.Apps, app.Name)
