@@ -35,8 +35,9 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 		return d, fmt.Errorf("dispose: %w", err)
 	}
 	var due []archive.Record
+	gone := map[uint64][]int{}
 	flush := func() error {
-		err := k.certify(ctx, by, reason, due, dry, &d)
+		err := k.certify(ctx, by, reason, due, dry, &d, gone)
 		due = due[:0]
 		return err
 	}
@@ -61,6 +62,11 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 	if dry {
 		return d, nil
 	}
+	if k.Detach != nil && len(gone) > 0 {
+		if err := k.Detach(ctx, gone); err != nil {
+			return d, fmt.Errorf("dispose: drop sealed bytes: %w", err)
+		}
+	}
 	return d, k.Sync(ctx)
 }
 
@@ -72,7 +78,7 @@ func disposable() []event.Kind {
 }
 
 // certify leaves out what is held, makes the certificate of the rest durable, and destroys it. No hold can be placed meanwhile.
-func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.Record, dry bool, d *Disposal) error {
+func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.Record, dry bool, d *Disposal, gone map[uint64][]int) error {
 	k.Holds.mu.RLock()
 	defer k.Holds.mu.RUnlock()
 	act := newAct(k.Clock, by, archive.ActDispose, "", reason)
@@ -103,6 +109,7 @@ func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.R
 		if err := k.destroy(context.WithoutCancel(ctx), r); err != nil {
 			return err
 		}
+		gone[r.Position.Sequence] = append(gone[r.Position.Sequence], r.Position.Record-1)
 		d.Disposed++
 	}
 	return nil

@@ -72,6 +72,10 @@ type Config struct {
 	Sync    func(context.Context) error           // brings the projections up with the journal: Projector.Sync
 	ClassOf func(*event.Event) (c Class, ok bool) // the class of an event; not ok: kept for good
 	Clock   clock.Clock
+
+	// Detach drops the sealed bytes of disposed records, by sequence and index in their frames, from the journal (storage/file.Journal.Detach).
+	// Without it they stay, as bytes that no key opens.
+	Detach func(ctx context.Context, records map[uint64][]int) error
 }
 
 // Keeper destroys what may be destroyed, and nothing else.

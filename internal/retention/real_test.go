@@ -163,6 +163,47 @@ func TestErasedForGood(t *testing.T) {
 	check()
 }
 
+// TestDisposedBytesLeaveTheJournal disposes of records whose time is over, seals dropped, and rebuilds from what remains.
+func TestDisposedBytesLeaveTheJournal(t *testing.T) {
+	dir := t.TempDir()
+	key, err := seal.GenerateCompliance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := openDirectory(t, dir, key)
+	defer d.close(t)
+	var batch []*event.Event
+	for i := range 6 {
+		batch = append(batch, &event.Event{ID: event.NewID(), Kind: event.Message, Source: event.SourceImport, Time: time.Now().AddDate(0, 0, -20*(i%2)), Connector: "office",
+			From: event.Party{Handle: "alice@example.org"}, Room: event.Room{Name: "desk"}, Content: event.Content{Text: fmt.Sprintf("number %d", i)}})
+	}
+	if err := d.recorder.Record(t.Context(), batch...); err != nil {
+		t.Fatal(err)
+	}
+	_, keeper := d.keeper(t)
+	keeper.Detach = d.journal.Detach
+	did, err := keeper.Dispose(t.Context(), "carl", "schedule", false)
+	if err != nil || did.Disposed != 3 {
+		t.Fatalf("disposal is %+v (%v)", did, err)
+	}
+	frame, err := retention.FramesOf{Reader: d.journal}.Frame(t.Context(), journal.Local, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range frame.Records {
+		if (len(r.Sealed) == 0) != (i%2 == 1) {
+			t.Errorf("record %d has %d sealed bytes", i, len(r.Sealed))
+		}
+	}
+	before := d.answers(t)
+	if err := d.projector.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := d.answers(t); !reflect.DeepEqual(before, after) || len(before["number"]) != 3 {
+		t.Errorf("answers differ:\n%v\n%v", before, after)
+	}
+}
+
 // BenchmarkFollow measures what a rebuild costs: read, unseal and apply real records.
 func BenchmarkFollow(b *testing.B) {
 	key, err := seal.GenerateCompliance()

@@ -17,6 +17,7 @@ import (
 
 // Apply adds records in the order of the journal, all or none. Those at or before the position of their stream are skipped.
 func (s *Store) Apply(ctx context.Context, entries []archive.Entry) error {
+	forgot := false
 	err := s.write(ctx, func(c *conn) error {
 		b := newBatch(c)
 		for i := range entries {
@@ -24,12 +25,32 @@ func (s *Store) Apply(ctx context.Context, entries []archive.Entry) error {
 				return fmt.Errorf("record %s: %w", entries[i].Header.ID, err)
 			}
 		}
+		forgot = b.removed
 		return b.finish()
 	})
 	if err != nil {
 		return fmt.Errorf("apply to projections: %w", err)
 	}
+	if forgot {
+		s.checkpoint(ctx)
+	}
 	return nil
+}
+
+// checkpoint empties the write-ahead log, which may still hold pages from before something was forgotten. While somebody reads an older state
+// it cannot, and a later one will.
+func (s *Store) checkpoint(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case w, open := <-s.writer:
+		if !open {
+			return
+		}
+		defer func() { s.writer <- w }()
+		if _, _, err := w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+			s.log.Debug("write-ahead log not emptied yet", "error", err)
+		}
+	}
 }
 
 // batch is one transaction of Apply. Numbers are added up in memory and written once, at its end.
