@@ -158,18 +158,16 @@ func (r *inspection) options(ctx context.Context, capture string) classify.Optio
 
 // take writes a finding, and records it when it is one that must be kept: a messenger that no rule allows, or what was stopped.
 func (r *inspection) take(ctx context.Context, f *classify.Finding) {
-	stops := f.Verdict.Action.Stops()
-	if stops {
+	if f.Verdict.Action.Stops() {
 		r.forbidden++
 	}
 	if r.failed == nil {
 		r.failed = r.out.flow(f, r.host)
 	}
-	if r.recorder != nil && r.failed == nil && (stops || f.Flow.App != "" && f.Verdict.Rule == policy.OtherwiseRule) {
-		ev := *f.Event()
-		detail := f.Flow
-		ev.ID, ev.Connector, ev.Flow = event.NewID(), "inspect", &detail
-		r.failed = r.recorder.Record(ctx, &ev)
+	if r.recorder != nil && r.failed == nil && f.Record() {
+		e := f.Event()
+		e.ID, e.Connector = event.NewID(), "inspect"
+		r.failed = r.recorder.Record(ctx, e)
 	}
 }
 

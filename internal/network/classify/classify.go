@@ -31,9 +31,6 @@ type Finding struct {
 	event     event.Event
 }
 
-// Event returns the finding as an event, without id, connector and host.
-func (f *Finding) Event() *event.Event { return &f.event }
-
 // Options say where the packets are from and when findings are reported.
 type Options struct {
 	Capture string                             // name of the capture, "" for an interface
@@ -133,6 +130,9 @@ func (c *Classifier) Settled(f *flow.Flow) {
 func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
 	s := stateOf(f)
 	c.sockets.forget(f)
+	if !s.reported && s.rank < rankSocket { // what came later may have taught of it
+		c.remembered(f, s)
+	}
 	if !s.reported {
 		c.report(f, s, evicted)
 	}
@@ -200,6 +200,9 @@ func (c *Classifier) ownName(f *flow.Flow, s *state, fact *decode.Fact) {
 	}
 	s.name, s.ownName = name, true
 	c.claimName(f, s, rankName, fact.Decoder, name)
+	if fact.Decoder == "tls" || fact.Decoder == "quic" {
+		c.remember(f, f.Server.Addr(), name)
+	}
 }
 
 func isAddress(name string) bool {

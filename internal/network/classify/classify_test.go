@@ -140,6 +140,48 @@ func TestAnswersAreRemembered(t *testing.T) {
 	}
 }
 
+// TestNamesAtAnAddressTeach: a connection without a name has that of another one of the same client to the same address, also of a later
+// one; not where names of several apps were used.
+func TestNamesAtAnAddressTeach(t *testing.T) {
+	middle := func(w *flowtest.Writer, port int, server string) {
+		w.Frame(flowtest.TCPFrame(from(port), at(server), 1, 1, 0x18, []byte("\x17\x03\x03\x00\x20 the middle of something encrypted")))
+	}
+	got := findings(t, classify.Options{}, func(w *flowtest.Writer) {
+		middle(w, 1, "192.0.2.1:443")
+		handshake(t, w, 2, "192.0.2.1:443", "web.whatsapp.com")
+		middle(w, 3, "192.0.2.1:443")
+		handshake(t, w, 4, "192.0.2.2:443", "web.whatsapp.com")
+		handshake(t, w, 5, "192.0.2.2:443", "www.example.org")
+		middle(w, 6, "192.0.2.2:443")
+	})
+	for key, app := range map[string]string{"1 192.0.2.1:443": "whatsapp", "3 192.0.2.1:443": "whatsapp", "6 192.0.2.2:443": ""} {
+		if f := got[key]; f.Flow.App != app {
+			t.Errorf("%s is %q, want %q", key, f.Flow.App, app)
+		}
+	}
+}
+
+// TestWhatIsKept: law 9 of what becomes a record and what an observation.
+func TestWhatIsKept(t *testing.T) {
+	for _, c := range []struct {
+		app     string
+		verdict event.Verdict
+		keep    bool
+	}{
+		{"whatsapp", event.Verdict{Action: event.Block, Rule: "r"}, true},
+		{"", event.Verdict{Action: event.Block, Rule: policy.OtherwiseRule}, true},
+		{"whatsapp", event.Verdict{Action: event.Allow, Rule: policy.OtherwiseRule}, true},
+		{"whatsapp", event.Verdict{Action: event.Allow, Rule: "office"}, false},
+		{"whatsapp", event.Verdict{Action: event.Allow, Rule: "office", Obligations: []event.Obligation{{Kind: event.Warn}}}, true},
+		{"", event.Verdict{Action: event.Allow, Rule: policy.OtherwiseRule}, false},
+	} {
+		f := classify.Finding{Flow: event.Flow{App: c.app}, Verdict: c.verdict}
+		if f.Record() != c.keep {
+			t.Errorf("%q %s by %s: kept %v", c.app, c.verdict.Action, c.verdict.Rule, f.Record())
+		}
+	}
+}
+
 // TestCallSocket: what names one flow of a call's socket names the others, also those that came before.
 func TestCallSocket(t *testing.T) {
 	realm := flowtest.Attribute{Kind: 0x14, Value: []byte("signal.org")}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
 	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 )
@@ -11,10 +12,12 @@ import (
 // pair is a client and an address that a DNS answer gave it.
 type pair struct{ client, server netip.Addr }
 
-// answer is the name a client asked for before it spoke to an address.
+// answer is the name that a client asked for, or used, at an address.
 type answer struct {
-	name  string
-	until time.Time
+	name   string // "" when names of different messengers, or of one and of none, were used there
+	app    string // whose the name is, be it shared or not
+	strong bool   // the name alone claims the app
+	until  time.Time
 }
 
 // memory remembers DNS answers. It is bounded: when it is full the older half is forgotten.
@@ -29,22 +32,42 @@ const (
 
 func (m *memory) init() { m.young, m.old = map[pair]answer{}, map[pair]answer{} }
 
-func (m *memory) put(p pair, a answer) {
+// put remembers an answer. Where an address serves several apps, a flow without a name may be any of them.
+func (m *memory) put(p pair, a answer, now time.Time) {
+	if old, ok := m.find(p); ok && now.Before(old.until) {
+		switch {
+		case old.app != a.app || old.name == "":
+			a.name = ""
+		case old.strong && !a.strong:
+			a.name, a.strong = old.name, true
+		}
+	}
 	if len(m.young) >= maxAnswers {
 		m.old, m.young = m.young, map[pair]answer{}
 	}
 	m.young[p] = a
 }
 
-func (m *memory) get(p pair, now time.Time) (string, bool) {
+func (m *memory) find(p pair) (answer, bool) {
 	a, ok := m.young[p]
 	if !ok {
 		a, ok = m.old[p]
 	}
-	if !ok || now.After(a.until) {
-		return "", false
+	return a, ok
+}
+
+func (m *memory) get(p pair, now time.Time) (string, bool) {
+	a, ok := m.find(p)
+	return a.name, ok && a.name != "" && now.Before(a.until)
+}
+
+// remember notes that f's client used the name at the address.
+func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
+	a := answer{name: name, until: f.Last.Add(keepAnswer)}
+	for _, m := range c.catalog.ByName(name) {
+		a.app, a.strong = m.App, m.Evidence.Strength > event.Low
 	}
-	return a.name, true
+	c.memory.put(pair{f.Client.Addr(), addr}, a, f.Last)
 }
 
 // dns claims the app of the question, and remembers the answers.
@@ -59,7 +82,7 @@ func (c *Classifier) dns(f *flow.Flow, s *state, fact *decode.Fact) {
 			continue
 		}
 		if addr, err := netip.ParseAddr(a.Value); err == nil {
-			c.memory.put(pair{f.Client.Addr(), addr}, answer{name, f.Last.Add(keepAnswer)})
+			c.remember(f, addr, name)
 		}
 	}
 }
@@ -74,7 +97,7 @@ func (c *Classifier) remembered(f *flow.Flow, s *state) {
 		c.claimName(f, s, rankAnswer, "answer", name)
 		return
 	}
-	if name, ok := c.memory.get(pair{f.Server.Addr(), f.Client.Addr()}, f.Last); ok && f.Middle {
+	if name, ok := c.memory.get(pair{f.Server.Addr(), f.Client.Addr()}, f.Last); ok && (f.Middle || f.ProtoName() == "udp") {
 		s.name = name
 		c.claimName(f, s, rankAnswer, "answer", name)
 		return

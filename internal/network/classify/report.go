@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,23 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	}
 	p.event.Verdict = p.Verdict
 	c.options.Report(p)
+}
+
+// Event returns the finding as an event of its own, without id and connector.
+func (f *Finding) Event() *event.Event {
+	e := f.event
+	detail := f.Flow
+	e.Flow, e.Evidence = &detail, slices.Clone(f.Evidence)
+	return &e
+}
+
+// Record reports whether the finding is one that must be kept (law 9): what policy stops or warns of, and a messenger that no rule allows.
+// All else is an observation.
+func (f *Finding) Record() bool {
+	if f.Verdict.Action.Stops() || slices.ContainsFunc(f.Verdict.Obligations, func(o event.Obligation) bool { return o.Kind == event.Warn }) {
+		return true
+	}
+	return f.Flow.App != "" && f.Verdict.Rule == policy.OtherwiseRule
 }
 
 // portIn reports whether port is the number, or in the range "from-to", that want says.

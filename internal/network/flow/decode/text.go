@@ -94,7 +94,7 @@ func ircCommand(b []byte) string {
 		case hasFold(line, "CAP LS"), hasFold(line, "CAP REQ :"):
 			capability = true
 		case hasFold(line, "PASS "):
-		case hasFold(line, "PRIVMSG #") && words >= 2 && bytes.Contains(line, []byte(" :")), hasFold(line, "JOIN #"):
+		case hasFold(line, "PRIVMSG ") && words >= 2 && bytes.Contains(line, []byte(" :")), hasFold(line, "JOIN #"):
 			return "message"
 		default:
 			return ""
