@@ -29,6 +29,8 @@ type header struct {
 	Refers  string
 	Sealed  string
 	Objects []object
+
+	Time, Received, Source, Reason string // for day rolls
 }
 
 type object struct{ Name, SHA256 string }
@@ -63,7 +65,8 @@ func parseHeader(b []byte) (header, error) {
 	if err != nil {
 		return header{}, err
 	}
-	h := header{ID: text(m["id"]), Kind: text(m["kind"]), Phase: text(m["phase"]), Refers: text(m["refers"]), Sealed: text(m["sealed"])}
+	h := header{ID: text(m["id"]), Kind: text(m["kind"]), Phase: text(m["phase"]), Refers: text(m["refers"]), Sealed: text(m["sealed"]),
+		Time: text(m["time"]), Received: text(m["received"]), Source: text(m["source"]), Reason: text(m["reason"])}
 	list, _ := m["objects"].([]any)
 	for _, o := range list {
 		if x, ok := o.(map[string]any); ok {

@@ -25,6 +25,7 @@ const (
 	ContentMissing    = "content-missing"    // sealed bytes gone without a certificate
 	ObjectChanged     = "object-changed"     // a sealed file differs from the header's digest
 	ObjectMissing     = "object-missing"     // a sealed file is gone without a certificate
+	RollDiffers       = "roll-differs"       // a day roll counts other records than the store has
 	FrameMissing      = "frame-missing"      // the ledger or the outside copy has a frame that the journal has not
 	FrameChanged      = "frame-changed"      // a frame's head differs from the outside copy though its records do not
 	FrameDamaged      = "frame-damaged"      // a frame cannot be read, or disagrees with itself
@@ -71,6 +72,7 @@ type Result struct {
 	Uncommitted uint64    `json:"uncommitted"` // frames that no leaf holds yet
 	Disposed    uint64    `json:"disposed"`
 	Objects     uint64    `json:"objects"`
+	Rolls       uint64    `json:"rolls"`
 	Outside     []Outside `json:"outside,omitempty"`
 	Findings    []Finding `json:"findings,omitempty"`
 	More        uint64    `json:"more_findings,omitempty"`
@@ -111,7 +113,7 @@ func (r *Result) conclude(o *outside) {
 }
 
 func rank(kind string) int {
-	order := []string{RecordRemoved, RecordChanged, RecordAdded, RecordMoved, ContentChanged, ContentMissing, ObjectChanged, ObjectMissing,
+	order := []string{RecordRemoved, RecordChanged, RecordAdded, RecordMoved, ContentChanged, ContentMissing, ObjectChanged, ObjectMissing, RollDiffers,
 		FrameMissing, FrameChanged, FrameDamaged, ChainBroken}
 	if i := slices.Index(order, kind); i >= 0 {
 		return i

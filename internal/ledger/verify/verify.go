@@ -40,6 +40,7 @@ func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
 	w := &walk{dir: dir, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}}
 	w.objects = newObjects(dir, w.result)
 	w.disposed = newDisposals()
+	w.rolls = newRolls(w.result)
 	w.naming = newNaming(w.result)
 	if err := w.open(); err != nil {
 		return nil, err
@@ -63,6 +64,7 @@ type walk struct {
 	held       tree // over the frames' heads, in the ledger's order: what the outside checkpoints are compared with
 	objects    *objects
 	disposed   *disposals
+	rolls      *rolls
 	naming     *naming
 	buf        []byte
 	lastRecord map[string]bool // streams in which a frame's head already differed: later ones differ because of the chain
@@ -203,6 +205,7 @@ func (w *walk) nextFrame(name string) *frame {
 func (w *walk) content(f *frame, i int, h header) {
 	w.disposed.certificate(h)
 	at := Finding{Stream: f.stream, Sequence: f.parsed.Sequence, Position: i + 1, Record: h.ID}
+	w.rolls.see(h, at)
 	gone := false
 	switch sealed := f.sealed[i]; {
 	case len(sealed) > 0 && digest(sealed) != h.Sealed:
@@ -227,6 +230,7 @@ func (w *walk) finish() {
 	w.naming.finish()
 	w.disposed.finish(w.result)
 	w.objects.finish()
+	w.rolls.finish()
 	w.out.judge(w)
 	w.result.conclude(w.out)
 }
