@@ -30,9 +30,9 @@ type Objects interface {
 	Put(ctx context.Context, f *event.File, r io.Reader) error
 }
 
-// Inspection looks into one item with all inspectors there are.
+// Inspection looks into items with all inspectors there are, side by side and under its own deadline. An inspect.Runner is one.
 type Inspection interface {
-	Inspect(ctx context.Context, item *inspect.Item) inspect.Result
+	Run(ctx context.Context, items ...*inspect.Item) inspect.Result
 }
 
 // Meter counts what the pipeline does.
@@ -46,10 +46,9 @@ type Meter interface {
 // Config says how one gateway's events are judged.
 type Config struct {
 	Connector string
-	Open      bool          // on_failure: open
-	Inspect   time.Duration // for all inspectors together; default 5 s
-	Spool     int           // most events that wait to be recorded under on_failure: open; default 10,000
-	Outcomes  int           // most outcomes that wait to be recorded; default 10,000
+	Open      bool // on_failure: open
+	Spool     int  // most events that wait to be recorded under on_failure: open; default 10,000
+	Outcomes  int  // most outcomes that wait to be recorded; default 10,000
 }
 
 // Deps is what a pipeline works with. Inspection, Objects, Meter and Health may be nil.
@@ -79,9 +78,6 @@ var ErrNotRecorded = errors.New("not recorded")
 
 // New returns a pipeline. Run must be running for outcomes and the spool to be recorded.
 func New(cfg Config, deps Deps) *Pipeline {
-	if cfg.Inspect <= 0 {
-		cfg.Inspect = 5 * time.Second
-	}
 	if cfg.Spool <= 0 {
 		cfg.Spool = 10_000
 	}
@@ -92,7 +88,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 		deps.Clock = clock.System{}
 	}
 	if deps.Inspection == nil {
-		deps.Inspection = SideBySide(nil)
+		deps.Inspection = inspect.New(nil, time.Second)
 	}
 	return &Pipeline{cfg: cfg, deps: deps, outcomes: make(chan *event.Event, cfg.Outcomes), spool: make(chan *event.Event, cfg.Spool)}
 }
@@ -118,7 +114,7 @@ func (p *Pipeline) JudgeFile(ctx context.Context, e *event.Event, body io.Reader
 	if err := digest(f, body, size); err != nil {
 		return fmt.Errorf("read upload: %w", err)
 	}
-	found := p.look(ctx, &inspect.Item{File: f, Size: size, Body: body})
+	found := p.deps.Inspection.Run(ctx, &inspect.Item{File: f, Size: size, Body: body})
 	if found.Type != "" {
 		f.Type = found.Type
 	}
@@ -211,7 +207,7 @@ func (p *Pipeline) inspectText(ctx context.Context, e *event.Event) {
 		if part == "" {
 			continue
 		}
-		found := p.look(ctx, &inspect.Item{Text: part, Size: int64(len(part))})
+		found := p.deps.Inspection.Run(ctx, &inspect.Item{Text: part, Size: int64(len(part))})
 		for _, h := range found.Hits {
 			if i > 0 { // spans are places in the text
 				h.Spans = nil
@@ -220,12 +216,6 @@ func (p *Pipeline) inspectText(ctx context.Context, e *event.Event) {
 		}
 		e.NotChecked = append(e.NotChecked, found.NotInspected...)
 	}
-}
-
-func (p *Pipeline) look(ctx context.Context, item *inspect.Item) inspect.Result {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Inspect)
-	defer cancel()
-	return p.deps.Inspection.Inspect(ctx, item)
 }
 
 // decide asks policy. What is still pending although nothing more will come is stopped.

@@ -104,7 +104,7 @@ func TestJudgeResolvesInspectsDecidesRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &recorder{}
-	p := New(Config{Connector: "office"}, Deps{Directory: people, Inspection: SideBySide{finds("card"), finds("none")}, Policy: decider(blocksHits), Recorder: r})
+	p := New(Config{Connector: "office"}, Deps{Directory: people, Inspection: inspect.New([]inspect.Inspector{finds("card"), finds("none")}, time.Second), Policy: decider(blocksHits), Recorder: r})
 	good, bad := message("hello"), message("a card")
 	good.Host.Address = "10.0.0.1"
 	for _, e := range []*event.Event{good, bad} {
@@ -133,7 +133,7 @@ func TestAnInspectorThatHangsOrCrashesIsAMark(t *testing.T) {
 		hangs := inspector{"hangs", func(context.Context, *inspect.Item) inspect.Result { time.Sleep(time.Hour); return inspect.Result{} }}
 		var nothing map[string]int
 		crashes := inspector{"crashes", func(context.Context, *inspect.Item) inspect.Result { nothing["x"]++; return inspect.Result{} }}
-		p := New(Config{Connector: "office", Inspect: time.Second}, Deps{Inspection: SideBySide{hangs, crashes, finds("x")}, Policy: decider(blocksHits), Recorder: &recorder{}})
+		p := New(Config{Connector: "office"}, Deps{Inspection: inspect.New([]inspect.Inspector{hangs, crashes, finds("x")}, time.Second), Policy: decider(blocksHits), Recorder: &recorder{}})
 		e := message("x")
 		start := time.Now()
 		if err := p.Judge(t.Context(), e); err != nil {
@@ -175,7 +175,7 @@ func TestClosedRefusesWhatCannotBeRecorded(t *testing.T) {
 func TestOpenSpoolsWhatCannotBeRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{err: errors.New("disk full")}
-		p := New(Config{Connector: "office", Open: true, Spool: 2}, Deps{Inspection: SideBySide{finds("card")}, Policy: decider(blocksHits), Recorder: r})
+		p := New(Config{Connector: "office", Open: true, Spool: 2}, Deps{Inspection: inspect.New([]inspect.Inspector{finds("card")}, time.Second), Policy: decider(blocksHits), Recorder: r})
 		good, bad, third := message("a"), message("card"), message("c")
 		if err := p.Judge(t.Context(), good); err != nil || good.Verdict.Action != event.Allow || good.Reason != event.ReasonLate {
 			t.Errorf("%v %+v", err, good.Verdict)
@@ -219,7 +219,7 @@ func TestOutcomesWaitForNobodyAndAreKeptAtTheEnd(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	r, o := &recorder{}, objects{map[string]string{}}
-	p := New(Config{Connector: "office"}, Deps{Inspection: SideBySide{finds("EICAR"), finds("secret")}, Policy: decider(blocksHits), Recorder: r, Objects: o})
+	p := New(Config{Connector: "office"}, Deps{Inspection: inspect.New([]inspect.Inspector{finds("EICAR"), finds("secret")}, time.Second), Policy: decider(blocksHits), Recorder: r, Objects: o})
 	for _, tt := range []struct {
 		name, body string
 		want       event.Action

@@ -156,7 +156,7 @@ func (s *setting) serve(change func(*xmpp.Config, *pipeline.Config)) {
 	if change != nil {
 		change(&cfg, &pc)
 	}
-	s.pipe = pipeline.New(pc, pipeline.Deps{Inspection: pipeline.SideBySide{digits{}}, Policy: cards{}, Recorder: s.journal, Health: s.health})
+	s.pipe = pipeline.New(pc, pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, 5*time.Second), Policy: cards{}, Recorder: s.journal, Health: s.health})
 	log := slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g, err := xmpp.New(cfg, xmpp.Deps{Judge: s.pipe, Log: log, Health: s.health, Times: xmpp.Times{Drain: 2 * time.Second}})
 	if err != nil {
