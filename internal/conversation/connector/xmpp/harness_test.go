@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/conversation/pipeline"
@@ -157,15 +158,23 @@ func (s *setting) serve(change func(*xmpp.Config, *pipeline.Config)) {
 		change(&cfg, &pc)
 	}
 	s.pipe = pipeline.New(pc, pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, 5*time.Second), Policy: cards{}, Recorder: s.journal, Health: s.health})
+	s.run(cfg, s.pipe)
+}
+
+// run runs the gateway with a judge until the test ends.
+func (s *setting) run(cfg xmpp.Config, judge connector.Judge) {
+	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := xmpp.New(cfg, xmpp.Deps{Judge: s.pipe, Log: log, Health: s.health, Times: xmpp.Times{Drain: 2 * time.Second}})
+	g, err := xmpp.New(cfg, xmpp.Deps{Judge: judge, Log: log, Health: s.health, Times: xmpp.Times{Drain: 2 * time.Second}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.gateway = g
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { s.pipe.Run(ctx) })
+	if s.pipe != nil {
+		wg.Go(func() { s.pipe.Run(ctx) })
+	}
 	wg.Go(func() {
 		if err := g.Run(ctx); err != nil {
 			s.t.Error(err)
