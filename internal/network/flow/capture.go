@@ -87,9 +87,7 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 			}
 		}
 		p.Time, p.Length = possible(info.Timestamp), info.Length
-		if p.decode(link, data) {
-			t.Packet(&p)
-		}
+		t.frame(link, data, &p)
 	}
 }
 

@@ -167,6 +167,72 @@ func TestFragmentsAfterTheFirstAreNotCounted(t *testing.T) {
 	}
 }
 
+// fragmented cuts the IPv4 packet in a frame into fragments of the size, which is a multiple of eight.
+func fragmented(frame []byte, size int) (out [][]byte) {
+	payload := frame[34:]
+	for at := 0; at < len(payload); at += size {
+		end := min(at+size, len(payload))
+		f := append(bytes.Clone(frame[:34]), payload[at:end]...)
+		binary.BigEndian.PutUint16(f[16:], uint16(20+end-at))
+		flags := uint16(at / 8)
+		if end < len(payload) {
+			flags |= 0x2000
+		}
+		binary.BigEndian.PutUint16(f[18:], 7)
+		binary.BigEndian.PutUint16(f[20:], flags)
+		out = append(out, f)
+	}
+	return out
+}
+
+// TestFragmentsAreReadTogether: a question cut into small pieces, in any order, is read; it is counted once.
+func TestFragmentsAreReadTogether(t *testing.T) {
+	whole := flowtest.UDPFrame(client, netip.MustParseAddrPort("192.0.2.53:53"), flowtest.Question("cut.example.org"))
+	pieces := fragmented(whole, 8)
+	late := append([][]byte{pieces[0]}, pieces[2:]...)
+	late = append(late, pieces[1])
+	overlapping := bytes.Clone(pieces[2])
+	binary.BigEndian.PutUint16(overlapping[20:], 0x2001)
+	overlapping = append(overlapping, "12345678"...)
+	binary.BigEndian.PutUint16(overlapping[16:], uint16(len(overlapping)-14))
+	for _, c := range []struct {
+		name   string
+		frames [][]byte
+		found  bool
+	}{
+		{"in order", pieces, true}, {"out of order", late, true}, {"doubled", append([][]byte{pieces[0], pieces[0]}, pieces[1:]...), true},
+		{"one is missing", append([][]byte{pieces[0]}, pieces[2:]...), false},
+		{"overlapping", append([][]byte{pieces[0], pieces[1], overlapping}, pieces[2:]...), false},
+	} {
+		got, counts, err := read(t, pcap(t, 1, c.frames...), flow.Limits{})
+		if err != nil || len(got.closed) != 1 {
+			t.Fatalf("%s: %d flows, %v", c.name, len(got.closed), err)
+		}
+		facts := got.closed[0].Facts
+		if found := len(facts) > 0 && facts[0].Get("name") == "cut.example.org"; found != c.found {
+			t.Errorf("%s: found %v", c.name, facts)
+		}
+		if c.name == "in order" && counts.Packets != 1 {
+			t.Errorf("%d packets counted", counts.Packets)
+		}
+	}
+}
+
+// TestFragmentFlood: first fragments of packets that never end keep a bounded number.
+func TestFragmentFlood(t *testing.T) {
+	whole := flowtest.UDPFrame(client, server, make([]byte, 1200))
+	var frames [][]byte
+	for i := range 3000 {
+		f := bytes.Clone(fragmented(whole, 800)[0])
+		binary.BigEndian.PutUint16(f[18:], uint16(i))
+		frames = append(frames, f)
+	}
+	got, counts, err := read(t, pcap(t, 1, frames...), flow.Limits{})
+	if err != nil || len(got.closed) != 1 || counts.Packets != 3000 {
+		t.Errorf("%d flows, %d packets, %v", len(got.closed), counts.Packets, err)
+	}
+}
+
 // TestReassembly sends a request in segments that are late, doubled and overlap.
 func TestReassembly(t *testing.T) {
 	request := "GET /chat HTTP/1.1\r\nHost: web.example.org\r\nUser-Agent: test\r\n\r\n"

@@ -65,9 +65,7 @@ func listen(ctx context.Context, conn *packet.Conn, kind uint16, t *Tracker) err
 			return err
 		}
 		p.Time, p.Length = time.Now(), n
-		if p.decode(kind, buf[:n]) {
-			t.Packet(&p)
-		}
+		t.frame(kind, buf[:n], &p)
 	}
 	return nil
 }

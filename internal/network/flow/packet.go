@@ -38,6 +38,8 @@ type Packet struct {
 	Dst     [16]byte
 	Payload []byte // as captured
 	Cut     bool   // the payload on the wire was longer
+
+	part part // when it is a fragment
 }
 
 // address returns a as an IPv4 or IPv6 address.
@@ -52,9 +54,10 @@ func address(a [16]byte, v6 bool) netip.Addr {
 func (p *Packet) decode(link uint16, b []byte) bool {
 	kind, b, ok := network(link, b)
 	if !ok {
+		p.part = part{}
 		return false
 	}
-	p.Flags, p.Seq, p.SrcPort, p.DstPort, p.Cut = 0, 0, 0, 0, false
+	p.Flags, p.Seq, p.SrcPort, p.DstPort, p.Cut, p.part = 0, 0, 0, 0, false, part{}
 	switch kind {
 	case etherIPv4:
 		return p.decodeIPv4(b)
@@ -72,15 +75,19 @@ func (p *Packet) decodeIPv4(b []byte) bool {
 	if header < 20 || len(b) < header {
 		return false
 	}
-	if binary.BigEndian.Uint16(b[6:])&0x1fff != 0 { // a fragment after the first
-		return false
-	}
 	p.V6, p.Proto = false, b[9]
 	p.Src, p.Dst = mapped, mapped
 	copy(p.Src[12:], b[12:16])
 	copy(p.Dst[12:], b[16:20])
 	// A total length of zero is left by segmentation offload: the packet reaches to the end of the frame.
-	return p.decodeTransport(trim(b[header:], int(binary.BigEndian.Uint16(b[2:]))-header))
+	payload, cut := trim(b[header:], int(binary.BigEndian.Uint16(b[2:]))-header)
+	if flags := binary.BigEndian.Uint16(b[6:]); flags&0x3fff != 0 {
+		p.part = part{true, flags&0x2000 != 0, cut, uint32(binary.BigEndian.Uint16(b[4:])), int(flags&0x1fff) * 8, payload}
+		if p.part.offset > 0 { // a fragment after the first
+			return false
+		}
+	}
+	return p.decodeTransport(payload, cut)
 }
 
 // mapped is the prefix of an IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2).
@@ -120,7 +127,13 @@ func (p *Packet) decodeIPv6(b []byte) bool {
 			}
 			size = int(b[1])*4 + 8
 		case 44: // fragment
-			if len(b) < 8 || binary.BigEndian.Uint16(b[2:])&^7 != 0 {
+			if len(b) < 8 {
+				return false
+			}
+			flags := binary.BigEndian.Uint16(b[2:])
+			p.Proto = b[0]
+			p.part = part{flags&^6 != 0, flags&1 != 0, cut, binary.BigEndian.Uint32(b[4:]), int(flags &^ 7), b[8:]}
+			if p.part.offset > 0 {
 				return false
 			}
 			size = 8
@@ -158,7 +171,11 @@ func (p *Packet) decodeTransport(b []byte, cut bool) bool {
 
 func (p *Packet) decodeTCP(b []byte) bool {
 	if len(b) < 14 {
-		return false
+		if len(b) < 4 || !p.part.is && !p.Cut {
+			return false
+		}
+		p.SrcPort, p.DstPort, p.Payload, p.Cut = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), nil, true
+		return true
 	}
 	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	p.Seq, p.Flags = binary.BigEndian.Uint32(b[4:]), b[13]

@@ -107,6 +107,8 @@ type Tracker struct {
 	list    Flow // its prev is the flow heard last, its next the one silent for longest
 	counts  Counts
 	held    int // bytes of TCP beginnings
+
+	fragments fragments
 }
 
 // NewTracker returns an empty table that tells h about its flows.
@@ -141,6 +143,16 @@ func less(a, b [16]byte, pa, pb uint16) bool {
 		}
 	}
 	return pa < pb
+}
+
+// frame decodes a frame into p, whose time and length are set, and counts it.
+func (t *Tracker) frame(link uint16, b []byte, p *Packet) {
+	if p.decode(link, b) {
+		t.Packet(p)
+	}
+	if p.part.is {
+		t.fragment(p)
+	}
 }
 
 // Packet counts p for its flow and lets the decoders see it.
