@@ -84,6 +84,9 @@ func Open(ctx context.Context, dir string, key *Key, o Options) (*Ledger, error)
 	if err := l.checkKey(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
+	if err := sweep(filepath.Join(dir, "ledger")); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	driver, err := posix.New(ctx, posix.Config{Path: filepath.Join(dir, "ledger")})
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)

@@ -20,18 +20,13 @@ type Journal struct {
 
 // OpenJournal opens or creates dir/journal.
 func OpenJournal(dir string) (*Journal, error) {
-	j := &Journal{dir: filepath.Join(dir, "journal"), frames: map[string][]journal.Frame{}, changed: make(chan struct{})}
+	j := &Journal{dir: filepath.Join(dir, "journal"), changed: make(chan struct{})}
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, err
 	}
-	frames, err := Read(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range frames {
-		j.frames[f.Head.Stream] = append(j.frames[f.Head.Stream], f)
-	}
-	return j, nil
+	var err error
+	j.frames, err = readStreams(dir)
+	return j, err
 }
 
 // Append adds one frame to its stream, synced.

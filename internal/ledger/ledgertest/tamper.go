@@ -54,6 +54,14 @@ func Rewrite(dir string, key *ledger.Key, edit func([]journal.Frame) ([]journal.
 
 // Read returns all frames of dir: those in the ledger in its order, then the others stream by stream.
 func Read(dir string) ([]journal.Frame, error) {
+	streams, err := readStreams(dir)
+	if err != nil {
+		return nil, err
+	}
+	return inOrder(dir, streams)
+}
+
+func readStreams(dir string) (map[string][]journal.Frame, error) {
 	streams := map[string][]journal.Frame{}
 	files, err := filepath.Glob(filepath.Join(dir, "journal", "*", "*.seg"))
 	if err != nil {
@@ -68,7 +76,7 @@ func Read(dir string) ([]journal.Frame, error) {
 		stream := filepath.Base(filepath.Dir(name))
 		streams[stream] = append(streams[stream], frames...)
 	}
-	return inOrder(dir, streams)
+	return streams, nil
 }
 
 // readSegment returns the frames of a segment; a torn last frame is left out.

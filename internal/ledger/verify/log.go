@@ -84,7 +84,11 @@ func (l *log) next() ([]byte, bool) {
 		return nil, false
 	}
 	if i%width == 0 {
-		if err := l.load(i / width); err != nil {
+		err := l.load(i / width)
+		if err != nil {
+			err = l.load(i / width) // a partial bundle may have been replaced by a longer one meanwhile
+		}
+		if err != nil {
 			l.dead = true
 			l.result.add(Finding{Kind: LedgerDamaged, Detail: fmt.Sprintf("entries of leaf %d and after: %v", i, err)})
 			return nil, false

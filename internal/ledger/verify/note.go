@@ -28,7 +28,6 @@ type checkpoint struct {
 
 	source  string
 	bundle  *bundle // nil for a bare note
-	reached bool
 	matches bool
 }
 

@@ -3,6 +3,7 @@ package verify
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 const (
 	maxBundle       = 64 << 20
 	maxOutsideFiles = 1 << 20
+	maxShown        = 20 // outside checkpoints that differ, in a result
 )
 
 // bundle is a checkpoint with the record hashes of the frames [From, To) of the ledger.
@@ -32,6 +34,7 @@ type bundle struct {
 
 	path   string
 	offset int64
+	sum    hash // of the checkpoint, once the frames were dropped
 }
 
 // bundleFrame is one frame as it was when the bundle was made.
@@ -49,7 +52,9 @@ const BundleType = "chaperone-checkpoint"
 // outside is all that was kept outside: checkpoints by size, and bundles that are read again frame by frame as the walk comes to them.
 type outside struct {
 	list    []*checkpoint
-	bundles []*bundle
+	bySize  map[uint64][]*checkpoint
+	bundles []*bundle // by first leaf
+	next    int       // index of the first bundle that does not lie wholly before the walk
 	loaded  *bundle
 }
 
@@ -75,7 +80,7 @@ func loadOutside(path, key string) (*outside, error) {
 	if len(o.list)+len(bare) == 0 {
 		return nil, fmt.Errorf("verify: %s holds no checkpoint", path)
 	}
-	slices.SortFunc(o.bundles, func(a, b *bundle) int { return int(int64(a.From) - int64(b.From)) })
+	slices.SortFunc(o.bundles, func(a, b *bundle) int { return cmp.Compare(a.From, b.From) })
 	return o, o.loadBare(bare, key)
 }
 
@@ -126,7 +131,8 @@ func (o *outside) load(path, key string) (isNote bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		b.Frames, c.source, c.bundle = nil, path, b
+		b.sum, c.source, c.bundle = leafHash([]byte(b.Checkpoint)), path, b
+		b.Frames, b.Checkpoint, c.raw = nil, "", ""
 		o.list, o.bundles = append(o.list, c), append(o.bundles, b)
 	}
 }
@@ -212,32 +218,29 @@ func (o *outside) size() uint64 {
 	return n
 }
 
-// at returns the checkpoints of exactly that size that were not compared yet.
+// at returns the checkpoints of exactly that size.
 func (o *outside) at(size uint64) []*checkpoint {
-	var out []*checkpoint
-	for _, c := range o.list {
-		if c.size == size && !c.reached {
-			out = append(out, c)
+	if o.bySize == nil {
+		o.bySize = map[uint64][]*checkpoint{}
+		for _, c := range o.list {
+			o.bySize[c.size] = append(o.bySize[c.size], c)
 		}
 	}
-	return out
+	return o.bySize[size]
 }
 
 // expected returns leaf i's frame as it was, nil when no bundle holds it.
 func (o *outside) expected(i uint64) (*bundleFrame, error) {
-	if o.loaded == nil || i < o.loaded.From || i >= o.loaded.To {
-		o.loaded = nil
-		for _, b := range o.bundles {
-			if i >= b.From && i < b.To {
-				if err := o.reload(b); err != nil {
-					return nil, err
-				}
-				break
-			}
-		}
+	for o.next < len(o.bundles) && o.bundles[o.next].To <= i {
+		o.next, o.loaded = o.next+1, nil
+	}
+	if o.next == len(o.bundles) || o.bundles[o.next].From > i {
+		return nil, nil
 	}
 	if o.loaded == nil {
-		return nil, nil
+		if err := o.reload(o.bundles[o.next]); err != nil {
+			return nil, err
+		}
 	}
 	return &o.loaded.Frames[i-o.loaded.From], nil
 }
@@ -255,7 +258,7 @@ func (o *outside) reload(b *bundle) error {
 	if err := json.NewDecoder(f).Decode(again); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if again.From != b.From || again.To != b.To || uint64(len(again.Frames)) != b.To-b.From || !bytes.Equal([]byte(again.Checkpoint), []byte(b.Checkpoint)) {
+	if again.From != b.From || again.To != b.To || uint64(len(again.Frames)) != b.To-b.From || leafHash([]byte(again.Checkpoint)) != b.sum {
 		return errors.New("verify: a bundle changed while it was read")
 	}
 	o.loaded = again
@@ -290,8 +293,12 @@ func (o *outside) adopt(key string, r *Result) {
 func (o *outside) judge(w *walk) {
 	named := slices.ContainsFunc(w.result.Findings, func(f Finding) bool { return f.Record != "" })
 	said := false
-	for _, c := range o.list {
-		w.result.Outside = append(w.result.Outside, Outside{c.source, c.size, c.time, c.matches, c.bundle != nil})
+	slices.SortStableFunc(o.list, func(a, b *checkpoint) int { return cmp.Compare(a.size, b.size) })
+	w.result.Checkpoints = len(o.list)
+	for i, c := range o.list {
+		if !c.matches && len(w.result.Outside) < maxShown || i == len(o.list)-1 {
+			w.result.Outside = append(w.result.Outside, Outside{c.source, c.size, c.time, c.matches, c.bundle != nil})
+		}
 		if c.origin == "" || said {
 			continue
 		}

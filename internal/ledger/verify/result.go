@@ -73,7 +73,8 @@ type Result struct {
 	Disposed    uint64    `json:"disposed"`
 	Objects     uint64    `json:"objects"`
 	Rolls       uint64    `json:"rolls"`
-	Outside     []Outside `json:"outside,omitempty"`
+	Checkpoints int       `json:"checkpoints"`       // from outside, compared
+	Outside     []Outside `json:"outside,omitempty"` // the newest of them, and those that differ
 	Findings    []Finding `json:"findings,omitempty"`
 	More        uint64    `json:"more_findings,omitempty"`
 	Notes       []string  `json:"notes,omitempty"`
@@ -135,6 +136,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	p.line("%s", r.Words)
 	p.line("  %d records in %d frames of %d streams; the ledger holds %d frames, %d are in its open window; %d disposed, %d objects",
 		r.Records, r.Frames, r.Streams, r.Ledger, r.Uncommitted, r.Disposed, r.Objects)
+	if r.Checkpoints > 1 {
+		p.line("  %d outside checkpoints were compared", r.Checkpoints)
+	}
 	for _, o := range r.Outside {
 		answer := "differs"
 		if o.Matches {

@@ -222,7 +222,7 @@ func (w *walk) content(f *frame, i int, h header) {
 // checkOutside compares the frames read so far with the outside checkpoints of exactly this size.
 func (w *walk) checkOutside() {
 	for _, c := range w.out.at(w.held.size) {
-		c.reached, c.matches = true, w.held.root() == c.root
+		c.matches = w.held.root() == c.root
 	}
 }
 
