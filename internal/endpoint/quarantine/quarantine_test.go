@@ -40,7 +40,9 @@ func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 
 type held bool
 
-func (h held) HostHeld(context.Context, string) (string, bool, error) { return "matter-1", bool(h), nil }
+func (h held) HostHeld(context.Context, string) (string, bool, error) {
+	return "matter-1", bool(h), nil
+}
 
 // open opens a store in a folder of its own.
 func open(t *testing.T, dir string, o quarantine.Options) *quarantine.Store {

@@ -1,0 +1,134 @@
+package msi
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+const source = `<?xml version="1.0"?>
+<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi">
+ <Product Name="Skype for Example" Id="12345678-1234-1234-1234-123456789012" UpgradeCode="87654321-1234-1234-1234-123456789012"
+  Language="1033" Codepage="1252" Version="8.9.10" Manufacturer="Skype Technologies S.A.">
+  <Package Id="*" Keywords="k" Description="d" Comments="c" InstallerVersion="100" Languages="1033" Compressed="yes" SummaryCodepage="1252"/>
+  <Media Id="1" Cabinet="a.cab" EmbedCab="yes"/>
+  <Directory Id="TARGETDIR" Name="SourceDir"><Component Id="C" Guid="11111111-1234-1234-1234-123456789012"><File Id="F" Name="a.txt" Source="a.txt" KeyPath="yes"/></Component></Directory>
+  <Feature Id="Complete" Level="1"><ComponentRef Id="C"/></Feature>
+ </Product>
+</Wix>`
+
+// TestRealInstaller reads an MSI that wixl built.
+func TestRealInstaller(t *testing.T) {
+	wixl, err := exec.LookPath("wixl")
+	if err != nil {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("wixl is not installed")
+	}
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "x.wxs"), []byte(source), 0o600), os.WriteFile(filepath.Join(dir, "a.txt"), []byte("a"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(wixl, "-o", "x.msi", "x.wxs")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "x.msi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := program.Identity{Format: program.MSI, Kind: program.Installer, Product: "Skype for Example", Company: "Skype Technologies S.A.", Version: "8.9.10"}
+	if id.Product != want.Product || id.Company != want.Company || id.Version != want.Version || id.Kind != want.Kind ||
+		id.Upgrade != "{87654321-1234-1234-1234-123456789012}" {
+		t.Errorf("got %+v", id)
+	}
+}
+
+func TestUnpackName(t *testing.T) {
+	for packed, want := range map[string]string{
+		"\u4840\u3f3f\u4577\u446c\u3b6a\u45e4\u4824": "!_StringData",
+		"plain": "plain", "": "",
+	} {
+		if got := unpackName(packed); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// pool makes a string pool: a header and, for each string, its size and references.
+func pool(flags uint16, strs ...string) (index, data []byte) {
+	index = binary.LittleEndian.AppendUint16(index, 1252)
+	index = binary.LittleEndian.AppendUint16(index, flags)
+	for _, s := range strs {
+		if len(s) > 0xffff {
+			index = append(index, 0, 0, 1, 0)
+			index = binary.LittleEndian.AppendUint32(index, uint32(len(s)))
+		} else {
+			index = binary.LittleEndian.AppendUint16(index, uint16(len(s)))
+			index = append(index, 1, 0)
+		}
+		data = append(data, s...)
+	}
+	return index, data
+}
+
+func TestStringPool(t *testing.T) {
+	long := string(make([]byte, 70000))
+	index, data := pool(0x8000, "ProductName", long, "Example")
+	strs, wide, err := stringPool(index, data)
+	if err != nil || !wide || len(strs) != 4 || strs[1] != "ProductName" || len(strs[2]) != 70000 || strs[3] != "Example" {
+		t.Fatalf("%d strings, wide %v, %v", len(strs), wide, err)
+	}
+	got := properties([]byte{1, 0, 0, 3, 0, 0}, strs, true)
+	if got["ProductName"] != "Example" {
+		t.Errorf("properties %v", got)
+	}
+	if got := properties([]byte{9, 9, 9, 9}, strs, false); got[""] != "" {
+		t.Errorf("indices beyond the pool gave %v", got)
+	}
+	if _, _, err := stringPool(index, data[:5]); err == nil {
+		t.Error("a cut pool was read")
+	}
+	if _, _, err := stringPool(nil, nil); err == nil {
+		t.Error("no pool was read")
+	}
+}
+
+func TestNotMSI(t *testing.T) {
+	for _, data := range []string{"", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "plain text"} {
+		if _, err := Parse([]byte(data)); err == nil {
+			t.Errorf("%q was read", data)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + string(make([]byte, 1024))))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		if len(data) <= 1<<20 {
+			_, _ = Parse(data) // must end, whatever it says
+		}
+	})
+}
+
+func FuzzTables(f *testing.F) {
+	index, data := pool(0, "ProductName", "Example")
+	f.Add(index, data, []byte{1, 0, 2, 0})
+	f.Fuzz(func(_ *testing.T, index, data, table []byte) {
+		strs, wide, err := stringPool(index, data)
+		if err == nil {
+			properties(table, strs, wide)
+		}
+	})
+}
