@@ -62,8 +62,8 @@ func TestSignature(t *testing.T) {
 
 // TestRealProgram reads a program that the Go linker made and signed for itself.
 func TestRealProgram(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds a program")
+	if os.Getenv("CHAPERONE_CI") != "1" {
+		t.Skip("builds the standard library for macOS, which takes half a minute: set CHAPERONE_CI=1")
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
