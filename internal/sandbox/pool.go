@@ -32,11 +32,12 @@ type Options struct {
 
 // jobsPerChild and busyPerChild bound a child's life, so that what leaks or fragments in a parser does not add up.
 const (
-	jobsPerChild = 20000
-	busyPerChild = 2 * time.Minute
-	startTimeout = 20 * time.Second
-	maxStderr    = 64 << 10
-	childMark    = "CHAPERONE_SANDBOX_CHILD" // in a child's environment, so that none starts children of its own
+	jobsPerChild  = 20000
+	busyPerChild  = 2 * time.Minute
+	startTimeout  = 20 * time.Second
+	startAttempts = 3
+	maxStderr     = 64 << 10
+	childMark     = "CHAPERONE_SANDBOX_CHILD" // in a child's environment, so that none starts children of its own
 )
 
 var errClosed = errors.New("sandbox: closed")
@@ -158,7 +159,14 @@ func (p *Pool) start(ctx context.Context) (*worker, error) {
 	if p.closed {
 		return nil, errClosed
 	}
-	w, status, err := startWorker(&p.opts)
+	var w *worker
+	var status Status
+	var err error
+	for range startAttempts { // one that is killed while it starts is no reason to give up
+		if w, status, err = startWorker(&p.opts); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: start child: %w", err)
 	}
