@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -25,9 +26,11 @@ const (
 	MaxRecords = 1 << 16
 )
 
+// Magic is what every frame begins with.
+const Magic = "CJF1"
+
 const (
-	magic      = "CJF1"
-	prefixSize = len(magic) + 3*4
+	prefixSize = len(Magic) + 3*4
 	crcSize    = 4
 )
 
@@ -53,11 +56,13 @@ func EncodeFrame(b []byte, f *Frame) ([]byte, error) {
 		headers += uvarintSize(len(r.Header)) + len(r.Header)
 		sealed += uvarintSize(len(r.Sealed)) + len(r.Sealed)
 	}
-	if size := prefixSize + len(f.HeadRaw) + headers + sealed + crcSize; size > MaxFrame || len(f.Records) > MaxRecords {
+	size := prefixSize + len(f.HeadRaw) + headers + sealed + crcSize
+	if size > MaxFrame || len(f.HeadRaw) > MaxHead || len(f.Records) > MaxRecords {
 		return nil, fmt.Errorf("journal: a frame of %d bytes and %d records is too large", size, len(f.Records))
 	}
 	start := len(b)
-	b = append(b, magic...)
+	b = slices.Grow(b, size)
+	b = append(b, Magic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(f.HeadRaw)))
 	b = binary.BigEndian.AppendUint32(b, uint32(headers))
 	b = binary.BigEndian.AppendUint32(b, uint32(sealed))
@@ -76,35 +81,65 @@ func uvarintSize(n int) int {
 	return binary.PutUvarint(b[:], uint64(n))
 }
 
-// ReadFrame reads the next frame and checks it in itself: checksum, canonical head, count, Merkle root, sealed digests. It returns the
-// frame's size in bytes; io.EOF at a clean end, ErrTorn when the bytes end too early, ErrCorrupt otherwise.
-func ReadFrame(r *bufio.Reader) (Frame, int64, error) {
-	var prefix [prefixSize]byte
-	if n, err := io.ReadFull(r, prefix[:]); err != nil {
+// prefix is what a frame's first bytes say of its parts.
+type prefix struct {
+	raw                   [prefixSize]byte
+	head, headers, sealed int64
+}
+
+// readPrefix gives io.EOF at a clean end, ErrTorn when the bytes end too early, ErrCorrupt otherwise.
+func readPrefix(r io.Reader) (prefix, error) {
+	var p prefix
+	if n, err := io.ReadFull(r, p.raw[:]); err != nil {
 		if n == 0 && errors.Is(err, io.EOF) {
-			return Frame{}, 0, io.EOF
+			return p, io.EOF
 		}
-		return Frame{}, 0, torn(err)
+		return p, torn(err)
 	}
-	if string(prefix[:len(magic)]) != magic {
-		return Frame{}, 0, fmt.Errorf("%w: it does not begin with %s", ErrCorrupt, magic)
+	if string(p.raw[:len(Magic)]) != Magic {
+		return p, fmt.Errorf("%w: it does not begin with %s", ErrCorrupt, Magic)
 	}
-	head := int64(binary.BigEndian.Uint32(prefix[4:]))
-	headers := int64(binary.BigEndian.Uint32(prefix[8:]))
-	sealed := int64(binary.BigEndian.Uint32(prefix[12:]))
-	if head > MaxHead || head+headers+sealed > MaxFrame-int64(prefixSize+crcSize) {
-		return Frame{}, 0, fmt.Errorf("%w: its lengths pass the limits", ErrCorrupt)
+	p.head = int64(binary.BigEndian.Uint32(p.raw[4:]))
+	p.headers = int64(binary.BigEndian.Uint32(p.raw[8:]))
+	p.sealed = int64(binary.BigEndian.Uint32(p.raw[12:]))
+	if p.head > MaxHead || p.head+p.headers+p.sealed > MaxFrame-int64(prefixSize+crcSize) {
+		return p, fmt.Errorf("%w: its lengths pass the limits", ErrCorrupt)
 	}
-	body, err := readBounded(r, head+headers+sealed+crcSize)
+	return p, nil
+}
+
+// rest is how many bytes of the frame come after its prefix.
+func (p *prefix) rest() int64 { return p.head + p.headers + p.sealed + crcSize }
+
+// SkipFrame passes over the next frame without looking into it and returns its size. Its errors are those of ReadFrame.
+func SkipFrame(r *bufio.Reader) (int64, error) {
+	p, err := readPrefix(r)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.Discard(int(p.rest())); err != nil {
+		return 0, torn(err)
+	}
+	return int64(prefixSize) + p.rest(), nil
+}
+
+// ReadFrame reads the next frame and checks it in itself: checksum, canonical head, count, Merkle root. It returns the frame's size in
+// bytes; io.EOF at a clean end, ErrTorn when the bytes end too early, ErrCorrupt otherwise.
+func ReadFrame(r *bufio.Reader) (Frame, int64, error) {
+	p, err := readPrefix(r)
+	if err != nil {
+		return Frame{}, 0, err
+	}
+	body, err := readBounded(r, p.rest())
 	if err != nil {
 		return Frame{}, 0, torn(err)
 	}
-	sum := crc32.Update(crc32.Checksum(prefix[:], castagnoli()), castagnoli(), body[:len(body)-crcSize])
+	sum := crc32.Update(crc32.Checksum(p.raw[:], castagnoli()), castagnoli(), body[:len(body)-crcSize])
 	if sum != binary.BigEndian.Uint32(body[len(body)-crcSize:]) {
 		return Frame{}, 0, fmt.Errorf("%w: its checksum does not fit", ErrCorrupt)
 	}
-	f, err := parseFrame(body[:head], body[head:head+headers], body[head+headers:len(body)-crcSize])
-	return f, int64(prefixSize) + int64(len(body)), err
+	f, err := parseFrame(body[:p.head], body[p.head:p.head+p.headers], body[p.head+p.headers:len(body)-crcSize])
+	return f, int64(prefixSize) + p.rest(), err
 }
 
 // readBounded reads n bytes without allocating more than what is there.
@@ -166,7 +201,7 @@ func split(b []byte, limit uint64) ([][]byte, error) {
 	var out [][]byte
 	for len(b) > 0 {
 		n, size := binary.Uvarint(b)
-		if size <= 0 || n > limit || n > uint64(len(b)-size) {
+		if size <= 0 || size > 1 && b[size-1] == 0 || n > limit || n > uint64(len(b)-size) {
 			return nil, fmt.Errorf("%w: a record's length does not fit", ErrCorrupt)
 		}
 		if len(out) == MaxRecords {

@@ -94,6 +94,11 @@ func (r *Recorder) name(ctx context.Context, e *event.Event) error {
 	for i := range e.To {
 		give(&e.To[i].ID, identity.HandleName, e.Connector, e.To[i].Handle)
 	}
+	if e.CallDetail != nil {
+		for i := range e.CallDetail.Parties {
+			give(&e.CallDetail.Parties[i].ID, identity.HandleName, e.Connector, e.CallDetail.Parties[i].Handle)
+		}
+	}
 	for i := range e.Audience {
 		give(&e.Audience[i].ID, identity.HandleName, e.Connector, e.Audience[i].Handle)
 	}
@@ -131,6 +136,9 @@ func Follow(ctx context.Context, r Reader, stream string, from uint64, take func
 	for {
 		for f, err := range r.Frames(ctx, stream, next) {
 			if err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
 				return err
 			}
 			if err := take(f); err != nil {

@@ -44,9 +44,6 @@ func (j *Journal) rewrite(records map[uint64][]int) error {
 			}
 		}
 	}
-	j.Reader.mu.Lock()
-	clear(j.Reader.places) // offsets moved
-	j.Reader.mu.Unlock()
 	return nil
 }
 

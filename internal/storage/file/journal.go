@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
@@ -70,7 +72,11 @@ type request struct {
 	size    int
 	detach  map[uint64][]int
 	done    chan result
+	taken   atomic.Bool // by the writer, or back by who asked: whoever comes first
 }
+
+// take reports whether the request is the caller's to decide about.
+func (r *request) take() bool { return r.taken.CompareAndSwap(false, true) }
 
 type result struct {
 	at  journal.Position
@@ -134,8 +140,10 @@ func (j *Journal) recover(dir string) (*Cut, error) {
 	if err := os.MkdirAll(j.dir, 0o750); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(j.dir)); err != nil {
-		return nil, err
+	for _, d := range []string{filepath.Dir(j.dir), dir} {
+		if err := syncDir(d); err != nil {
+			return nil, err
+		}
 	}
 	j.Reader = newReader(dir)
 	j.Reader.live = j.o.Stream
@@ -147,30 +155,39 @@ func (j *Journal) recover(dir string) (*Cut, error) {
 		return nil, j.newSegment(1)
 	}
 	last := segments[len(segments)-1]
-	head, size, err := scanSegment(last.path, last.first)
-	if err != nil && !errors.Is(err, journal.ErrTorn) {
+	end := scan{next: last.first}
+	if err := end.run(last.path); err != nil && !errors.Is(err, journal.ErrTorn) {
 		return nil, fmt.Errorf("%s: %w; nothing was changed: restore the segment from a copy, or ask verify what is lost", last.path, err)
 	}
-	var cut *Cut
-	if info, e := os.Stat(last.path); e != nil {
-		return nil, e
-	} else if info.Size() > size {
-		cut = &Cut{Segment: last.path, Offset: size, Bytes: info.Size() - size}
-	}
-	if err := j.openSegment(last.path, size); err != nil {
+	cut, err := cutOf(last.path, end.size)
+	if err != nil {
 		return nil, err
 	}
-	if head != nil {
-		j.head, j.prev = head.Head, journal.Hash(head.HeadRaw)
-	} else if len(segments) > 1 { // the last segment is empty: what comes before it ends with the frame it continues
-		f, _, err := scanSegment(segments[len(segments)-2].path, segments[len(segments)-2].first)
-		if err != nil || f == nil {
-			return nil, fmt.Errorf("%s: %w", segments[len(segments)-2].path, errors.Join(err, journal.ErrCorrupt))
+	if end.prev == "" && len(segments) > 1 { // the last segment is empty: what comes before it ends with the frame it continues
+		before := segments[len(segments)-2]
+		end = scan{next: before.first}
+		if err := end.run(before.path); err != nil {
+			return nil, fmt.Errorf("%s: %w", before.path, err)
 		}
-		j.head, j.prev = f.Head, journal.Hash(f.HeadRaw)
+		if end.next != last.first {
+			return nil, fmt.Errorf("%s: %w: it ends with frame %d", before.path, journal.ErrCorrupt, end.next-1)
+		}
+		end.size = 0
 	}
+	if err := j.openSegment(last.path, end.size); err != nil {
+		return nil, err
+	}
+	j.head, j.prev = end.head, end.prev
 	j.Reader.publish(j.head.Sequence)
 	return cut, nil
+}
+
+func cutOf(path string, size int64) (*Cut, error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() <= size {
+		return nil, err
+	}
+	return &Cut{Segment: path, Offset: size, Bytes: info.Size() - size}, nil
 }
 
 func (j *Journal) newSegment(first uint64) error {
@@ -217,7 +234,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Append implements journal.Journal. When the context ends early the records may still become durable.
+// Append implements journal.Journal. When the context ends while the records wait for their turn, they are taken back and never written.
+// When it ends while they are being written, the error says that they may have become durable.
 func (j *Journal) Append(ctx context.Context, records ...journal.Record) (journal.Position, error) {
 	r := &request{records: records, done: make(chan result, 1)}
 	for _, rec := range records {
@@ -244,7 +262,10 @@ func (j *Journal) ask(ctx context.Context, r *request) (journal.Position, error)
 	case done := <-r.done:
 		return done.at, done.err
 	case <-ctx.Done():
-		return journal.Position{}, ctx.Err()
+		if r.take() {
+			return journal.Position{}, ctx.Err()
+		}
+		return journal.Position{}, fmt.Errorf("journal: the disk did not answer in time, and the records may have been kept: %w", ctx.Err())
 	case <-j.done:
 		select {
 		case done := <-r.done:
@@ -283,7 +304,9 @@ func (j *Journal) write() {
 			}
 		}
 		if first.detach != nil {
-			first.done <- result{err: j.rewrite(first.detach)}
+			if first.take() {
+				first.done <- result{err: j.rewrite(first.detach)}
+			}
 			continue
 		}
 		batch := []*request{first}
@@ -311,7 +334,14 @@ func (j *Journal) gather(batch []*request) ([]*request, *request) {
 }
 
 func (j *Journal) commit(batch []*request) {
+	batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.take() })
+	if len(batch) == 0 {
+		return
+	}
 	frame, err := j.append(batch)
+	if err == nil { // before anybody is told, so that who was told can read it
+		j.Reader.publish(frame.Head.Sequence)
+	}
 	at := 0
 	for _, r := range batch {
 		if err != nil {
@@ -320,9 +350,6 @@ func (j *Journal) commit(batch []*request) {
 		}
 		at += len(r.records)
 		r.done <- result{at: journal.Position{Stream: j.o.Stream, Sequence: frame.Head.Sequence, Record: at}}
-	}
-	if err == nil {
-		j.Reader.publish(frame.Head.Sequence)
 	}
 }
 
