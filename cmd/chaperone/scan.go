@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -141,7 +142,18 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.options.recorder, Host: event.Host{Name: host}, OneFileSystem: c.OneFileSystem})
+	dir, err := c.dir()
+	if err != nil {
+		return nil, err
+	}
+	var skip []string // there is no quarantine yet when its path does not resolve
+	if real, err := filepath.EvalSymlinks(filepath.Join(dir, "quarantine")); err == nil {
+		if real, err = filepath.Abs(real); err == nil {
+			skip = append(skip, real)
+		}
+	}
+	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.options.recorder, Host: event.Host{Name: host},
+		OneFileSystem: c.OneFileSystem, Skip: skip})
 }
 
 // scanProgress shows counts on a terminal until the function it returns is called.

@@ -30,6 +30,7 @@ type Options struct {
 	Recorder      event.Recorder // findings are recorded before they are reported; nil: not recorded
 	Host          event.Host     // to which findings are attributed
 	Connector     string         // in events; default "scan"
+	Skip          []string       // folders that are not entered, absolute and free of links: the quarantine
 	OneFileSystem bool           // do not cross into other file systems
 	Workers       int            // default GOMAXPROCS
 	Timeout       time.Duration  // per file; see reveal

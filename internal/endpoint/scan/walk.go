@@ -122,7 +122,7 @@ func (t *tree) directory(f *os.File, path, real string, st *unix.Stat_t) {
 	case t.s.opts.OneFileSystem && id[0] != t.device:
 		return
 	}
-	if kernelFS(f) {
+	if kernelFS(f) || slices.Contains(t.s.opts.Skip, real) {
 		return
 	}
 	t.above = append(t.above, id)
