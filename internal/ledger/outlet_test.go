@@ -1,0 +1,212 @@
+package ledger_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/ledger"
+	"github.com/chaperone-im/chaperone/internal/ledger/ledgertest"
+)
+
+// sample is a bundle of some frames.
+func sample(t *testing.T, n int) ledger.Bundle {
+	t.Helper()
+	key, err := ledger.LoadOrCreateKey(t.TempDir(), "chaperone/test", time.Now)
+	check(t, err)
+	frames, err := ledgertest.Frames(n, 3, 1)
+	check(t, err)
+	frames, err = ledgertest.Build(t.TempDir(), key, frames)
+	check(t, err)
+	b, err := ledgertest.BundleOf(key, frames, 0)
+	check(t, err)
+	return b
+}
+
+func TestFileDropNeverOverwrites(t *testing.T) {
+	dir := t.TempDir()
+	to, err := ledger.ParseRecipient("file:" + dir)
+	check(t, err)
+	b := sample(t, 2)
+	check(t, to.Outlet.Send(context.Background(), b))
+	check(t, to.Outlet.Send(context.Background(), b)) // sent again: it has it
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	check(t, err)
+	if len(files) != 1 {
+		t.Fatalf("%d files", len(files))
+	}
+	check(t, os.WriteFile(files[0], []byte("something else"), 0o600))
+	if err := to.Outlet.Send(context.Background(), b); err == nil {
+		t.Error("a file that was there was taken for the bundle")
+	}
+	if got, _ := os.ReadFile(files[0]); string(got) != "something else" {
+		t.Error("a file that was there was overwritten")
+	}
+	gone, err := ledger.ParseRecipient("file:" + filepath.Join(dir, "no", "folder"))
+	check(t, err)
+	if err := gone.Outlet.Send(context.Background(), b); err == nil {
+		t.Error("a folder that is not there acknowledged")
+	}
+}
+
+func TestSyslogPartsMakeTheBundle(t *testing.T) {
+	conn, err := net.ListenPacket("unixgram", filepath.Join(t.TempDir(), "log"))
+	check(t, err)
+	defer conn.Close()
+	to, err := ledger.ParseRecipient("syslog:unix:" + conn.LocalAddr().String())
+	check(t, err)
+	b := sample(t, 20)
+	sent := make(chan error, 1)
+	go func() { sent <- to.Outlet.Send(context.Background(), b) }()
+	form := regexp.MustCompile(`^<109>1 \S+ \S+ chaperone \d+ checkpoint \[checkpoint@32473 from="0" to="20" part="(\d+)" parts="(\d+)"\] (\S+)$`)
+	var text strings.Builder
+	buf := make([]byte, 64<<10)
+	for done := false; !done; {
+		n, _, err := conn.ReadFrom(buf)
+		check(t, err)
+		m := form.FindStringSubmatch(string(buf[:n]))
+		if m == nil {
+			t.Fatalf("%q", buf[:n])
+		}
+		text.WriteString(m[3])
+		done = m[1] == m[2]
+	}
+	check(t, <-sent)
+	raw, err := base64.StdEncoding.DecodeString(text.String())
+	check(t, err)
+	var back ledger.Bundle
+	check(t, json.Unmarshal(raw, &back))
+	if back.Checkpoint != b.Checkpoint || len(back.Frames) != 20 {
+		t.Errorf("%+v", back)
+	}
+}
+
+func TestWebhookAcknowledgesOnlyWith2xx(t *testing.T) {
+	status := http.StatusFound
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Content-Type") != "application/json" || req.Method != http.MethodPost {
+			t.Errorf("%s %s", req.Method, req.Header)
+		}
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(status)
+	}))
+	to, err := ledger.ParseRecipient(srv.URL)
+	check(t, err)
+	b := sample(t, 1)
+	for _, status = range []int{302, 400, 500} {
+		if err := to.Outlet.Send(context.Background(), b); err == nil {
+			t.Errorf("%d was taken for an acknowledgement", status)
+		}
+	}
+	status = http.StatusAccepted
+	check(t, to.Outlet.Send(context.Background(), b))
+	srv.Close()
+	if err := to.Outlet.Send(context.Background(), b); err == nil {
+		t.Error("a server that is gone acknowledged")
+	}
+}
+
+// flaky acknowledges when it is told to.
+type flaky struct {
+	ok   atomic.Bool
+	sent atomic.Int64
+}
+
+func (f *flaky) Send(_ context.Context, b ledger.Bundle) error {
+	if !f.ok.Load() {
+		return errors.New("unreachable")
+	}
+	f.sent.Add(int64(len(b.Frames)))
+	return nil
+}
+
+func TestProgressIsKeptPerRecipient(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := &flaky{}, &flaky{}
+	good.ok.Store(true)
+	recipients := []ledger.Recipient{{Name: "good", Outlet: good}, {Name: "bad", Outlet: bad}}
+	r := start(t, dir, recipients...)
+	r.append(t, 5, 1, 1)
+	until(t, "five frames at the good one", func() bool { return good.sent.Load() == 5 })
+	until(t, "a degraded item that names the bad one", func() bool {
+		i := item(r.board, "checkpoints")
+		return i.State == health.Degraded && strings.Contains(i.Advice, "bad: unreachable")
+	})
+	check(t, r.stop())
+	bad.ok.Store(true)
+	r = start(t, dir, recipients...)
+	until(t, "five frames at the bad one", func() bool { return bad.sent.Load() == 5 })
+	until(t, "health", func() bool { return item(r.board, "checkpoints").State == health.OK })
+	check(t, r.stop())
+	if n := good.sent.Load(); n != 5 {
+		t.Errorf("the good one got %d frames, some of them twice", n)
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "state", "checkpoints.json"), []byte("{"), 0o600))
+	if _, err := ledger.Open(context.Background(), dir, r.key, ledger.Options{Now: time.Now}); err == nil {
+		t.Error("a damaged memory of what was acknowledged was accepted")
+	}
+}
+
+func TestWindow(t *testing.T) {
+	r := start(t, t.TempDir())
+	if i := item(r.board, "checkpoints"); i.State != health.Failed || !strings.Contains(i.Advice, "ledger.checkpoints") {
+		t.Errorf("health without recipients: %+v", i)
+	}
+	r.append(t, 4, 1, 1)
+	until(t, "four frames", func() bool { return r.Size() == 4 })
+	if frames, open, ok := r.Window(context.Background()); frames != 4 || open < 0 || ok {
+		t.Errorf("window: %d frames, %s, %v", frames, open, ok)
+	}
+	check(t, r.stop())
+}
+
+func TestKeyTexts(t *testing.T) {
+	dir := t.TempDir()
+	first, err := ledger.LoadOrCreateKey(dir, "chaperone/one", time.Now)
+	check(t, err)
+	again, err := ledger.LoadOrCreateKey(dir, "chaperone/two", time.Now)
+	check(t, err)
+	if first.Verifier() != again.Verifier() || again.Origin() != "chaperone/one" {
+		t.Error("a key that was there was not taken")
+	}
+	for _, bad := range []string{"", "PRIVATE+KEY+x", "PRIVATE+KEY+a+00000000+AAAA"} {
+		if _, err := ledger.ParseKey(bad, time.Now); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if _, err := ledger.LoadOrCreateKey(t.TempDir(), "a name with spaces", time.Now); err == nil {
+		t.Error("an origin with spaces was accepted")
+	}
+}
+
+// TestManyFrames goes over several tiles and more than one bundle for a recipient that comes late.
+func TestManyFrames(t *testing.T) {
+	dir, drop := t.TempDir(), t.TempDir()
+	key, err := ledger.LoadOrCreateKey(filepath.Join(dir, "keys"), "chaperone/test", time.Now)
+	check(t, err)
+	frames, err := ledgertest.Frames(2500, 1, 2)
+	check(t, err)
+	_, err = ledgertest.Build(dir, key, frames)
+	check(t, err)
+	check(t, os.RemoveAll(filepath.Join(dir, "ledger")))
+	to, err := ledger.ParseRecipient("file:" + drop)
+	check(t, err)
+	r := start(t, dir, to)
+	until(t, "all frames outside", func() bool { n, _, ok := r.Window(context.Background()); return ok && n == 0 && r.Size() == 2500 })
+	check(t, r.stop())
+	if res := r.verify(t, drop); res.Words[:6] != "PROVEN" || res.Ledger != 2500 {
+		t.Errorf("%+v", res)
+	}
+}
