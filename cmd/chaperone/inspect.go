@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ func (c *inspectCmd) Run(e *env) error {
 	}
 	var out flowWriter = newFlowTable(e.out)
 	if c.JSON {
-		out = newFlowLines(e.out)
+		out = newFlowLines(e.out, c.Interface != "")
 	}
 	r := &inspection{catalog: cat, decider: decider, out: out, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut)}
 	if c.Interface != "" {
@@ -234,20 +235,32 @@ func newFlowLine(f *classify.Finding, host string) flowLine {
 }
 
 // jsonLines is the flowWriter of --json.
-type jsonLines struct{ encoder *json.Encoder }
+type jsonLines struct {
+	encoder *json.Encoder
+	buf     *bufio.Writer
+	live    bool // somebody waits for each line
+}
 
-func newFlowLines(w io.Writer) *jsonLines {
-	enc := json.NewEncoder(w)
+func newFlowLines(w io.Writer, live bool) *jsonLines {
+	buf := bufio.NewWriterSize(w, 1<<16)
+	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
-	return &jsonLines{enc}
+	return &jsonLines{enc, buf, live}
+}
+
+func (j *jsonLines) write(line any) error {
+	if err := j.encoder.Encode(line); err != nil || !j.live {
+		return err
+	}
+	return j.buf.Flush()
 }
 
 func (j *jsonLines) flow(f *classify.Finding, host string) error {
-	return j.encoder.Encode(newFlowLine(f, host))
+	return j.write(newFlowLine(f, host))
 }
 
 func (j *jsonLines) failure(capture string, err error) error {
-	return j.encoder.Encode(errorLine{"error", filepath.Base(capture), err.Error()})
+	return j.write(errorLine{"error", filepath.Base(capture), err.Error()})
 }
 
-func (j *jsonLines) close() error { return nil }
+func (j *jsonLines) close() error { return j.buf.Flush() }

@@ -21,7 +21,7 @@ func (c *surveyCmd) Run(e *env) error {
 	}
 	var out flowWriter = newFlowTable(e.out)
 	if c.JSON {
-		out = newFlowLines(e.out)
+		out = newFlowLines(e.out, true)
 	}
 	r := &inspection{catalog: cat, decider: decider, out: out}
 	err = r.live(e.ctx, c.Interface, c.For)

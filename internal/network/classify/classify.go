@@ -98,10 +98,10 @@ func stateOf(f *flow.Flow) *state { return f.State.(*state) }
 func (c *Classifier) Opened(f *flow.Flow) { f.State = &state{} }
 
 // Learned is called when decoders found facts.
-func (c *Classifier) Learned(f *flow.Flow, n int) {
+func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
 	s := stateOf(f)
-	for i := len(f.Facts) - n; i < len(f.Facts); i++ {
-		c.fact(f, s, &f.Facts[i])
+	for i := range facts {
+		c.fact(f, s, &facts[i])
 	}
 	if c.options.Live && !s.reported && s.rank >= rankTraffic {
 		c.report(f, s, false)

@@ -34,8 +34,8 @@ type sockets struct {
 }
 
 const (
-	maxSockets  = 1 << 14
-	maxOnSocket = 512
+	maxSockets  = 1 << 13
+	maxOnSocket = 256
 	maxPeers    = 1 << 15
 	keepSocket  = 10 * time.Minute
 )

@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
 
@@ -27,13 +28,14 @@ var (
 // collector is a flow.Handler that keeps what it is told.
 type collector struct {
 	closed  []*flow.Flow
+	facts   []decode.Fact
 	evicted int
 	settled int
 }
 
-func (c *collector) Opened(*flow.Flow)       {}
-func (c *collector) Learned(*flow.Flow, int) {}
-func (c *collector) Settled(*flow.Flow)      { c.settled++ }
+func (c *collector) Opened(*flow.Flow)                         {}
+func (c *collector) Learned(_ *flow.Flow, facts []decode.Fact) { c.facts = append(c.facts, facts...) }
+func (c *collector) Settled(*flow.Flow)                        { c.settled++ }
 func (c *collector) Closed(f *flow.Flow, evicted bool) {
 	c.closed = append(c.closed, f)
 	if evicted {
@@ -208,7 +210,7 @@ func TestFragmentsAreReadTogether(t *testing.T) {
 		if err != nil || len(got.closed) != 1 {
 			t.Fatalf("%s: %d flows, %v", c.name, len(got.closed), err)
 		}
-		facts := got.closed[0].Facts
+		facts := got.facts
 		if found := len(facts) > 0 && facts[0].Get("name") == "cut.example.org"; found != c.found {
 			t.Errorf("%s: found %v", c.name, facts)
 		}
@@ -245,7 +247,7 @@ func TestReassembly(t *testing.T) {
 	if err != nil || len(got.closed) != 1 {
 		t.Fatal(len(got.closed), err)
 	}
-	facts := got.closed[0].Facts
+	facts := got.facts
 	if len(facts) != 1 || facts[0].Get("name") != "web.example.org" {
 		t.Errorf("found %v", facts)
 	}
@@ -273,9 +275,9 @@ func TestIdleFlowsEnd(t *testing.T) {
 // counter is a flow.Handler that only counts.
 type counter struct{ closed, evicted int }
 
-func (c *counter) Opened(*flow.Flow)       {}
-func (c *counter) Learned(*flow.Flow, int) {}
-func (c *counter) Settled(*flow.Flow)      {}
+func (c *counter) Opened(*flow.Flow)                 {}
+func (c *counter) Learned(*flow.Flow, []decode.Fact) {}
+func (c *counter) Settled(*flow.Flow)                {}
 func (c *counter) Closed(_ *flow.Flow, evicted bool) {
 	c.closed++
 	if evicted {

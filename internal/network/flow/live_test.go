@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
 
@@ -22,8 +23,8 @@ type stopper struct {
 	names []string
 }
 
-func (s *stopper) Learned(f *flow.Flow, n int) {
-	s.names = append(s.names, f.Facts[len(f.Facts)-1].Get("name"))
+func (s *stopper) Learned(_ *flow.Flow, facts []decode.Fact) {
+	s.names = append(s.names, facts[0].Get("name"))
 	s.stop()
 }
 

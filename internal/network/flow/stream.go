@@ -146,16 +146,27 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 		ClientPort: f.Client.Port(), ServerPort: f.Server.Port(),
 		Source: p.Src, Destination: p.Dst, V6: p.V6,
 	}
+	before := f.udp.Held()
 	facts, done := f.udp.Look(&in)
+	t.held += f.udp.Held() - before
 	t.learn(f, facts)
+	if t.held >= t.limits.Memory && !done {
+		t.counts.Unread++
+		done = true
+	}
 	if done || f.udp.Seen() >= t.limits.Budget {
 		t.settle(f)
 	}
 }
 
-func (t *Tracker) dropStream(f *Flow) {
+// forget drops what decoders needed of f.
+func (t *Tracker) forget(f *Flow) {
 	if f.tcp != nil {
 		t.held -= f.tcp.client.held + f.tcp.server.held
 		f.tcp = nil
+	}
+	if f.udp != nil {
+		t.held -= f.udp.Held()
+		f.udp = nil
 	}
 }

@@ -18,8 +18,7 @@ type Flow struct {
 	Bytes   int64 // on the wire
 	Middle  bool  // of TCP: its beginning was not seen
 	Settled bool  // the decoders will tell no more
-	Facts   []decode.Fact
-	State   any // of the Handler
+	State   any   // of the Handler
 
 	key        key
 	prev       *Flow // in the list by last packet
@@ -50,8 +49,8 @@ func (f *Flow) Directions() (fromClient, fromServer int64) { return f.packetsC2S
 type Handler interface {
 	// Opened is called with the first packet of a flow, before its payload is looked at.
 	Opened(f *Flow)
-	// Learned is called when decoders found facts: they are the last n of f.Facts.
-	Learned(f *Flow, n int)
+	// Learned is called when decoders found facts.
+	Learned(f *Flow, facts []decode.Fact)
 	// Settled is called once, when decoders will tell no more, or not before the flow ends.
 	Settled(f *Flow)
 	// Closed is called when the flow leaves the table, evicted when that is for lack of room.
@@ -64,7 +63,7 @@ type Limits struct {
 	Stream int           // bytes kept of each direction of a TCP flow; default 16 KiB
 	Budget int64         // packets with payload that decoders look at; default 48
 	Idle   time.Duration // silence after which a flow ends; 0 keeps it until the end of the capture
-	Memory int           // bytes of all TCP beginnings that are kept at one time; default 64 MiB
+	Memory int           // bytes of all beginnings that are kept at one time; default 64 MiB
 }
 
 func (l *Limits) setDefaults() {
@@ -88,7 +87,7 @@ type Counts struct {
 	Bytes   int64
 	Flows   int64
 	Evicted int64 // flows that left early for lack of room
-	Unread  int64 // TCP flows whose bytes were not kept for lack of room
+	Unread  int64 // flows whose beginnings were not kept for lack of room
 }
 
 // key is a five-tuple without direction: the lower endpoint first.
@@ -106,7 +105,7 @@ type Tracker struct {
 	flows   map[key]*Flow
 	list    Flow // its prev is the flow heard last, its next the one silent for longest
 	counts  Counts
-	held    int // bytes of TCP beginnings
+	held    int // bytes of beginnings
 
 	fragments fragments
 }
@@ -243,18 +242,15 @@ func (t *Tracker) settle(f *Flow) {
 	if f.Settled {
 		return
 	}
-	t.dropStream(f)
-	f.udp = nil
+	t.forget(f)
 	f.Settled = true
 	t.handler.Settled(f)
 }
 
 func (t *Tracker) learn(f *Flow, facts []decode.Fact) {
-	if len(facts) == 0 {
-		return
+	if len(facts) > 0 {
+		t.handler.Learned(f, facts)
 	}
-	f.Facts = append(f.Facts, facts...)
-	t.handler.Learned(f, len(facts))
 }
 
 // push makes f the flow heard last.

@@ -58,7 +58,7 @@ type quicState struct {
 	id      string // the connection id whose keys these are
 	keys    quicKeys
 	packets int
-	crypto  [maxCrypto]byte
+	crypto  []byte
 	spans   []span
 	done    bool
 }
@@ -76,6 +76,8 @@ const (
 	maxCrypto   = 8 << 10
 	maxInitials = 12
 	maxSpans    = 64
+
+	quicOverhead = 2048 // bytes of keys and spans, about
 )
 
 // quicDatagram opens the Initial packets of a datagram and reads the ClientHello when all of it has come.
@@ -294,9 +296,20 @@ func skipAck(b []byte, at int, ecn bool) (int, bool) {
 	return at, true
 }
 
+// Held returns how many bytes are held for what may still come.
+func (s *Datagrams) Held() int {
+	if s.quic == nil {
+		return 0
+	}
+	return quicOverhead + len(s.quic.crypto)
+}
+
 func (q *quicState) keep(offset uint64, data []byte) {
 	if offset+uint64(len(data)) > maxCrypto || len(q.spans) >= maxSpans {
 		return
+	}
+	if end := int(offset) + len(data); end > len(q.crypto) {
+		q.crypto = append(q.crypto, make([]byte, end-len(q.crypto))...)
 	}
 	copy(q.crypto[offset:], data)
 	q.spans = append(q.spans, span{int(offset), int(offset) + len(data)})
