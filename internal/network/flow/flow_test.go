@@ -375,3 +375,42 @@ func BenchmarkSteadyFlow(b *testing.B) {
 		}
 	}
 }
+
+// TestUnfinishedHellosAreBounded: many flows that begin something and never end it may hold so much together, and no more.
+func TestUnfinishedHellosAreBounded(t *testing.T) {
+	const room = 1 << 20
+	var frames [][]byte
+	for i := range 3000 {
+		from := netip.AddrPortFrom(client.Addr(), uint16(1000+i))
+		hello := append([]byte{0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3}, make([]byte, 1000)...)
+		frames = append(frames, flowtest.TCPFrame(from, server, 1, 1, 0x18, hello))
+	}
+	packets, err := flowtest.QUICInitials("unfinished.example.org", 900)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		frames = append(frames, flowtest.UDPFrame(netip.AddrPortFrom(client.Addr(), uint16(1000+i)), server, packets[0]))
+	}
+	c := &peak{}
+	tracker := flow.NewTracker(c, flow.Limits{Memory: room})
+	c.held = tracker.Held
+	if _, err := flow.ReadCapture(t.Context(), bytes.NewReader(pcap(t, 1, frames...)), tracker); err != nil {
+		t.Fatal(err)
+	}
+	if c.most > room+1<<16 || tracker.Counts().Unread == 0 {
+		t.Errorf("%d bytes held, %d flows unread", c.most, tracker.Counts().Unread)
+	}
+	if tracker.Held() != 0 {
+		t.Errorf("%d bytes held at the end", tracker.Held())
+	}
+}
+
+// peak is a flow.Handler that notes the most bytes that were held.
+type peak struct {
+	counter
+	held func() int
+	most int
+}
+
+func (p *peak) Opened(*flow.Flow) { p.most = max(p.most, p.held()) }

@@ -124,6 +124,9 @@ func (t *Tracker) Counts() Counts { return t.counts }
 // Len returns the number of flows in the table.
 func (t *Tracker) Len() int { return len(t.flows) }
 
+// Held returns the bytes that are held of flows whose decoders wait for more.
+func (t *Tracker) Held() int { return t.held }
+
 func makeKey(p *Packet) (k key, forward bool) {
 	k.proto, k.v6 = p.Proto, p.V6
 	forward = less(p.Src, p.Dst, p.SrcPort, p.DstPort)

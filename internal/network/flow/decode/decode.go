@@ -93,7 +93,7 @@ type Segments struct {
 }
 
 func (in *Segments) swapped() *Segments {
-	return &Segments{Client: in.Server, Server: in.Client, ClientPort: in.ServerPort, ServerPort: in.ClientPort}
+	return &Segments{Client: in.Server, Server: in.Client, ClientPort: in.ServerPort, ServerPort: in.ClientPort, Middle: true}
 }
 
 type streamDecoder func(in *Segments) (Fact, answer)
@@ -124,8 +124,10 @@ func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
 			continue
 		}
 		fact, a := look(in)
-		if in.Middle && a == no && len(in.Server) > 0 {
-			fact, a = look(in.swapped())
+		if in.Middle && a != yes && len(in.Server) > 0 {
+			if other, b := look(in.swapped()); b > a {
+				fact, a = other, b
+			}
 		}
 		switch a {
 		case yes:

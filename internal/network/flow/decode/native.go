@@ -58,7 +58,7 @@ func mtprotoStream(in *Segments) (Fact, answer) {
 		return Fact{}, more
 	}
 	if len(b) < 64 {
-		if printable(b) {
+		if len(b) >= 16 && printable(b) {
 			return Fact{}, no
 		}
 		return Fact{}, more

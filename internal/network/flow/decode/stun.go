@@ -13,14 +13,17 @@ func stunDatagram(d *Datagram) (Fact, bool) { return stunMessage(d.Payload, d.Cu
 // stunStream reads the first STUN message over TCP: bare, or framed by a length (RFC 4571).
 func stunStream(in *Segments) (Fact, answer) {
 	b := in.Client
-	if len(b) < 22 {
-		if len(b) > 0 && b[0] > 3 {
-			return Fact{}, no
-		}
+	if len(b) > 0 && b[0] > 3 {
+		return Fact{}, no
+	}
+	if len(b) < 20 {
 		return Fact{}, more
 	}
 	if fact, ok := stunMessage(b, true, "tcp"); ok {
 		return fact, yes
+	}
+	if len(b) < 22 {
+		return Fact{}, more
 	}
 	if fact, ok := stunMessage(b[2:min(len(b), 2+int(binary.BigEndian.Uint16(b)))], true, "tcp"); ok {
 		return fact, yes
