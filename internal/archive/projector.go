@@ -141,9 +141,35 @@ func (p *Projector) catchUp(ctx context.Context) error {
 		if p.done[stream] >= last {
 			continue
 		}
+		if err := p.notAhead(ctx, stream, last); err != nil {
+			return err
+		}
 		if err := p.follow(ctx, stream); err != nil {
 			return fmt.Errorf("follow stream %s: %w", stream, err)
 		}
+	}
+	return nil
+}
+
+// notAhead empties projections that stand behind the end of a stream: the journal is not the one that they were made from, as after an older
+// one was restored.
+func (p *Projector) notAhead(ctx context.Context, stream string, last uint64) error {
+	if p.done[stream] > 0 {
+		return nil
+	}
+	for _, pr := range p.projections {
+		at, err := pr.Position(ctx, stream)
+		if err != nil {
+			return err
+		}
+		if at.Sequence <= last {
+			continue
+		}
+		p.log.Warn("projections know more than the journal and are built anew", "stream", stream, "projection", at.Sequence, "journal", last)
+		if err := pr.Reset(ctx); err != nil {
+			return err
+		}
+		clear(p.done)
 	}
 	return nil
 }

@@ -262,3 +262,30 @@ func TestMissingKeyStops(t *testing.T) {
 		t.Errorf("after the key came the record is %+v (%v)", r, err)
 	}
 }
+
+// TestOlderJournalIsFollowedAnew puts projections before a journal that is shorter than what they were made from.
+func TestOlderJournalIsFollowedAnew(t *testing.T) {
+	b := newBench(t)
+	for i := range 5 {
+		b.record(t, message(i, "alice", "bob", "hello"))
+	}
+	older := archivetest.NewLog()
+	e := message(9, "carol", "bob", "from the older journal")
+	if err := older.Record(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	p := archive.NewProjector(older, older, clock.System{}, slog.New(slog.DiscardHandler), b.store)
+	if err := p.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for r, err := range b.store.Select(t.Context(), archive.Filter{}, "") {
+		if err != nil || r.Event.ID != e.ID {
+			t.Errorf("found %+v (%v)", r.Event, err)
+		}
+		n++
+	}
+	if n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}

@@ -109,20 +109,20 @@ func same(t *testing.T, got, want picture) {
 }
 
 func idempotent(t *testing.T, newSubject func(t *testing.T) Subject) {
-	s, story := newSubject(t), Story(1, 400)
+	s, story := newSubject(t), Story(1, 220)
 	apply(t, s, story)
 	want := look(t, s)
 	apply(t, s, story)
-	apply(t, s, story[100:200])
+	apply(t, s, story[100:160])
 	same(t, look(t, s), want)
 }
 
 func batches(t *testing.T, newSubject func(t *testing.T) Subject) {
-	story := Story(2, 400)
+	story := Story(2, 220)
 	whole := newSubject(t)
 	apply(t, whole, story)
 	want := look(t, whole)
-	for _, size := range []int{1, 13, 150} {
+	for _, size := range []int{5, 13, 150} {
 		s := newSubject(t)
 		for i := 0; i < len(story); i += size {
 			apply(t, s, story[i:min(i+size, len(story))])
@@ -132,7 +132,7 @@ func batches(t *testing.T, newSubject func(t *testing.T) Subject) {
 }
 
 func rebuilt(t *testing.T, newSubject func(t *testing.T) Subject) {
-	s, story := newSubject(t), Story(3, 400)
+	s, story := newSubject(t), Story(3, 220)
 	apply(t, s, story)
 	want := look(t, s)
 	if err := s.Projection.Reset(t.Context()); err != nil {
@@ -198,7 +198,7 @@ func inOrder(t *testing.T, f archive.Filter, records []archive.Record) {
 }
 
 func referring(t *testing.T, newSubject func(t *testing.T) Subject) {
-	s, story := newSubject(t), Story(5, 400)
+	s, story := newSubject(t), Story(5, 220)
 	apply(t, s, story)
 	root := map[event.ID]event.ID{}
 	want := map[event.ID]int{}
@@ -220,7 +220,7 @@ func referring(t *testing.T, newSubject func(t *testing.T) Subject) {
 }
 
 func adds(t *testing.T, newSubject func(t *testing.T) Subject) {
-	s, story := newSubject(t), Story(6, 400)
+	s, story := newSubject(t), Story(6, 220)
 	again := story[0] // the same event comes in twice
 	again.Position = journal.Position{Stream: journal.Local, Sequence: 1 << 20, Record: 1}
 	apply(t, s, append(story, again))
