@@ -47,9 +47,12 @@ func (s *Store) Count(ctx context.Context, e *search.Expr) (int, error) {
 		for _, base := range sc.bases {
 			add := func(r *sqlite3.Stmt) error { n += r.ColumnInt(0); return nil }
 			var err error
-			if sc.clause.sense == every {
+			switch {
+			case sc.clause.sense == every && sc.whole():
+				err = c.each("SELECT coalesce(sum(records), 0) FROM days WHERE (kind IN (?,?))=?", add, string(event.Act), string(event.Delivery), base == adminBase)
+			case sc.clause.sense == every:
 				err = c.each("SELECT count(*) FROM events WHERE slot>=? AND slot<?", add, base+sc.low, base+sc.high)
-			} else {
+			default:
 				err = c.each("SELECT count(*) FROM terms WHERE terms MATCH ? AND rowid>=? AND rowid<?", add, sc.clause.text, base+sc.low, base+sc.high)
 			}
 			if err != nil {

@@ -100,7 +100,7 @@ func randomQuery(rng *rand.Rand, depth int) string {
 // TestFindAnswersAsMatchDoes compares the index with the definition of the language, record by record, on queries of every kind.
 func TestFindAnswersAsMatchDoes(t *testing.T) {
 	s := open(t, t.TempDir(), testKey())
-	if err := s.Apply(t.Context(), archivetest.Story(11, 600)); err != nil {
+	if err := s.Apply(t.Context(), archivetest.Story(11, 400)); err != nil {
 		t.Fatal(err)
 	}
 	all := everything(t, s)
@@ -114,7 +114,7 @@ func TestFindAnswersAsMatchDoes(t *testing.T) {
 		check(q)
 	}
 	rng := rand.New(rand.NewPCG(5, 5))
-	for range 300 {
+	for range 120 {
 		check(randomQuery(rng, 3))
 	}
 	found := 0
@@ -133,8 +133,8 @@ func TestManyInOneSecond(t *testing.T) {
 	s := open(t, t.TempDir(), testKey())
 	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	var entries []archive.Entry
-	for i := range 3000 {
-		e := &event.Event{ID: event.NewID(), Kind: event.Message, Time: at.Add(time.Duration(i*7919%3000) * time.Microsecond), Connector: "irc",
+	for i := range 1500 {
+		e := &event.Event{ID: event.NewID(), Kind: event.Message, Time: at.Add(time.Duration(i*7919%1500) * time.Microsecond), Connector: "irc",
 			Content: event.Content{Text: fmt.Sprintf("take %d", i)}}
 		entries = append(entries, archivetest.Entry(i, e, false))
 	}
@@ -142,7 +142,7 @@ func TestManyInOneSecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := everything(t, s)
-	if got, want := ids(t, s, "take"), oracle(t, all, "take"); len(got) != 3000 || !reflect.DeepEqual(got, want) {
+	if got, want := ids(t, s, "take"), oracle(t, all, "take"); len(got) != 1500 || !reflect.DeepEqual(got, want) {
 		t.Errorf("found %d, want %d in order", len(got), len(want))
 	}
 }

@@ -49,6 +49,9 @@ func newScan(e *search.Expr) scan {
 	return sc
 }
 
+// whole reports whether the scan is over all of time.
+func (sc *scan) whole() bool { return sc.low == 0 && sc.high == (maxSecond+1)<<slotBits }
+
 // withoutSpan returns the query without those after: and before: that hold for all of it, and whether the range of slots says them exactly.
 func withoutSpan(e *search.Expr) (*search.Expr, bool) {
 	switch {

@@ -2,9 +2,12 @@ package sqlite_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
@@ -98,5 +101,67 @@ func TestLoadKey(t *testing.T) {
 	}
 	if _, err := sqlite.LoadKey(path); err == nil {
 		t.Error("a short key was taken")
+	}
+}
+
+// TestReadersWhileWriting searches, lists and counts while records are applied and one reader is slow.
+func TestReadersWhileWriting(t *testing.T) {
+	s := open(t, t.TempDir(), testKey())
+	story := archivetest.Story(8, 600)
+	if err := s.Apply(t.Context(), story[:300]); err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 6 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for r, err := range s.Select(t.Context(), archive.Filter{}, "") {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if i == 0 { // a consumer that asks for more meanwhile
+						if _, err := s.Referring(t.Context(), r.Event.ID); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	for i := 300; i < len(story); i += 50 {
+		if err := s.Apply(t.Context(), story[i:i+50]); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
+func TestClosedAndCancelled(t *testing.T) {
+	s := open(t, t.TempDir(), testKey())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Apply(ctx, archivetest.Story(1, 50)); !errors.Is(err, context.Canceled) {
+		t.Errorf("applying under a context that ended gives %v", err)
+	}
+	if err := s.Apply(t.Context(), archivetest.Story(1, 50)); err != nil {
+		t.Errorf("the next one gives %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Handles(t.Context(), ""); err == nil {
+		t.Error("a closed store answers")
+	}
+	if err := s.Apply(t.Context(), archivetest.Story(1, 50)); err == nil {
+		t.Error("a closed store takes records")
 	}
 }

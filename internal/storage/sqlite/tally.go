@@ -76,6 +76,15 @@ type dayKey struct {
 
 type captureKey struct{ day, connector, room, class, reason string }
 
+// dayOf is the day that an event counts for: of live traffic the gateway's, of imports the source's.
+func dayOf(e *event.Event) string {
+	at := e.Received
+	if at.IsZero() || e.Source == event.SourceImport && !e.Time.IsZero() {
+		at = e.Time
+	}
+	return at.UTC().Format(time.DateOnly)
+}
+
 func newTally() tally {
 	return tally{map[int64]*talk{}, map[member]bool{}, map[handleKey]*handle{}, map[event.Host]*span{}, map[sightingKey]*sighting{},
 		map[dayKey]int{}, map[captureKey]int{}, false}
@@ -93,7 +102,7 @@ func entry[K comparable, V any](m map[K]*V, k K) *V {
 
 func (t *tally) add(r archive.Record, conversation int64) {
 	e, at := r.Event, nanos(r.Event.Time)
-	t.days[dayKey{e.Time.UTC().Format(time.DateOnly), e.Kind, r.Action}]++
+	t.days[dayKey{dayOf(e), e.Kind, r.Action}]++
 	if conversation != 0 {
 		k := entry(t.talks, conversation)
 		k.add(at)
@@ -209,14 +218,14 @@ func (t *tally) capture(e *event.Event, added bool) {
 	if !conversational(e.Kind) || e.Kind == event.Delivery || e.Kind == event.VerdictSet {
 		return
 	}
-	k := captureKey{e.Time.UTC().Format(time.DateOnly), e.Connector, e.Room.ID, stored, ""}
+	k := captureKey{dayOf(e), e.Connector, e.Room.ID, stored, ""}
 	switch {
 	case !added:
 		k.class, k.reason = excluded, event.ReasonDuplicate
 	case e.Reason == event.ReasonDuplicate || e.Reason == event.ReasonDisposed:
 		k.class, k.reason = excluded, e.Reason
-	case e.Reason != "":
-		k.class, k.reason = quarantined, e.Reason
+	case e.Reason != "" || e.Verdict.Action == event.Quarantine:
+		k.class, k.reason = quarantined, cmp.Or(e.Reason, e.Verdict.Rule)
 	}
 	t.captures[k]++
 }
