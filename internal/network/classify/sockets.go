@@ -98,21 +98,23 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 	}
 }
 
-// teach passes the app of a flow to the client's socket and to the other flows that use it.
+// teach passes the app of a flow to the sockets at its ends, the caller's and the relay's, and to the other flows that use them.
 func (c *Classifier) teach(f *flow.Flow, s *state) {
-	k := c.sockets.get(f.Client)
-	k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(keepSocket)
-	k.strength = event.Medium
-	for _, other := range k.flows {
-		if o := stateOf(other); other != f && o.rank < rankSocket {
-			c.claimSocket(other, o, k)
+	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+		k := c.sockets.get(end)
+		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(keepSocket)
+		k.strength = event.Medium
+		for _, other := range k.flows {
+			if o := stateOf(other); other != f && o.rank < rankSocket {
+				c.claimSocket(other, o, k, end)
+			}
 		}
 	}
 }
 
-func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket) {
+func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket, end netip.AddrPort) {
 	s.claim(f, rankSocket, k.app, k.service, event.Evidence{
-		Fact: "socket:" + k.fact, Value: f.Client.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
+		Fact: "socket:" + k.fact, Value: end.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
 	})
 }
 
@@ -123,7 +125,7 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 	}
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
 		if k := c.sockets.find(end); k != nil && k.app != "" && f.Last.Before(k.until) {
-			c.claimSocket(f, s, k)
+			c.claimSocket(f, s, k, end)
 			return
 		}
 	}
