@@ -21,9 +21,9 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// Holds tells whether a host is under a legal hold, and which hold it is.
+// Holds tells whether a host, or the person whose host it is, is under a legal hold, and for which matter.
 type Holds interface {
-	HostHeld(ctx context.Context, host string) (string, bool, error)
+	HostHeld(ctx context.Context, host event.Host) (matter string, held bool, err error)
 }
 
 // Options are what a Store works with. All may be zero.
@@ -136,12 +136,12 @@ func (s *Store) CheckHold(ctx context.Context) error {
 	if s.opts.Holds == nil {
 		return nil
 	}
-	name, held, err := s.opts.Holds.HostHeld(ctx, s.opts.Host.Name)
+	matter, held, err := s.opts.Holds.HostHeld(ctx, s.opts.Host)
 	if err != nil {
 		return fmt.Errorf("quarantine: look up holds: %w", err)
 	}
 	if held {
-		return fmt.Errorf("%w (%s, hold %s)", ErrHeld, s.opts.Host.Name, name)
+		return fmt.Errorf("%w (host %s, matter %s)", ErrHeld, s.opts.Host.Name, matter)
 	}
 	return nil
 }

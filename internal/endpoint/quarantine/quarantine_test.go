@@ -40,7 +40,7 @@ func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 
 type held bool
 
-func (h held) HostHeld(context.Context, string) (string, bool, error) {
+func (h held) HostHeld(context.Context, event.Host) (string, bool, error) {
 	return "matter-1", bool(h), nil
 }
 

@@ -1,0 +1,134 @@
+// Command scan measures what a full scan of a tree costs, side by side with clamscan, which looks for the same tokens, and with sha256sum,
+// which only reads and hashes.
+//
+//	go run ./bench/scan FOLDER [BINARY]
+//
+// BINARY is chaperone (default: bin/chaperone). clamscan is Debian's clamav. Each runs once before it is measured, so that all read from
+// the page cache. What is compared is user CPU: it does not depend on who else uses the machine's disk.
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: scan FOLDER [BINARY]")
+		os.Exit(2)
+	}
+	binary := "bin/chaperone"
+	if len(os.Args) > 2 {
+		binary = os.Args[2]
+	}
+	if err := run(os.Stdout, os.Args[1], binary); err != nil {
+		fmt.Fprintln(os.Stderr, "scan:", err)
+		os.Exit(2)
+	}
+}
+
+func run(out io.Writer, folder, binary string) error {
+	dir, err := os.MkdirTemp("", "bench-scan")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	c, err := catalog.Default()
+	if err != nil {
+		return err
+	}
+	signatures := filepath.Join(dir, "catalog.ndb")
+	if err := os.WriteFile(signatures, []byte(clamSignatures(c.Tokens())), 0o600); err != nil {
+		return err
+	}
+	files, bytes, err := count(folder)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s: %d files, %.0f MB, %d tokens\n", folder, files, float64(bytes)/1e6, len(c.Tokens()))
+	ours, err := measure(binary, "scan", "--json", folder)
+	if err != nil {
+		return err
+	}
+	ours.print(out, "chaperone scan", files, bytes, ours)
+	for _, peer := range []struct {
+		name  string
+		words []string
+	}{
+		{"clamscan", []string{"clamscan", "-r", "--quiet", "--database=" + signatures, "--max-filesize=1000M", "--max-scansize=1000M", folder}},
+		{"sha256sum", []string{"find", folder, "-type", "f", "-exec", "sha256sum", "{}", "+"}},
+	} {
+		if _, err := exec.LookPath(peer.words[0]); err != nil {
+			fmt.Fprintf(out, "%-15s not installed\n", peer.name)
+			continue
+		}
+		theirs, err := measure(peer.words[0], peer.words[1:]...)
+		if err != nil {
+			return err
+		}
+		theirs.print(out, peer.name, files, bytes, ours)
+	}
+	return nil
+}
+
+// clamSignatures writes tokens as extended signatures of ClamAV, in both encodings.
+func clamSignatures(tokens []catalog.Token) string {
+	var b strings.Builder
+	for i, t := range tokens {
+		var wide []byte
+		for _, u := range utf16.Encode([]rune(t.Text)) {
+			wide = append(wide, byte(u), byte(u>>8))
+		}
+		fmt.Fprintf(&b, "Token.%d:0:*:%s\nToken.%dW:0:*:%s\n", i, hex.EncodeToString([]byte(t.Text)), i, hex.EncodeToString(wide))
+	}
+	return b.String()
+}
+
+func count(folder string) (files, bytes int64, err error) {
+	err = filepath.WalkDir(folder, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		files++
+		bytes += info.Size()
+		return nil
+	})
+	return files, bytes, err
+}
+
+// cost is what a run took, its children included.
+type cost struct{ user, system, wall time.Duration }
+
+// measure runs a command twice and returns what the second run cost. Exit status 1 means that something was found.
+func measure(name string, args ...string) (cost, error) {
+	var c cost
+	for range 2 {
+		cmd := exec.Command(name, args...)
+		begun := time.Now()
+		err := cmd.Run()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() > 1 {
+			return cost{}, fmt.Errorf("%s: %w", name, err)
+		}
+		c = cost{cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime(), time.Since(begun)}
+	}
+	return c, nil
+}
+
+func (c cost) print(out io.Writer, name string, files, bytes int64, ours cost) {
+	fmt.Fprintf(out, "%-15s user %6.2f s  system %6.2f s  wall %6.2f s  %8.0f files/s  %6.0f MB/s  our user CPU is %.2f of it\n",
+		name, c.user.Seconds(), c.system.Seconds(), c.wall.Seconds(), float64(files)/c.wall.Seconds(), float64(bytes)/1e6/c.wall.Seconds(),
+		ours.user.Seconds()/max(c.user.Seconds(), 0.001))
+}
