@@ -35,6 +35,7 @@ type fact struct {
 	kind     kind
 	app      string
 	text     string // as the file says it
+	named    string // kind and text, as evidence names it
 	key      string // as look-ups compare it
 	service  string
 	system   string
@@ -50,7 +51,7 @@ type fact struct {
 	address   *Address
 }
 
-func (f *fact) id() string { return string(f.kind) + ":" + f.text }
+func (f *fact) id() string { return f.named }
 
 func (f *fact) match(value string) Match {
 	return Match{App: f.app, Service: f.service, Identity: f.identity,
@@ -92,6 +93,7 @@ func (a *App) facts() []fact {
 
 func (c *collector) add(f fact) {
 	f.app = c.app.ID
+	f.named = string(f.kind) + ":" + f.text
 	if f.key == "" {
 		f.key = strings.ToLower(f.text)
 	}

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
 )
 
 // Bounds of the two transports.
 const (
 	readersPerSocket = 4
+	packetBatch      = 32
 	maxQuery         = 4096 // bytes of one question, far above any that is honest
 	tcpIdle          = 10 * time.Second
 	tcpWrite         = 5 * time.Second
@@ -77,30 +79,68 @@ func (l *listeners) open(addr string) error {
 	}
 }
 
+// packets is what one reader holds: room for a batch of questions and as many answers, so that a busy resolver makes few system calls.
+type packets struct {
+	in, out []ipv4.Message
+	room    [][]byte // of answers
+}
+
+func newPackets() *packets {
+	p := &packets{in: make([]ipv4.Message, packetBatch), out: make([]ipv4.Message, 0, packetBatch), room: make([][]byte, packetBatch)}
+	for i := range p.in {
+		p.in[i].Buffers = [][]byte{make([]byte, maxQuery)}
+		p.room[i] = make([]byte, ednsSize)
+	}
+	return p
+}
+
+// answer puts an answer into the next batch.
+func (p *packets) answer(packed []byte, to net.Addr) {
+	p.out = append(p.out, ipv4.Message{Buffers: [][]byte{packed}, Addr: to})
+}
+
+// send writes the batch. An answer that cannot be sent is left out: its client will ask again.
+func (p *packets) send(conn *ipv4.PacketConn) {
+	for rest := p.out; len(rest) > 0; {
+		n, err := conn.WriteBatch(rest, 0)
+		if err != nil || n == 0 {
+			n = max(n, 0) + 1
+		}
+		rest = rest[min(n, len(rest)):]
+	}
+	p.out = p.out[:0]
+}
+
 // serveUDP reads packets until the socket closes. What policy or cache answer is answered here, the rest in a goroutine of its own.
 func (r *Resolver) serveUDP(ctx context.Context, conn *net.UDPConn, serving *sync.WaitGroup) {
-	in, out := make([]byte, maxQuery), make([]byte, maxQuery)
+	batches := ipv4.NewPacketConn(conn) // of either family: it only reads and writes
+	p := newPackets()
 	for {
-		n, from, err := conn.ReadFromUDPAddrPort(in)
+		n, err := batches.ReadBatch(p.in, 0)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue // an ICMP error of an earlier answer
 		}
-		reply, q := r.begin(in[:n], from.Addr().Unmap())
-		if reply != nil || q == nil {
-			if packed := r.pack(reply, q.size(), out); packed != nil {
-				conn.WriteToUDPAddrPort(packed, from)
+		for i := range p.in[:n] {
+			from, ok := p.in[i].Addr.(*net.UDPAddr)
+			if !ok {
+				continue
 			}
-			continue
+			reply, q := r.begin(p.in[i].Buffers[0][:p.in[i].N], from.AddrPort().Addr().Unmap())
+			if reply == nil && q != nil {
+				serving.Go(func() {
+					defer r.release()
+					if packed := r.pack(r.finish(ctx, q), q.size(), nil); packed != nil {
+						conn.WriteToUDP(packed, from)
+					}
+				})
+			} else if packed := r.pack(reply, q.size(), p.room[i]); packed != nil {
+				p.answer(packed, from)
+			}
 		}
-		serving.Go(func() {
-			defer r.release()
-			if packed := r.pack(r.finish(ctx, q), q.size(), nil); packed != nil {
-				conn.WriteToUDPAddrPort(packed, from)
-			}
-		})
+		p.send(batches)
 	}
 }
 

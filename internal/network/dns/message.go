@@ -65,7 +65,6 @@ func (q *query) empty(rcode int) *wire.Msg {
 	m.RecursionDesired, m.RecursionAvailable = q.msg.RecursionDesired, true
 	m.CheckingDisabled = q.msg.CheckingDisabled
 	m.Question = q.msg.Question
-	m.Compress = true
 	if q.opt != nil {
 		opt := &wire.OPT{Hdr: wire.RR_Header{Name: ".", Rrtype: wire.TypeOPT}}
 		opt.SetUDPSize(ednsSize)
@@ -81,7 +80,7 @@ func (q *query) empty(rcode int) *wire.Msg {
 func (q *query) negative(rcode int, d time.Duration) *wire.Msg {
 	m := q.empty(rcode)
 	m.Ns = []wire.RR{&wire.SOA{
-		Hdr: wire.RR_Header{Name: q.msg.Question[0].Name, Rrtype: wire.TypeSOA, Class: wire.ClassINET, Ttl: ttl(d)},
+		Hdr: wire.RR_Header{Name: ".", Rrtype: wire.TypeSOA, Class: wire.ClassINET, Ttl: ttl(d)},
 		Ns:  "localhost.", Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: ttl(d),
 	}}
 	return m
@@ -123,6 +122,9 @@ func (q *query) explain(m *wire.Msg, code uint16, text string) {
 
 // clip makes words fit into an answer, as one line of UTF-8.
 func clip(text string) string {
+	if isLine(text) {
+		return text
+	}
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
 	if len(text) <= maxSay {
 		return text
@@ -132,6 +134,19 @@ func clip(text string) string {
 		text = text[:len(text)-1]
 	}
 	return text
+}
+
+// isLine reports whether text fits as it is, which most words of most policies do.
+func isLine(text string) bool {
+	if len(text) > maxSay {
+		return false
+	}
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // reply gives the client an answer of upstream: under its own id and spelling, with what is left of the times to live.
@@ -175,15 +190,18 @@ func (r *Resolver) pack(m *wire.Msg, size int, buf []byte) []byte {
 	if m == nil {
 		return nil
 	}
-	m.Truncate(size)
-	m.Compress = true
+	m.Compress = len(m.Answer) > 0 // the names of a refusal are too short to be worth it
 	packed, err := m.PackBuffer(buf)
-	if err != nil {
-		r.dep.Log.Warn("answer cannot be packed", "error", err)
-		packed, err = headerOnly(m).PackBuffer(buf)
-		if err != nil {
-			return nil
-		}
+	if err == nil && len(packed) > size {
+		m.Truncate(size)
+		packed, err = m.PackBuffer(buf)
+	}
+	if err == nil {
+		return packed
+	}
+	r.dep.Log.Warn("answer cannot be packed", "error", err)
+	if packed, err = headerOnly(m).PackBuffer(buf); err != nil {
+		return nil
 	}
 	return packed
 }

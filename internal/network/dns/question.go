@@ -123,15 +123,22 @@ func (r *Resolver) settle(q *query, a *stored) *wire.Msg {
 func (r *Resolver) judge(q *query, name, asked string) *event.Event {
 	now := r.dep.Clock.Now()
 	client := q.client.String()
-	e := &event.Event{
-		Kind: event.DNSQuery, Time: now, Received: now, Connector: r.cfg.Connector, Host: event.Host{Address: client},
-		Content: event.Content{Question: &event.Question{Name: name, Type: typeName(q.msg.Question[0].Qtype), Client: client}},
-	}
+	both := &struct { // one allocation: this is done for every question
+		event    event.Event
+		question event.Question
+	}{question: event.Question{Name: name, Type: typeName(q.msg.Question[0].Qtype), Client: client}}
+	e := &both.event
+	e.Kind, e.Time, e.Received, e.Connector, e.Host.Address, e.Question = event.DNSQuery, now, now, r.cfg.Connector, client, &both.question
 	if r.dep.Directory != nil {
 		e.Host = r.dep.Directory.Host("", client, now)
 		e.From.Person = e.Host.Person
 	}
-	for _, m := range r.dep.Catalog.ByName(name) {
+	found := r.dep.Catalog.ByName(name)
+	if len(found) > 0 {
+		e.Evidence = make([]event.Evidence, 0, len(found))
+	}
+	for i := range found {
+		m := &found[i]
 		e.Evidence = append(e.Evidence, m.Evidence)
 		if m.Evidence.Strength > event.Low && e.Question.App == "" {
 			e.Question.App = m.App // a name that others use too is evidence, and names nobody
