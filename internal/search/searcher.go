@@ -163,7 +163,7 @@ func Summary(e *event.Event) string {
 	case e.Web != nil:
 		return joinWords(e.Web.Method, e.Web.URL)
 	case e.Program != nil:
-		return joinWords(e.Program.Path, e.Program.Inside)
+		return joinWords(e.Program.App, e.Program.Path, e.Program.Inside)
 	case e.Act != nil:
 		return joinWords(e.Act.Action, e.Act.Object)
 	}
