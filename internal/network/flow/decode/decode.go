@@ -123,31 +123,33 @@ func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
 		if s.alive&(1<<i) == 0 {
 			continue
 		}
-		fact, a := look(in)
-		if in.Middle && a != yes && len(in.Server) > 0 {
-			if other, b := look(in.swapped()); b > a {
-				fact, a = other, b
-			}
-		}
-		switch a {
-		case yes:
-			s.alive &^= 1 << i
-			if len(facts) == 0 && i != 0 {
-				s.alive = 0 // one grammar excludes the others; only after a client hello there is more to learn
-			} else {
-				s.alive &= 1 << 1
-			}
+		switch fact, a := ask(look, in); {
+		case a == yes:
 			facts = append(facts, fact)
-		case no:
-			if !in.Middle || len(in.Server) > 0 && len(in.Client) > 0 {
-				s.alive &^= 1 << i
+			// One grammar excludes the others. Only after a client hello there is more to learn: the server's certificate.
+			s.alive &= afterHello
+			if i != 0 {
+				s.alive = 0
 			}
-		}
-		if s.alive == 0 {
-			break
+		case a == no && (!in.Middle || len(in.Server) > 0 && len(in.Client) > 0):
+			s.alive &^= 1 << i
 		}
 	}
 	return facts, s.alive == 0
+}
+
+// afterHello is the bit of the decoder that stays when the first one has spoken.
+const afterHello = 1 << 1
+
+// ask asks one decoder, the other way round too when nobody knows who began.
+func ask(look streamDecoder, in *Segments) (Fact, answer) {
+	fact, a := look(in)
+	if in.Middle && a != yes && len(in.Server) > 0 {
+		if other, b := look(in.swapped()); b > a {
+			return other, b
+		}
+	}
+	return fact, a
 }
 
 // Datagram is one UDP payload of a flow.

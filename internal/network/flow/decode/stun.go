@@ -34,37 +34,38 @@ func stunStream(in *Segments) (Fact, answer) {
 // maxStunAttributes bounds the attributes of a message that are read.
 const maxStunAttributes = 32
 
+// stunMessage reads a message. One that is open may be cut, or be followed by others, and then only the magic cookie tells.
 func stunMessage(b []byte, open bool, form string) (Fact, bool) {
 	if len(b) < 20 || b[0]&0xc0 != 0 {
 		return Fact{}, false
 	}
 	size := int(binary.BigEndian.Uint16(b[2:]))
-	cookie := binary.BigEndian.Uint32(b[4:]) == stunCookie
-	if size%4 != 0 || 20+size > len(b) && !open || 20+size < len(b) && !open && !cookie {
+	if size%4 != 0 || 20+size > len(b) && !open {
 		return Fact{}, false
 	}
+	body := b[20:min(20+size, len(b))]
 	method := stunMethod(binary.BigEndian.Uint16(b))
-	if method == "" && (!cookie || open) {
+	kind := "rfc5389"
+	switch cookie := binary.BigEndian.Uint32(b[4:]) == stunCookie; {
+	case cookie && method == "" && open:
 		return Fact{}, false
+	case !cookie && (len(b) != 20+size || !oldStun(method, body)):
+		return Fact{}, false
+	case !cookie:
+		kind = "rfc3489"
 	}
 	fact := Fact{Decoder: "stun", Attrs: make([]Attr, 0, 4)}
-	if !cookie { // RFC 3489 has nothing but its types and attributes to be known by
-		if size == 0 && method != "binding" || !oldStun(b[20:min(20+size, len(b))], size) || 20+size > len(b) {
-			return Fact{}, false
-		}
-		fact.add("kind", "rfc3489")
-	} else {
-		fact.add("kind", "rfc5389")
-	}
+	fact.add("kind", kind)
 	fact.add("method", method)
 	fact.add("form", form)
-	stunAttributes(&fact, b[20:min(20+size, len(b))])
+	stunAttributes(&fact, body)
 	return fact, true
 }
 
-// oldStun checks that attributes fill the message exactly, and are those of RFC 3489 or of a vendor.
-func oldStun(b []byte, size int) bool {
-	if len(b) != size {
+// oldStun checks what has nothing but its types to be known by: the method is RFC 3489's, and its attributes, or a vendor's, fill the
+// message exactly.
+func oldStun(method string, b []byte) bool {
+	if method == "" || len(b) == 0 && method != "binding" {
 		return false
 	}
 	for len(b) > 0 {
@@ -72,12 +73,16 @@ func oldStun(b []byte, size int) bool {
 			return false
 		}
 		kind, length := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:])+3)&^3
-		if kind > 0x2f && kind < 0x8000 && kind != 0x4000 && kind>>4 != 0x400 || kind == 0 || 4+length > len(b) {
+		if !oldAttribute(kind) || 4+length > len(b) {
 			return false
 		}
 		b = b[4+length:]
 	}
 	return true
+}
+
+func oldAttribute(kind uint16) bool {
+	return kind > 0 && kind <= 0x2f || kind>>4 == 0x400 || kind >= 0x8000
 }
 
 func stunMethod(kind uint16) string {

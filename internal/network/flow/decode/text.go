@@ -78,33 +78,53 @@ func ircStream(in *Segments) (Fact, answer) {
 
 // ircCommand looks for NICK and USER lines among the client's first ones. One alone is a word that others use as well (FTP has USER).
 func ircCommand(b []byte) string {
-	nick, user, capability := false, false, false
+	var seen [ircMessage + 1]bool
 	for range 8 {
 		line, rest, ok := bytes.Cut(b, []byte("\n"))
 		if !ok {
 			break
 		}
-		line = bytes.TrimRight(line, "\r")
-		words := bytes.Count(line, []byte(" "))
-		switch {
-		case hasFold(line, "NICK ") && words <= 2:
-			nick = true
-		case hasFold(line, "USER ") && words >= 4:
-			user = true
-		case hasFold(line, "CAP LS"), hasFold(line, "CAP REQ :"):
-			capability = true
-		case hasFold(line, "PASS "):
-		case hasFold(line, "PRIVMSG ") && words >= 2 && bytes.Contains(line, []byte(" :")), hasFold(line, "JOIN #"):
-			return "message"
-		default:
+		kind := ircLine(bytes.TrimRight(line, "\r"))
+		switch kind {
+		case ircOther:
 			return ""
+		case ircMessage:
+			return "message"
 		}
+		seen[kind] = true
 		b = rest
 	}
-	if nick && (user || capability) || user && capability {
+	if seen[ircUser] && (seen[ircNick] || seen[ircCapability]) || seen[ircNick] && seen[ircCapability] {
 		return "register"
 	}
 	return ""
+}
+
+// Kinds of lines that a client begins with.
+const (
+	ircOther = iota
+	ircNick
+	ircUser
+	ircCapability
+	ircPassword
+	ircMessage
+)
+
+func ircLine(line []byte) int {
+	words := bytes.Count(line, []byte(" "))
+	switch {
+	case hasFold(line, "NICK ") && words <= 2:
+		return ircNick
+	case hasFold(line, "USER ") && words >= 4:
+		return ircUser
+	case hasFold(line, "CAP LS"), hasFold(line, "CAP REQ :"):
+		return ircCapability
+	case hasFold(line, "PASS "):
+		return ircPassword
+	case hasFold(line, "PRIVMSG ") && words >= 2 && bytes.Contains(line, []byte(" :")), hasFold(line, "JOIN #"):
+		return ircMessage
+	}
+	return ircOther
 }
 
 // ircServerLine knows lines that begin with a prefix and a numeric reply or NOTICE (RFC 2812, section 2.3).

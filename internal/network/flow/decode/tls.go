@@ -46,20 +46,25 @@ func handshake(b []byte) (joined []byte, ended bool) {
 	return joined, false
 }
 
-func tlsHello(in *Segments) (Fact, answer) {
-	b := in.Client
+// tlsPrefix tells whether b begins with a handshake record that is not empty.
+func tlsPrefix(b []byte) answer {
 	switch {
 	case len(b) == 0:
-		return Fact{}, more
-	case b[0] != tlsHandshakeType || len(b) > 1 && b[1] != 3:
-		return Fact{}, no
+		return more
+	case b[0] != tlsHandshakeType, len(b) > 1 && b[1] != 3, len(b) >= 5 && b[3] == 0 && b[4] == 0:
+		return no
 	case len(b) < 9:
-		if len(b) >= 5 && b[3] == 0 && b[4] == 0 {
-			return Fact{}, no
-		}
-		return Fact{}, more
+		return more
 	}
-	message, ended := handshake(b)
+	return yes
+}
+
+// tlsHello reads the ClientHello, over as many records and segments as it takes.
+func tlsHello(in *Segments) (Fact, answer) {
+	if a := tlsPrefix(in.Client); a != yes {
+		return Fact{}, a
+	}
+	message, ended := handshake(in.Client)
 	if len(message) == 0 || message[0] != helloClient {
 		return Fact{}, no
 	}
@@ -67,18 +72,14 @@ func tlsHello(in *Segments) (Fact, answer) {
 		return Fact{}, more
 	}
 	size := int(message[1])<<16 | int(message[2])<<8 | int(message[3])
-	whole := len(message) >= 4+size
-	if !whole && !ended && len(b) < 16<<10 && size < 64<<10 {
-		if fact, ok := clientHello("tls", 't', message[4:]); ok && len(in.Server) > 0 && fact.Get("name") != "" {
-			return fact, yes // the rest was lost, and the server has already answered
-		}
-		return Fact{}, more
-	}
 	fact, ok := clientHello("tls", 't', message[4:min(4+size, len(message))])
-	if !ok {
-		return Fact{}, no
+	if len(message) >= 4+size || ended || len(in.Client) >= 16<<10 || size >= 64<<10 {
+		return fact, is(ok)
 	}
-	return fact, yes
+	if ok && len(in.Server) > 0 && fact.Get("name") != "" {
+		return fact, yes // the rest was lost, and the server has already answered
+	}
+	return Fact{}, more
 }
 
 // hello is what JA4 needs of a client hello.
