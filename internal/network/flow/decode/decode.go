@@ -9,7 +9,7 @@
 //
 //	dns          name, type, answer (repeated), alias (repeated); not multicast DNS
 //	tls          name (SNI), alpn (first), ja4, version
-//	certificate  name (repeated; subject's common name first), only below TLS 1.3
+//	certificate  name (repeated; the subject's common name where there is no other), only below TLS 1.3
 //	quic         name, alpn, ja4, version
 //	dtls         kind (hello, record)
 //	http         name (Host, or the target of CONNECT), method, path, agent

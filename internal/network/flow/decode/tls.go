@@ -343,9 +343,11 @@ func certificateNames(body []byte) (Fact, answer) {
 	size := int(body[3])<<16 | int(body[4])<<8 | int(body[5])
 	leaf := body[6:min(6+size, len(body))]
 	fact := Fact{Decoder: "certificate"}
-	fact.add("name", commonName(leaf))
 	for _, name := range subjectNames(leaf) {
 		fact.add("name", name)
+	}
+	if len(fact.Attrs) == 0 { // the common name counts only where there are no others (RFC 9525, section 2)
+		fact.add("name", commonName(leaf))
 	}
 	if len(fact.Attrs) == 0 {
 		return Fact{}, no
