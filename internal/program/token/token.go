@@ -9,10 +9,13 @@ import "encoding/binary"
 // MinLength is the shortest token that is looked for: shorter ones would be found everywhere.
 const MinLength = 6
 
+// maxWindow bounds the window, and with it the jumps.
+const maxWindow = 32
+
 // Set is a set of tokens, ready to be searched for. It is safe for concurrent use.
 type Set struct {
-	window   int
-	shift    []uint8                     // by the last two bytes of the window
+	window   int                         // length of the shortest token, within bounds
+	shift    *[1 << 16]uint8             // by the last two bytes of the window
 	patterns map[[MinLength]byte][]entry // by the first bytes
 	count    int
 }
@@ -24,9 +27,16 @@ type entry struct {
 
 // New returns a set of tokens. Those shorter than MinLength are never found.
 func New(tokens []string) *Set {
-	s := &Set{window: MinLength, shift: make([]uint8, 1<<16), patterns: map[[MinLength]byte][]entry{}, count: len(tokens)}
+	s := &Set{window: maxWindow, shift: new([1 << 16]uint8), patterns: map[[MinLength]byte][]entry{}, count: len(tokens)}
+	for _, t := range tokens {
+		for _, text := range []string{t, wide(t)} {
+			if len(text) >= MinLength {
+				s.window = min(s.window, len(text))
+			}
+		}
+	}
 	for i := range s.shift {
-		s.shift[i] = MinLength - 1
+		s.shift[i] = uint8(s.window - 1)
 	}
 	for i, t := range tokens {
 		s.add(t, i)
@@ -36,14 +46,14 @@ func New(tokens []string) *Set {
 }
 
 func (s *Set) add(text string, index int) {
-	if len(text) < MinLength {
+	if len(text) < s.window {
 		return
 	}
 	key := [MinLength]byte([]byte(text[:MinLength]))
 	s.patterns[key] = append(s.patterns[key], entry{text, index})
-	for end := 2; end <= MinLength; end++ {
+	for end := 2; end <= s.window; end++ {
 		pair := uint16(text[end-2]) | uint16(text[end-1])<<8
-		s.shift[pair] = min(s.shift[pair], uint8(MinLength-end))
+		s.shift[pair] = min(s.shift[pair], uint8(s.window-end))
 	}
 }
 
@@ -63,18 +73,18 @@ func (s *Set) Search(data []byte, limit int, found []bool) {
 	if len(s.patterns) == 0 {
 		return
 	}
-	shift := s.shift
-	for end := MinLength; end <= len(data); {
+	shift, window := s.shift, s.window
+	for end := window; end <= len(data); {
 		jump := shift[uint16(data[end-2])|uint16(data[end-1])<<8]
 		if jump > 0 {
 			end += int(jump)
 			continue
 		}
-		begin := end - MinLength
+		begin := end - window
 		if begin >= limit {
 			return
 		}
-		for _, e := range s.patterns[[MinLength]byte(data[begin:end])] {
+		for _, e := range s.patterns[[MinLength]byte(data[begin:begin+MinLength])] {
 			if len(data)-begin >= len(e.text) && string(data[begin:begin+len(e.text)]) == e.text {
 				found[e.index] = true
 			}

@@ -30,6 +30,9 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
+	if got := New([]string{"企業微信客戶端"}).Find([]byte(wide("企業微信客戶端"))); !slices.Equal(got, []int{0}) {
+		t.Errorf("shorter as Windows holds it: got %v", got)
+	}
 	if got := New(nil).Find([]byte("anything at all")); got != nil {
 		t.Errorf("an empty set found %v", got)
 	}
