@@ -19,6 +19,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/ledgertest"
+	"github.com/chaperone-im/chaperone/internal/ledger/verify"
 )
 
 // sample is a bundle of some frames.
@@ -188,6 +189,35 @@ func TestKeyTexts(t *testing.T) {
 	}
 	if _, err := ledger.LoadOrCreateKey(t.TempDir(), "a name with spaces", time.Now); err == nil {
 		t.Error("an origin with spaces was accepted")
+	}
+}
+
+// TestVerifyWhileItRuns verifies a store again and again while it is written.
+func TestVerifyWhileItRuns(t *testing.T) {
+	drop := t.TempDir()
+	to, err := ledger.ParseRecipient("file:" + drop)
+	check(t, err)
+	r := start(t, t.TempDir(), to)
+	r.append(t, 1, 1, 1)
+	until(t, "a first bundle", func() bool { _, _, ok := r.Window(context.Background()); return ok })
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !stop.Load() {
+			r.append(t, 4, 2, 2)
+		}
+	}()
+	for range 30 {
+		if res := r.verify(t, ""); res.Verdict != verify.Consistent {
+			t.Errorf("%+v", res)
+		}
+	}
+	stop.Store(true)
+	<-done
+	check(t, r.stop())
+	if res := r.verify(t, drop); res.Verdict != verify.Proven {
+		t.Errorf("%+v", res)
 	}
 }
 

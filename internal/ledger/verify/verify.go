@@ -70,7 +70,11 @@ type walk struct {
 	lastRecord map[string]bool // streams in which a frame's head already differed: later ones differ because of the chain
 }
 
+// open reads the checkpoint first and lists the segments then: in a store that is being written every frame under the checkpoint is there.
 func (w *walk) open() error {
+	w.log = openLog(w.dir, w.key, w.result)
+	w.out.adopt(w.log.key, w.result)
+	w.result.Ledger = w.log.size
 	var err error
 	if w.streams, err = openStreams(filepath.Join(w.dir, "journal")); err != nil {
 		return err
@@ -80,9 +84,6 @@ func (w *walk) open() error {
 	}
 	slices.Sort(w.names)
 	w.result.Streams = len(w.names)
-	w.log = openLog(w.dir, w.key, w.result)
-	w.out.adopt(w.log.key, w.result)
-	w.result.Ledger = w.log.size
 	return nil
 }
 
