@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // head is the hashed part of a frame.
@@ -86,78 +86,198 @@ func text(v any) string {
 
 // number reads a whole number, which beyond 2^53-1 is written as a string; 0 when there is none.
 func number(v any) uint64 {
-	s, ok := v.(string)
-	if n, isNumber := v.(json.Number); isNumber {
-		s, ok = string(n), true
+	switch x := v.(type) {
+	case int64:
+		return uint64(max(x, 0))
+	case string:
+		if n, err := strconv.ParseUint(x, 10, 64); err == nil {
+			return n
+		}
 	}
-	if !ok {
-		return 0
-	}
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
+	return 0
 }
 
 // canonical checks that b is one JSON object in the form of RFC 8785, with whole numbers only, and returns it.
 func canonical(b []byte) (map[string]any, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
+	s := scanner{b: b}
+	if len(b) == 0 || b[0] != '{' {
 		return nil, errForm
 	}
-	again, err := appendJSON(make([]byte, 0, len(b)), v)
+	v, err := s.value(0)
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(again, b) {
+	m, ok := v.(map[string]any)
+	if !ok || s.at != len(b) {
 		return nil, errForm
 	}
 	return m, nil
 }
 
-func appendJSON(b []byte, v any) ([]byte, error) {
-	switch x := v.(type) {
-	case map[string]any:
-		return appendObject(b, x)
-	case []any:
-		return appendArray(b, x)
-	case string:
-		return appendString(b, x), nil
-	case json.Number:
-		if n, err := strconv.ParseInt(string(x), 10, 64); err != nil || n > 1<<53-1 || n < -(1<<53-1) || strconv.FormatInt(n, 10) != string(x) {
+// maxDepth bounds nesting; heads and headers need three.
+const maxDepth = 32
+
+// scanner reads canonical JSON and nothing else: what has a second form is refused where it stands.
+type scanner struct {
+	b  []byte
+	at int
+}
+
+// peek returns the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	if s.at < len(s.b) {
+		return s.b[s.at]
+	}
+	return 0
+}
+
+// take skips the byte c if it is next.
+func (s *scanner) take(c byte) bool {
+	if s.peek() != c || s.at == len(s.b) {
+		return false
+	}
+	s.at++
+	return true
+}
+
+func (s *scanner) value(depth int) (any, error) {
+	switch c := s.peek(); {
+	case depth > maxDepth:
+		return nil, errForm
+	case c == '{':
+		return s.object(depth)
+	case c == '[':
+		return s.array(depth)
+	case c == '"':
+		return s.text()
+	case c == 't' || c == 'f':
+		return s.literal()
+	default:
+		return s.number()
+	}
+}
+
+func (s *scanner) object(depth int) (any, error) {
+	s.at++
+	m := map[string]any{}
+	if s.take('}') {
+		return m, nil
+	}
+	for last := ""; ; {
+		key, err := s.text()
+		if err != nil {
+			return nil, err
+		}
+		if len(m) > 0 && byUnits(last, key) >= 0 || !s.take(':') {
 			return nil, errForm
 		}
-		return append(b, x...), nil
-	case bool:
-		return strconv.AppendBool(b, x), nil
+		if m[key], err = s.value(depth + 1); err != nil {
+			return nil, err
+		}
+		if last = key; s.take('}') {
+			return m, nil
+		}
+		if !s.take(',') {
+			return nil, errForm
+		}
+	}
+}
+
+func (s *scanner) array(depth int) (any, error) {
+	s.at++
+	list := []any{}
+	if s.take(']') {
+		return list, nil
+	}
+	for {
+		v, err := s.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, v); s.take(']') {
+			return list, nil
+		}
+		if !s.take(',') {
+			return nil, errForm
+		}
+	}
+}
+
+func (s *scanner) literal() (any, error) {
+	for _, word := range []string{"true", "false"} {
+		if bytes.HasPrefix(s.b[s.at:], []byte(word)) {
+			s.at += len(word)
+			return word == "true", nil
+		}
 	}
 	return nil, errForm
 }
 
-func appendObject(b []byte, x map[string]any) ([]byte, error) {
-	keys := make([]string, 0, len(x))
-	for k := range x {
-		keys = append(keys, k)
+// number reads a whole number within 2^53-1.
+func (s *scanner) number() (any, error) {
+	start := s.at
+	for c := s.peek(); c == '-' || c >= '0' && c <= '9'; c = s.peek() {
+		s.at++
 	}
-	slices.SortFunc(keys, byUnits)
-	b = append(b, '{')
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		var err error
-		if b, err = appendJSON(append(appendString(b, k), ':'), x[k]); err != nil {
-			return nil, err
+	digits := string(s.b[start:s.at])
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n > 1<<53-1 || n < -(1<<53-1) || strconv.FormatInt(n, 10) != digits {
+		return nil, errForm
+	}
+	return n, nil
+}
+
+// text reads a string with the escapes of RFC 8785, section 3.2.2.2, and no others.
+func (s *scanner) text() (string, error) {
+	if !s.take('"') {
+		return "", errForm
+	}
+	start := s.at
+	var out []byte // when there are escapes
+	for s.at < len(s.b) {
+		switch c := s.b[s.at]; {
+		case c == '"':
+			out = append(out, s.b[start:s.at]...)
+			if s.at++; !utf8.Valid(out) {
+				return "", errForm
+			}
+			return string(out), nil
+		case c < 0x20:
+			return "", errForm
+		case c == '\\':
+			out = append(out, s.b[start:s.at]...)
+			r, err := s.escape()
+			if err != nil {
+				return "", err
+			}
+			out, start = append(out, r), s.at
+		default:
+			s.at++
 		}
 	}
-	return append(b, '}'), nil
+	return "", errForm
+}
+
+// escape reads one escape: two characters where there is such a form, else \u00xx in lower case for a control character.
+func (s *scanner) escape() (byte, error) {
+	const letters, meaning = "\"\\btnfr", "\"\\\b\t\n\f\r"
+	rest := s.b[s.at+1:]
+	if len(rest) == 0 {
+		return 0, errForm
+	}
+	if i := strings.IndexByte(letters, rest[0]); i >= 0 {
+		s.at += 2
+		return meaning[i], nil
+	}
+	if len(rest) < 5 || string(rest[:3]) != "u00" {
+		return 0, errForm
+	}
+	n, err := strconv.ParseUint(string(rest[3:5]), 16, 8)
+	if err != nil || n >= 0x20 || strings.IndexByte(meaning, byte(n)) >= 0 || fmt.Sprintf("%02x", n) != string(rest[3:5]) {
+		return 0, errForm
+	}
+	s.at += 6
+	return byte(n), nil
 }
 
 // byUnits orders by UTF-16 code unit, which differs from the order of bytes only beyond the surrogates.
@@ -168,37 +288,4 @@ func byUnits(a, b string) int {
 		}
 	}
 	return strings.Compare(a, b)
-}
-
-func appendArray(b []byte, x []any) ([]byte, error) {
-	b = append(b, '[')
-	for i, v := range x {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		var err error
-		if b, err = appendJSON(b, v); err != nil {
-			return nil, err
-		}
-	}
-	return append(b, ']'), nil
-}
-
-// appendString writes s with the escapes of RFC 8785, section 3.2.2.2.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= 0x20:
-			b = append(b, c)
-		case strings.IndexByte("\b\t\n\f\r", c) >= 0:
-			b = append(b, '\\', "btnfr"[strings.IndexByte("\b\t\n\f\r", c)])
-		default:
-			b = fmt.Appendf(b, `\u%04x`, c)
-		}
-	}
-	return append(b, '"')
 }

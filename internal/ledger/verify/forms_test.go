@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -22,6 +27,90 @@ func TestCanonicalForm(t *testing.T) {
 			t.Errorf("%s was accepted", bad)
 		}
 	}
+}
+
+// FuzzCanonical holds the scanner against the other way to find out: decode with the standard library, encode in order, compare.
+func FuzzCanonical(f *testing.F) {
+	for _, seed := range []string{`{}`, `{"a":1,"b":[true,false,{"c":"x"}]}`, `{"a":"é\n\u0001\"\\"}`, `{"a":[],"b":{}}`, `{"a":"\u000a"}`, `{"b":1,"a":2}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > maxDepth {
+			return
+		}
+		_, err := canonical(b)
+		if want := reencoded(b); (err == nil) != want {
+			t.Fatalf("%q: %v, but encoding it again says %v", b, err, want)
+		}
+	})
+}
+
+func reencoded(b []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return false
+	}
+	if _, ok := v.(map[string]any); !ok {
+		return false
+	}
+	again, ok := appendJSON(nil, v)
+	return ok && bytes.Equal(again, b)
+}
+
+func appendJSON(b []byte, v any) ([]byte, bool) {
+	ok := true
+	switch x := v.(type) {
+	case map[string]any:
+		keys := slices.SortedFunc(maps.Keys(x), byUnits)
+		b = append(b, '{')
+		for i, k := range keys {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, ok = appendJSON(append(appendString(b, k), ':'), x[k]); !ok {
+				return nil, false
+			}
+		}
+		return append(b, '}'), true
+	case []any:
+		b = append(b, '[')
+		for i, e := range x {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, ok = appendJSON(b, e); !ok {
+				return nil, false
+			}
+		}
+		return append(b, ']'), true
+	case string:
+		return appendString(b, x), true
+	case json.Number:
+		n, err := strconv.ParseInt(string(x), 10, 64)
+		return append(b, x...), err == nil && n <= 1<<53-1 && n >= -(1<<53-1) && strconv.FormatInt(n, 10) == string(x)
+	case bool:
+		return strconv.AppendBool(b, x), true
+	}
+	return nil, false
+}
+
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= 0x20:
+			b = append(b, c)
+		case strings.IndexByte("\b\t\n\f\r", c) >= 0:
+			b = append(b, '\\', "btnfr"[strings.IndexByte("\b\t\n\f\r", c)])
+		default:
+			b = fmt.Appendf(b, `\u%04x`, c)
+		}
+	}
+	return append(b, '"')
 }
 
 func TestParseHead(t *testing.T) {
