@@ -128,11 +128,9 @@ var errMismatch = errors.New("answer does not fit the question")
 
 // exchange asks one server: over UDP from a port of its own with a random id, and over TCP when the answer was cut.
 func (u *upstreams) exchange(ctx context.Context, m *wire.Msg, addr string) (*wire.Msg, error) {
-	m.Id = wire.Id()
-	answer, _, err := u.udp.ExchangeContext(ctx, m, addr)
+	answer, err := talk(ctx, &u.udp, m, addr)
 	if err == nil && answer.Truncated {
-		m.Id = wire.Id()
-		answer, _, err = u.tcp.ExchangeContext(ctx, m, addr)
+		answer, err = talk(ctx, &u.tcp, m, addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", addr, err)
@@ -142,6 +140,23 @@ func (u *upstreams) exchange(ctx context.Context, m *wire.Msg, addr string) (*wi
 		return nil, fmt.Errorf("ask %s: %w", addr, errMismatch)
 	}
 	return answer, nil
+}
+
+// talk asks over one transport and gives up when ctx ends, which the client by itself does not.
+func talk(ctx context.Context, c *wire.Client, m *wire.Msg, addr string) (*wire.Msg, error) {
+	conn, err := c.DialContext(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	m.Id = wire.Id()
+	answer, _, err := c.ExchangeWithConnContext(ctx, m, conn)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return answer, err
 }
 
 // reasonCode returns the Extended DNS Error of a failure (RFC 8914, sections 4.23 and 4.24).
