@@ -110,20 +110,31 @@ type zone struct {
 func startZone(t testing.TB, records map[string][]string) *zone {
 	t.Helper()
 	z := &zone{records: records, rcode: map[string]int{}, asked: map[string]int{}, cut: map[string]bool{}}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothPorts(t)
 	z.addr = pc.LocalAddr().String()
 	for _, s := range []*wire.Server{{PacketConn: pc, Handler: z}, {Listener: l, Handler: z}} {
 		go s.ActivateAndServe()
 	}
 	t.Cleanup(func() { pc.Close(); l.Close() })
 	return z
+}
+
+// bothPorts opens one free port for UDP and TCP.
+func bothPorts(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, l
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for UDP and TCP")
+	return nil, nil
 }
 
 // ServeDNS answers from the records.
