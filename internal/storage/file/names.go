@@ -1,38 +1,33 @@
 package file
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/identity"
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // Names gives names their random ids and keeps the map in state/names.log: each entry encrypted under state/names.key, appended and synced
 // before its id is used. It implements identity.Namer.
+//
+// Forgetting a name writes the file anew under a new key and destroys the old one, so that bytes of the old file that a disk still holds say
+// nothing.
 type Names struct {
-	path string
-	aead interface {
-		NonceSize() int
-		Overhead() int
-		Seal(dst, nonce, plaintext, additionalData []byte) []byte
-		Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-	}
+	state string
 
-	mu   sync.Mutex
-	file *os.File
-	size int64 // durable
-	ids  map[nameKey]string
+	mu  sync.RWMutex
+	ids map[nameKey]string
+
+	writing sync.Mutex // held while the file changes; readers of ids do not wait for the disk
+	file    *os.File
+	size    int64 // durable
+	codec   nameCodec
+	closed  bool
 }
 
 type nameKey struct {
@@ -41,181 +36,208 @@ type nameKey struct {
 	name      string
 }
 
-type nameEntry struct {
-	Kind      identity.NameKind `json:"k"`
-	Connector string            `json:"c,omitempty"`
-	Name      []byte            `json:"n"`
-	ID        string            `json:"i"`
-}
-
 const (
 	maxName  = 4 << 10
-	maxEntry = 16 << 10
+	maxNames = 8 << 20 // all in memory, about 200 bytes each
+)
+
+// Files of the map. Those that end in .new are there only while a name is being forgotten.
+const (
+	namesKey = "names.key"
+	namesLog = "names.log"
+	newFile  = ".new"
 )
 
 // OpenNames opens or creates the map in dir/state.
 func OpenNames(dir string) (*Names, error) {
-	state := filepath.Join(dir, "state")
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return nil, fmt.Errorf("open names: %w", err)
-	}
-	key, err := LoadOrCreateSecret(filepath.Join(state, "names.key"), chacha20poly1305.KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("open names: %w", err)
-	}
-	n := &Names{path: filepath.Join(state, "names.log"), ids: map[nameKey]string{}}
-	if n.aead, err = chacha20poly1305.NewX(key); err != nil {
-		return nil, err
-	}
-	if n.file, err = os.OpenFile(n.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("open names: %w", err)
-	}
-	if err := n.load(); err != nil {
-		n.file.Close()
+	n := &Names{state: filepath.Join(dir, "state"), ids: map[nameKey]string{}}
+	if err := n.open(); err != nil {
 		return nil, fmt.Errorf("open names: %w", err)
 	}
 	return n, nil
 }
 
-// LoadOrCreateSecret reads the secret of size random bytes in a file, or makes it.
-func LoadOrCreateSecret(path string, size int) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) != size {
-		return nil, fmt.Errorf("%s has %d bytes, want %d", path, len(key), size)
+func (n *Names) open() error {
+	if err := os.MkdirAll(n.state, 0o700); err != nil {
+		return err
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return key, err
-	}
-	key = make([]byte, size)
-	rand.Read(key)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(key)
-	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
-		return nil, err
-	}
-	return key, nil
-}
-
-// load reads all entries; a torn last one is cut off: its id was never used.
-func (n *Names) load() error {
-	raw, err := io.ReadAll(n.file)
+	key, err := LoadOrCreateSecret(n.path(namesKey), secretSize)
 	if err != nil {
 		return err
 	}
-	for len(raw) >= 4 {
-		size := int(binary.BigEndian.Uint32(raw))
-		if size > maxEntry {
-			return errors.New("an entry passes the limit")
-		}
-		if len(raw)-4 < size {
-			break
-		}
-		e, err := n.open(raw[4 : 4+size])
-		if err != nil {
-			if len(raw)-4 == size {
-				break // the last one, half written
-			}
+	raw, err := os.ReadFile(n.path(namesLog))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	n.codec = newNameCodec(key)
+	if next, err := os.ReadFile(n.path(namesKey + newFile)); err == nil && len(next) == secretSize && newNameCodec(next).opensFirst(raw) {
+		n.codec = newNameCodec(next) // a name was being forgotten: the file is under the new key already
+		if err := n.takeKey(); err != nil {
 			return err
 		}
-		n.ids[nameKey{e.Kind, e.Connector, string(e.Name)}] = e.ID
-		n.size += int64(4 + size)
-		raw = raw[4+size:]
 	}
-	return errors.Join(n.file.Truncate(n.size), n.file.Sync())
+	if n.size, err = n.codec.load(raw, n.ids); err != nil {
+		return err
+	}
+	if n.file, err = os.OpenFile(n.path(namesLog), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	err = errors.Join(n.file.Truncate(n.size), n.file.Sync(), removeIfThere(n.path(namesKey+newFile)), removeIfThere(n.path(namesLog+newFile)), syncDir(n.state))
+	if err != nil {
+		n.file.Close()
+	}
+	return err
 }
 
-func (n *Names) open(b []byte) (nameEntry, error) {
-	var e nameEntry
-	if len(b) < n.aead.NonceSize() {
-		return e, errors.New("an entry is too short")
-	}
-	plain, err := n.aead.Open(nil, b[:n.aead.NonceSize()], b[n.aead.NonceSize():], nil)
-	if err != nil {
-		return e, errors.New("an entry was changed, or is under another key")
-	}
-	return e, json.Unmarshal(plain, &e)
-}
+func (n *Names) path(name string) string { return filepath.Join(n.state, name) }
 
-func (n *Names) seal(e nameEntry) ([]byte, error) {
-	plain, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	b := make([]byte, 4+n.aead.NonceSize(), 4+n.aead.NonceSize()+len(plain)+n.aead.Overhead())
-	rand.Read(b[4:])
-	b = n.aead.Seal(b, b[4:4+n.aead.NonceSize()], plain, nil)
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	return b, nil
+	return nil
 }
 
 // ID implements identity.Namer.
 func (n *Names) ID(ctx context.Context, kind identity.NameKind, connector, name string) (string, error) {
-	if len(name) > maxName || len(connector) > maxName {
-		return "", fmt.Errorf("names: a name of %d bytes is too long", len(name))
-	}
 	key := nameKey{kind, connector, name}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if id, ok := n.ids[key]; ok {
+	if id := n.known(key); id != "" {
 		return id, nil
+	}
+	if name == "" || len(name) > maxName || len(connector) > maxName || len(kind) > maxName {
+		return "", fmt.Errorf("names: a name of %d bytes cannot have an id", len(name))
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	n.writing.Lock()
+	defer n.writing.Unlock()
+	if id := n.known(key); id != "" { // somebody else gave it meanwhile
+		return id, nil
+	}
+	if n.closed {
+		return "", fmt.Errorf("names: %w", os.ErrClosed)
+	}
+	if len(n.ids) >= maxNames {
+		return "", errors.New("names: there are more names than can be kept")
+	}
 	id := event.RandomID()
-	b, err := n.seal(nameEntry{kind, connector, []byte(name), id})
-	if err != nil {
-		return "", err
-	}
-	if _, err = n.file.WriteAt(b, n.size); err == nil {
-		err = n.file.Sync()
-	}
-	if err != nil {
-		n.file.Truncate(n.size)
+	if err := n.append(n.codec.seal(key, id)); err != nil {
 		return "", fmt.Errorf("names: %w", err)
 	}
-	n.size += int64(len(b))
+	n.mu.Lock()
 	n.ids[key] = id
+	n.mu.Unlock()
 	return id, nil
 }
 
-// Forget deletes a name's entry: its random id then says nothing. The file is written anew.
-func (n *Names) Forget(kind identity.NameKind, connector, name string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	key := nameKey{kind, connector, name}
-	if _, ok := n.ids[key]; !ok {
-		return nil
-	}
-	var b bytes.Buffer
-	for k, id := range n.ids {
-		if k == key {
-			continue
-		}
-		e, err := n.seal(nameEntry{k.kind, k.connector, []byte(k.name), id})
-		if err != nil {
-			return err
-		}
-		b.Write(e)
-	}
-	f, err := os.CreateTemp(filepath.Dir(n.path), ".names-")
+func (n *Names) known(key nameKey) string {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.ids[key]
+}
+
+// append makes an entry durable. What a failure leaves behind is overwritten by the next entry, or cut off at the next start.
+func (n *Names) append(entry []byte, err error) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b.Bytes())
-	if err := errors.Join(err, f.Sync(), os.Rename(f.Name(), n.path), syncDir(filepath.Dir(n.path))); err != nil {
-		f.Close()
-		os.Remove(f.Name())
-		return fmt.Errorf("names: %w", err)
+	if err := n.file.Truncate(n.size); err != nil {
+		return classify(err)
 	}
-	n.file.Close()
-	n.file, n.size = f, int64(b.Len())
-	delete(n.ids, key)
+	if _, err = n.file.WriteAt(entry, n.size); err == nil {
+		err = n.file.Sync()
+	}
+	if err != nil {
+		return classify(errors.Join(err, n.file.Truncate(n.size)))
+	}
+	n.size += int64(len(entry))
 	return nil
 }
 
-// Close closes the file.
-func (n *Names) Close() error { return n.file.Close() }
+// Forget deletes a name's entry: its random id then says nothing, and the name gets another one when it comes again.
+func (n *Names) Forget(kind identity.NameKind, connector, name string) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
+	key := nameKey{kind, connector, name}
+	if n.known(key) == "" {
+		return nil
+	}
+	if err := n.rewrite(key); err != nil {
+		return fmt.Errorf("names: forget: %w", err)
+	}
+	n.mu.Lock()
+	delete(n.ids, key)
+	n.mu.Unlock()
+	return nil
+}
+
+// rewrite writes all entries but one under a new key. Whatever moment a crash comes at, one of the two keys opens the file that is there.
+func (n *Names) rewrite(without nameKey) error {
+	if err := removeIfThere(n.path(namesKey + newFile)); err != nil {
+		return err
+	}
+	secret, err := LoadOrCreateSecret(n.path(namesKey+newFile), secretSize)
+	if err != nil {
+		return err
+	}
+	codec := newNameCodec(secret)
+	var all []byte
+	for k, id := range n.ids {
+		if k == without {
+			continue
+		}
+		entry, err := codec.seal(k, id)
+		if err != nil {
+			return err
+		}
+		all = append(all, entry...)
+	}
+	f, err := os.OpenFile(n.path(namesLog+newFile), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(all)
+	if err := errors.Join(err, f.Sync()); err != nil {
+		f.Close()
+		return classify(err)
+	}
+	if err := os.Rename(f.Name(), n.path(namesLog)); err != nil {
+		f.Close()
+		return err
+	}
+	n.file.Close()
+	n.file, n.size, n.codec = f, int64(len(all)), codec
+	return n.takeKey()
+}
+
+// takeKey puts the new key in the old one's place, and overwrites the old one's bytes as far as the file system lets us.
+func (n *Names) takeKey() error {
+	if err := syncDir(n.state); err != nil {
+		return err
+	}
+	old, err := os.OpenFile(n.path(namesKey), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if err := os.Rename(n.path(namesKey+newFile), n.path(namesKey)); err != nil {
+		return err
+	}
+	if err := syncDir(n.state); err != nil {
+		return err
+	}
+	_, err = old.WriteAt(make([]byte, secretSize), 0)
+	return errors.Join(err, old.Sync())
+}
+
+// Close closes the file. Names that are known still have their ids.
+func (n *Names) Close() error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	return n.file.Close()
+}
