@@ -225,32 +225,39 @@ func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string)
 	}
 }
 
-// certificate matches the names of the server's certificate, when the client named none: all that the catalog knows must agree.
+// certificate matches the names of the server's certificate, when the client named none. A certificate of many customers' names says
+// nothing: all that the catalog knows must be of one app, and be the first or a third of them.
 func (c *Classifier) certificate(f *flow.Flow, s *state, fact *decode.Fact) {
 	if s.ownName {
 		return
 	}
-	app, name := "", ""
+	app, name, known, first := "", "", 0, false
 	for i, a := range fact.Attrs {
-		found := ""
-		for _, m := range c.catalog.ByName(a.Value) {
-			if m.Evidence.Strength > event.Low {
-				found = m.App
-			}
+		found := c.nameApp(a.Value)
+		if found == "" {
+			continue
 		}
-		switch {
-		case i == 0 && found == "":
+		if app != "" && found != app {
 			return
-		case app == "":
-			app, name = found, a.Value
-		case found != "" && found != app:
-			return
+		}
+		if app, known = found, known+1; name == "" {
+			name, first = a.Value, i == 0
 		}
 	}
-	if name != "" {
+	if first || known > 0 && 3*known >= len(fact.Attrs) {
 		s.name, s.ownName = name, true
 		c.claimName(f, s, rankName, "certificate", name)
 	}
+}
+
+// nameApp returns the app that a host name alone claims, or "".
+func (c *Classifier) nameApp(name string) string {
+	for _, m := range c.catalog.ByName(name) {
+		if m.Evidence.Strength > event.Low {
+			return m.App
+		}
+	}
+	return ""
 }
 
 // traffic matches a fact with the signatures that name its decoder.

@@ -12,6 +12,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
 
@@ -118,6 +119,42 @@ func TestStrongerEvidenceWins(t *testing.T) {
 	})
 	if f := got[0]; f.Flow.App != "raven" || f.Flow.PacketsToVerdict != 4 {
 		t.Errorf("%+v %+v", f.Flow, f.Evidence)
+	}
+}
+
+// TestCertificateNames: a certificate claims an app when it is its own, not when it is that of many customers.
+func TestCertificateNames(t *testing.T) {
+	many := func(n int, names ...string) (attrs []decode.Attr) {
+		for i := range n {
+			attrs = append(attrs, decode.Attr{Key: "name", Value: fmt.Sprintf("customer%d.example", i)})
+		}
+		for _, name := range names {
+			attrs = append(attrs, decode.Attr{Key: "name", Value: name})
+		}
+		return attrs
+	}
+	for _, c := range []struct {
+		name  string
+		attrs []decode.Attr
+		want  string
+	}{
+		{"its own", many(0, "pigeon.example"), "pigeon"},
+		{"a third", many(4, "www.pigeon.example", "pigeon.example"), "pigeon"},
+		{"one of many", many(9, "pigeon.example"), ""},
+		{"the first of many", append(many(0, "pigeon.example"), many(9)...), "pigeon"},
+		{"of two apps", many(0, "pigeon.example", "raven.example"), ""},
+		{"shared", many(0, "login.bird.example"), ""},
+	} {
+		var got classify.Finding
+		k := classify.New(pigeons(t), classify.Options{Report: func(f *classify.Finding) { got = *f }})
+		f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:443"), First: start, Last: start, Packets: 6}
+		k.Opened(f)
+		k.Learned(f, []decode.Fact{{Decoder: "certificate", Attrs: c.attrs}})
+		k.Settled(f)
+		k.Closed(f, false)
+		if got.Flow.App != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got.Flow.App, c.want)
+		}
 	}
 }
 
