@@ -11,9 +11,10 @@ import (
 
 // Sizes of answers over UDP: what a client without EDNS takes, and what passes every path unfragmented (DNS flag day 2020).
 const (
-	plainSize = 512
-	ednsSize  = 1232
-	maxSay    = 240 // bytes of words for people in an answer
+	plainSize  = 512
+	ednsSize   = 1232
+	maxSay     = 240 // bytes of words for people in an answer
+	maxReasons = 3   // of upstream that are passed on
 )
 
 // parse reads a question. When it is none that can be answered, the reply says why, or is nil when even a reply would be wrong.
@@ -160,7 +161,23 @@ func (q *query) reply(a *stored, now time.Time) *wire.Msg {
 			m.Extra = append(m.Extra, rr)
 		}
 	}
+	q.passOn(m, a.msg.IsEdns0())
 	return m
+}
+
+// passOn gives the client the reasons that upstream gave, such as a signature that does not hold (RFC 8914, section 3), and none of its
+// other options, which are between it and us.
+func (q *query) passOn(m *wire.Msg, upstream *wire.OPT) {
+	if upstream == nil {
+		return
+	}
+	given := 0
+	for _, option := range upstream.Option {
+		if reason, ok := option.(*wire.EDNS0_EDE); ok && given < maxReasons {
+			q.explain(m, reason.InfoCode, reason.ExtraText)
+			given++
+		}
+	}
 }
 
 func aged(rrs []wire.RR, age uint32) []wire.RR {

@@ -148,6 +148,53 @@ func TestForgedAnswersAreNotTaken(t *testing.T) {
 	}
 }
 
+func TestReasonsOfUpstreamArePassedOn(t *testing.T) {
+	addr := liar(t, func(m *wire.Msg) []byte {
+		a := new(wire.Msg).SetRcode(m, wire.RcodeServerFailure)
+		a.SetEdns0(1232, false)
+		a.IsEdns0().Option = []wire.EDNS0{&wire.EDNS0_NSID{Code: wire.EDNS0NSID, Nsid: "6162"},
+			&wire.EDNS0_EDE{InfoCode: wire.ExtendedErrorCodeDNSBogus, ExtraText: "signature\nexpired"}}
+		b, _ := a.Pack()
+		return b
+	})
+	r := start(t, dns.Config{Upstream: []string{addr}}, newRecords(), testPolicy)
+	m := ask(t, r, "udp", "www.example", wire.TypeA)
+	if code, text := reason(m); m.Rcode != wire.RcodeServerFailure || code != 6 || text != "signature expired" || len(m.IsEdns0().Option) != 1 {
+		t.Errorf("answer is %v", m)
+	}
+	plain := exchange(t, r, "udp", new(wire.Msg).SetQuestion("www.example.", wire.TypeA))
+	if plain.IsEdns0() != nil {
+		t.Errorf("a client without EDNS got %v", plain)
+	}
+}
+
+func TestQuestionsUnderWayAreBounded(t *testing.T) {
+	upstream, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	r := start(t, dns.Config{Upstream: []string{upstream.LocalAddr().String()}, Timeout: 20 * time.Second, InFlight: 1}, newRecords(), testPolicy)
+	c, err := net.Dial("udp", r.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(question("first.example.")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := upstream.ReadFrom(make([]byte, 512)); err != nil { // it is under way, and never answered
+		t.Fatal(err)
+	}
+	m := ask(t, r, "tcp", "second.example", wire.TypeA)
+	if code, _ := reason(m); m.Rcode != wire.RcodeServerFailure || code != 14 {
+		t.Errorf("answer is %v", m)
+	}
+	if m := ask(t, r, "udp", "web.telegram.org", wire.TypeA); m.Rcode != wire.RcodeNameError {
+		t.Error("a busy resolver does not refuse")
+	}
+}
+
 func TestCache(t *testing.T) {
 	var seconds atomic.Int64
 	now := clock.Func(func() time.Time { return time.Unix(1_800_000_000+seconds.Load(), 0) })
