@@ -1,7 +1,8 @@
 // Package msi reads the Property table of a Windows Installer database: what it installs, by whom, and its UpgradeCode.
 //
 // An MSI is a compound file whose stream names are packed two characters to a code point, and whose tables hold indices into a string
-// pool. Only the two streams of the pool and the Property table are read.
+// pool. Only the two streams of the pool, the Property table and the
+// signature are read.
 package msi
 
 import (
@@ -15,6 +16,7 @@ import (
 	"github.com/richardlehane/mscfb"
 
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/program/authenticode"
 )
 
 // Bounds of what is read.
@@ -24,6 +26,9 @@ const (
 	maxStrings = 1 << 20
 	maxRows    = 4096
 )
+
+// signatureStream is where the Authenticode signature is. (Its name begins with a control character, which the library cuts off.)
+const signatureStream = "DigitalSignature"
 
 // ErrNotMSI says that a compound file is no installer database.
 var ErrNotMSI = errors.New("msi: no Property table")
@@ -53,10 +58,18 @@ func Parse(data []byte) (id program.Identity, err error) {
 	id.Company = program.Text(properties["Manufacturer"])
 	id.Version = program.Text(properties["ProductVersion"])
 	id.Upgrade = program.Text(properties["UpgradeCode"])
+	if signature := streams[signatureStream]; signature != nil {
+		signer, err := authenticode.Parse(signature)
+		if err != nil {
+			id.Unread = program.Text(err.Error())
+		} else {
+			id.Signers = []program.Signer{signer}
+		}
+	}
 	return id, nil
 }
 
-// readStreams returns the three streams that are needed, by their unpacked names.
+// readStreams returns the streams that are needed, by their unpacked names.
 func readStreams(data []byte) (map[string][]byte, error) {
 	doc, err := mscfb.New(bytes.NewReader(data))
 	if err != nil {
@@ -73,7 +86,7 @@ func readStreams(data []byte) (map[string][]byte, error) {
 		}
 		name := unpackName(f.Name)
 		switch name {
-		case "!Property", "!_StringPool", "!_StringData":
+		case "!Property", "!_StringPool", "!_StringData", signatureStream:
 		default:
 			continue
 		}

@@ -22,25 +22,42 @@ const source = `<?xml version="1.0"?>
  </Product>
 </Wix>`
 
-// TestRealInstaller reads an MSI that wixl built.
-func TestRealInstaller(t *testing.T) {
-	wixl, err := exec.LookPath("wixl")
+// tool returns a program, or ends the test: skipped, but in CI it fails.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("CHAPERONE_CI") == "1" {
 			t.Fatal(err)
 		}
-		t.Skip("wixl is not installed")
+		t.Skip(name + " is not installed")
 	}
+	return path
+}
+
+func run(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(tool(t, name), args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// build lets wixl make x.msi in a new folder.
+func build(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "x.wxs"), []byte(source), 0o600), os.WriteFile(filepath.Join(dir, "a.txt"), []byte("a"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(wixl, "-o", "x.msi", "x.wxs")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "x.msi"))
+	run(t, dir, "wixl", "-o", "x.msi", "x.wxs")
+	return dir
+}
+
+func parseFile(t *testing.T, path string) program.Identity {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +65,26 @@ func TestRealInstaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := program.Identity{Format: program.MSI, Kind: program.Installer, Product: "Skype for Example", Company: "Skype Technologies S.A.", Version: "8.9.10"}
-	if id.Product != want.Product || id.Company != want.Company || id.Version != want.Version || id.Kind != want.Kind ||
-		id.Upgrade != "{87654321-1234-1234-1234-123456789012}" {
+	return id
+}
+
+// TestRealInstaller reads an MSI that wixl built.
+func TestRealInstaller(t *testing.T) {
+	id := parseFile(t, filepath.Join(build(t), "x.msi"))
+	if id.Product != "Skype for Example" || id.Company != "Skype Technologies S.A." || id.Version != "8.9.10" || id.Kind != program.Installer ||
+		id.Upgrade != "{87654321-1234-1234-1234-123456789012}" || id.Signers != nil {
+		t.Errorf("got %+v", id)
+	}
+}
+
+// TestSignedInstaller reads one that osslsigncode signed.
+func TestSignedInstaller(t *testing.T) {
+	dir := build(t)
+	run(t, dir, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem", "-days", "30",
+		"-subj", "/C=LU/O=Skype Software Sarl/CN=Skype Software Sarl", "-addext", "extendedKeyUsage=codeSigning")
+	run(t, dir, "osslsigncode", "sign", "-certs", "c.pem", "-key", "k.pem", "-in", "x.msi", "-out", "y.msi")
+	id := parseFile(t, filepath.Join(dir, "y.msi"))
+	if len(id.Signers) != 1 || id.Signers[0].Subject != "CN=Skype Software Sarl,O=Skype Software Sarl,C=LU" || id.Product != "Skype for Example" {
 		t.Errorf("got %+v", id)
 	}
 }

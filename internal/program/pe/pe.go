@@ -4,17 +4,15 @@
 package pe
 
 import (
-	"encoding/asn1"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"github.com/ayoubfaouzi/pkcs7"
 	"github.com/saferwall/pe"
 
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/program/authenticode"
 )
 
 // maxSigners bounds the nested signatures that are looked at.
@@ -55,7 +53,7 @@ func Parse(data []byte) (id program.Identity, err error) {
 		if i == maxSigners {
 			break
 		}
-		id.Signers = append(id.Signers, signer(&f.Certificates.Certificates[i].Content))
+		id.Signers = append(id.Signers, authenticode.Signer(&f.Certificates.Certificates[i].Content))
 	}
 	return id, nil
 }
@@ -98,42 +96,4 @@ func kind(f *pe.File, id *program.Identity) string {
 		return program.Library
 	}
 	return program.Client
-}
-
-func signer(p *pkcs7.PKCS7) program.Signer {
-	var s program.Signer
-	if c := p.GetOnlySigner(); c != nil {
-		s.Subject = program.Text(c.Subject.String())
-		s.Issuer = program.Text(c.Issuer.String())
-	}
-	if at, err := stampTime(p); err == nil {
-		s.Time = at
-	}
-	return s
-}
-
-var errNoStamp = errors.New("no time stamp")
-
-// stampTime reads the time of an RFC 3161 time stamp, which Authenticode keeps in an unsigned attribute.
-func stampTime(p *pkcs7.PKCS7) (time.Time, error) {
-	oid := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 3, 3, 1}
-	var raw asn1.RawValue
-	if err := p.UnmarshalUnsignedAttribute(oid, &raw); err != nil {
-		return time.Time{}, errNoStamp
-	}
-	token, err := pkcs7.Parse(raw.FullBytes)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("time stamp: %w", err)
-	}
-	var info struct { // RFC 3161, section 2.4.2: TSTInfo
-		Version int
-		Policy  asn1.ObjectIdentifier
-		Imprint asn1.RawValue
-		Serial  asn1.RawValue
-		Time    time.Time `asn1:"generalized"`
-	}
-	if _, err := asn1.Unmarshal(token.Content, &info); err != nil {
-		return time.Time{}, fmt.Errorf("time stamp: %w", err)
-	}
-	return info.Time.UTC(), nil
 }

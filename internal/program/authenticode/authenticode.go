@@ -1,0 +1,67 @@
+// Package authenticode reads who signed a Windows program or installer, and when. It verifies nothing: a program that claims to be a
+// messenger is treated as one, whoever signed it.
+package authenticode
+
+import (
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ayoubfaouzi/pkcs7"
+
+	"github.com/chaperone-im/chaperone/internal/program"
+)
+
+// Parse reads a signature in its DER form, as an MSI holds it.
+func Parse(der []byte) (s program.Signer, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library trusts lengths in places
+			err = fmt.Errorf("authenticode: %v", p)
+		}
+	}()
+	p, err := pkcs7.Parse(der)
+	if err != nil {
+		return s, fmt.Errorf("authenticode: %w", err)
+	}
+	return Signer(p), nil
+}
+
+// Signer reads who made one signature. A signer that is not in it has no subject.
+func Signer(p *pkcs7.PKCS7) program.Signer {
+	var s program.Signer
+	if c := p.GetOnlySigner(); c != nil {
+		s.Subject = program.Text(c.Subject.String())
+		s.Issuer = program.Text(c.Issuer.String())
+	}
+	if at, err := stampTime(p); err == nil {
+		s.Time = at
+	}
+	return s
+}
+
+var errNoStamp = errors.New("no time stamp")
+
+// stampTime reads the time of an RFC 3161 time stamp, which Authenticode keeps in an unsigned attribute.
+func stampTime(p *pkcs7.PKCS7) (time.Time, error) {
+	oid := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 3, 3, 1}
+	var raw asn1.RawValue
+	if err := p.UnmarshalUnsignedAttribute(oid, &raw); err != nil {
+		return time.Time{}, errNoStamp
+	}
+	token, err := pkcs7.Parse(raw.FullBytes)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time stamp: %w", err)
+	}
+	var info struct { // RFC 3161, section 2.4.2: TSTInfo
+		Version int
+		Policy  asn1.ObjectIdentifier
+		Imprint asn1.RawValue
+		Serial  asn1.RawValue
+		Time    time.Time `asn1:"generalized"`
+	}
+	if _, err := asn1.Unmarshal(token.Content, &info); err != nil {
+		return time.Time{}, fmt.Errorf("time stamp: %w", err)
+	}
+	return info.Time.UTC(), nil
+}
