@@ -108,6 +108,7 @@ type Tracker struct {
 	held    int // bytes of beginnings
 
 	fragments fragments
+	watch     func(Stats)
 }
 
 // NewTracker returns an empty table that tells h about its flows.
@@ -117,6 +118,9 @@ func NewTracker(h Handler, limits Limits) *Tracker {
 	t.list.prev, t.list.next = &t.list, &t.list
 	return t
 }
+
+// Watch has f called with what the kernel counted so far, every ten seconds of Live. It must be called before.
+func (t *Tracker) Watch(f func(Stats)) { t.watch = f }
 
 // Counts returns what was seen so far.
 func (t *Tracker) Counts() Counts { return t.counts }
