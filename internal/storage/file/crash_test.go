@@ -72,14 +72,14 @@ func TestKill(t *testing.T) {
 	var all []int
 	for round := range kills {
 		acknowledged := killOne(t, dir, round*1_000_000)
-		if len(acknowledged) == 0 {
-			t.Fatalf("kill %d: nothing was acknowledged before", round)
-		}
 		all = append(all, acknowledged...)
 		check(t, file.OpenReader(dir), all) // also as a reader finds it, before anything is cut
 	}
 	j, cut := open(t, dir, file.Options{})
 	there := check(t, j, all)
+	if len(all) < kills {
+		t.Errorf("only %d records were acknowledged before %d kills", len(all), kills)
+	}
 	t.Logf("%d kills: %d acknowledged, %d there, last cut %+v", kills, len(all), len(there), cut)
 }
 
