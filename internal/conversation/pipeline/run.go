@@ -11,6 +11,7 @@ const (
 	batch      = 256
 	retryAfter = 500 * time.Millisecond
 	lastTry    = 5 * time.Second
+	linger     = 100 * time.Millisecond // nobody waits for an outcome, so that many share one commit
 )
 
 // Run records outcomes and spooled events until ctx ends, and then what is left of them.
@@ -21,10 +22,31 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			p.drain(context.WithoutCancel(ctx))
 			return nil
 		case e := <-p.outcomes:
-			p.keep(ctx, gather(e, p.outcomes))
+			if len(p.outcomes) < batch {
+				select {
+				case <-ctx.Done():
+				case <-time.After(linger):
+				}
+			}
+			events := gather(e, p.outcomes)
+			if !p.keep(ctx, events) {
+				p.lost(events)
+			}
 		case e := <-p.spool:
-			p.keep(ctx, gather(e, p.spool))
+			events := gather(e, p.spool)
+			if !p.keep(ctx, events) {
+				p.lost(events)
+			}
 		}
+	}
+}
+
+// lost tries a last time to record events that were in hand when ctx ended.
+func (p *Pipeline) lost(events []*event.Event) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastTry)
+	defer cancel()
+	if !p.keep(ctx, events) && p.deps.Log != nil {
+		p.deps.Log.Error("events lost at shutdown: they could not be recorded", "count", len(events))
 	}
 }
 
