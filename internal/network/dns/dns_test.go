@@ -39,16 +39,21 @@ type records struct {
 	kept, seen []*event.Event
 	fail       error
 	hold       chan struct{} // when set, Record waits for it
+	entered    chan struct{} // when set, Record says that it was called
 	told       chan struct{}
 }
 
 func newRecords() *records { return &records{told: make(chan struct{}, 1024)} }
 
 func (r *records) Record(ctx context.Context, events ...*event.Event) error {
+	if r.entered != nil {
+		r.entered <- struct{}{}
+	}
 	if r.hold != nil {
 		select {
 		case <-r.hold:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	r.mu.Lock()

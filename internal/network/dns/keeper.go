@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,22 +72,40 @@ func (k *keeper) lose(n int) {
 	k.lost.Add(int64(n))
 }
 
-// run records until ctx ends, then what is still queued, for a bounded time.
+// run records until ctx ends, then what is still queued, for a bounded time. A batch that is being written when ctx ends is written: an
+// interrupted one might be on record and counted as lost.
 func (k *keeper) run(ctx context.Context) {
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var bound sync.WaitGroup
+	bound.Go(func() { cancelAfter(ctx, writing, cancel) })
+	defer bound.Wait()
+	defer cancel()
 	for {
 		select {
 		case e := <-k.queue:
-			k.record(ctx, k.gather(e))
+			k.record(writing, k.gather(e))
 		case <-ctx.Done():
-			k.drain(ctx)
+			k.drain(writing)
 			return
 		}
 	}
 }
 
+// cancelAfter cancels writing when ctx ended drainTime ago.
+func cancelAfter(ctx, writing context.Context, cancel context.CancelFunc) {
+	select {
+	case <-writing.Done():
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-writing.Done():
+	case <-time.After(drainTime):
+		cancel()
+	}
+}
+
 func (k *keeper) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
 	for {
 		select {
 		case e := <-k.queue:

@@ -2,6 +2,7 @@ package dns_test
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -66,6 +67,31 @@ func TestStopRecordsWhatWaits(t *testing.T) {
 		rec.await(t, func(e *event.Event) bool { return e.Question != nil && e.Question.Name == name })
 	}
 	if s := r.Stats(); s.Recorded != 3 || s.Unrecorded != 0 {
+		t.Errorf("stats are %+v", s)
+	}
+}
+
+// TestStopLetsTheJournalFinish stops while a batch is being written: it is neither lost nor counted as lost.
+func TestStopLetsTheJournalFinish(t *testing.T) {
+	rec := newRecords()
+	rec.hold, rec.entered = make(chan struct{}), make(chan struct{}, 8)
+	r, stop := run(t, dns.Config{Listen: []string{"127.0.0.1:0"}, Upstream: []string{silent(t)}}, rec)
+	ask(t, r, "udp", "a.tracker.example", wire.TypeA)
+	<-rec.entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	for { // until the listener is gone, which is when the journal is waited for
+		c, err := net.Dial("tcp", r.Addr())
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	close(rec.hold)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if s := r.Stats(); s.Recorded != 1 || s.Unrecorded != 0 {
 		t.Errorf("stats are %+v", s)
 	}
 }
