@@ -92,23 +92,50 @@ func (o *TreeOpener) root(id rootID) (*openRoot, error) {
 }
 
 // Erase implements Opener: it replaces the way to the record's key by its siblings, durably. Erasing again changes nothing.
-func (o *TreeOpener) Erase(sealed []byte) error {
-	id, leaf, err := parseSealed(sealed)
-	if err != nil {
-		return err
+func (o *TreeOpener) Erase(sealed []byte) error { return o.EraseAll(sealed) }
+
+// EraseAll destroys the keys of many records, and writes each root only once. After an error some roots may have been written and others
+// not; it can be called again.
+func (o *TreeOpener) EraseAll(sealed ...[]byte) error {
+	leaves := map[rootID][]uint32{}
+	for _, s := range sealed {
+		id, leaf, err := parseSealed(s)
+		if err != nil {
+			return err
+		}
+		leaves[id] = append(leaves[id], leaf)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for id, all := range leaves {
+		if err := o.erase(id, all); err != nil {
+			return fmt.Errorf("seal: erase: %w", err)
+		}
+	}
+	return nil
+}
+
+func (o *TreeOpener) erase(id rootID, leaves []uint32) error {
 	r, err := o.root(id)
 	if err != nil {
 		return err
 	}
-	if _, err := r.nodes.derive(leaf); errors.Is(err, ErrErased) {
+	nodes, changed := r.nodes, false
+	for _, leaf := range leaves {
+		if !nodes.covered(leaf) {
+			continue
+		}
+		nodes, changed = nodes.puncture(leaf), true
+	}
+	if !changed {
 		return nil
 	}
-	nodes := r.nodes.puncture(leaf)
+	if len(nodes) > maxNodes {
+		return fmt.Errorf("root %s has too many single records destroyed: destroy those between them too", id)
+	}
 	if err := writeRoot(o.dir, id, r.made, nodes, o.keys); err != nil {
-		return fmt.Errorf("seal: erase: %w", err)
+		delete(o.roots, id) // what is on disk counts
+		return err
 	}
 	r.nodes = nodes
 	return nil

@@ -15,6 +15,7 @@ import (
 const (
 	rootIDSize  = 16
 	maxRootFile = 64 << 20
+	maxNodes    = 200_000 // of a root: wrapped to several keys, in base64, they fit in maxRootFile
 )
 
 type rootID [rootIDSize]byte
@@ -50,6 +51,9 @@ func writeRoot(dir string, id rootID, made time.Time, nodes cover, keys []*Publi
 	raw, err := json.Marshal(f)
 	if err != nil {
 		return err
+	}
+	if len(raw) > maxRootFile {
+		return fmt.Errorf("root %s is wrapped to more keys than fit in its file", id)
 	}
 	return replaceDurably(rootPath(dir, id), raw)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +100,115 @@ func TestErase(t *testing.T) {
 	files, _ := filepath.Glob(filepath.Join(dir, "roots", "*"))
 	if len(files) != 1 {
 		t.Errorf("%d files for one root", len(files))
+	}
+}
+
+// TestEraseAll destroys every other record and all of another room in one call.
+func TestEraseAll(t *testing.T) {
+	dir, k := t.TempDir(), key(t)
+	s, o := sealer(t, dir, k), opener(dir, k)
+	var desk, hall, gone [][]byte
+	for i := range 200 {
+		for scope, all := range map[seal.Scope]*[][]byte{"desk": &desk, "hall": &hall} {
+			sealed, err := s.Seal(scope, []byte("x"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*all = append(*all, sealed)
+		}
+		if gone = append(gone, hall[i]); i%2 == 0 {
+			gone = append(gone, desk[i])
+		}
+	}
+	rand.Shuffle(len(gone), func(i, k int) { gone[i], gone[k] = gone[k], gone[i] })
+	for range 2 {
+		if err := o.EraseAll(gone...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, reader := range []*seal.TreeOpener{o, opener(dir, k)} {
+		for i := range desk {
+			if _, err := reader.Open(desk[i], nil); errors.Is(err, seal.ErrErased) != (i%2 == 0) || i%2 == 1 && err != nil {
+				t.Errorf("record %d: %v", i, err)
+			}
+			if _, err := reader.Open(hall[i], nil); !errors.Is(err, seal.ErrErased) {
+				t.Errorf("record %d of the hall: %v", i, err)
+			}
+		}
+	}
+	if sealed, err := s.Seal("desk", []byte("after"), nil); err != nil {
+		t.Fatal(err)
+	} else if got, err := o.Open(sealed, nil); err != nil || string(got) != "after" {
+		t.Errorf("sealing goes on under that root: %q, %v", got, err)
+	}
+	if err := o.EraseAll(desk[1], []byte("no record")); err == nil {
+		t.Error("what is no record was erased")
+	} else if _, err := o.Open(desk[1], nil); err != nil {
+		t.Errorf("and another one with it: %v", err)
+	}
+}
+
+// TestManyScopesAtOnce: each record of many scopes sealed at once has a key of its own.
+func TestManyScopesAtOnce(t *testing.T) {
+	dir, k := t.TempDir(), key(t)
+	s, o := sealer(t, dir, k), opener(dir, k)
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	var group sync.WaitGroup
+	for w := range 8 {
+		group.Go(func() {
+			for i := range 40 {
+				sealed, err := s.Seal(seal.Scope(fmt.Sprint(i%5)), fmt.Append(nil, w), []byte("id"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := o.Open(sealed, []byte("id")); err != nil || string(got) != fmt.Sprint(w) {
+					t.Errorf("%q, %v", got, err)
+				}
+				mu.Lock()
+				if place := string(sealed[:21]); seen[place] {
+					t.Error("two records have one key")
+				} else {
+					seen[place] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	if files, _ := filepath.Glob(filepath.Join(dir, "roots", "*.json")); len(files) != 5 {
+		t.Errorf("%d roots for 5 scopes", len(files))
+	}
+}
+
+// TestDamagedRoots: a root file that was changed in any place opens nothing, and says so.
+func TestDamagedRoots(t *testing.T) {
+	dir, k := t.TempDir(), key(t)
+	sealed, err := sealer(t, dir, k).Seal("a", []byte("x"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "roots", "*.json"))
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"empty": nil, "not JSON": []byte("{"), "cut": raw[:len(raw)/2], "null": []byte("null"),
+		"other id":   bytes.Replace(raw, []byte(`"id":"`), []byte(`"id":"0`), 1),
+		"other key":  bytes.Replace(raw, []byte(k.Public().ID()), []byte("0000000000000000"), 1),
+		"other wrap": bytes.Replace(raw, raw[len(raw)-40:len(raw)-30], []byte("AAAAAAAAAA"), 1),
+	} {
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := opener(dir, k).Open(sealed, nil); err == nil || errors.Is(err, seal.ErrErased) {
+			t.Errorf("%s: %q, %v: damage is not erasure", name, got, err)
+		}
+		if err := opener(dir, k).Erase(sealed); err == nil {
+			t.Errorf("%s: erased under a root that cannot be read", name)
+		}
 	}
 }
 
@@ -261,4 +371,28 @@ func BenchmarkOpenRandom(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// FuzzRoot puts any bytes in the place of a root file: nothing opens but what was sealed, and nothing panics.
+func FuzzRoot(f *testing.F) {
+	dir, k := f.TempDir(), key(f)
+	sealed, err := sealer(f, dir, k).Seal("a", []byte("x"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "roots", "*.json"))
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte(`{"v":1,"wrapped":{}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := opener(dir, k).Open(sealed, nil); err == nil && string(got) != "x" {
+			t.Errorf("%q", got)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -29,9 +30,11 @@ type TreeSealer struct {
 	order []Scope // oldest first
 }
 
+// root is the current root of a scope. It has a lock of its own, so that making one root durable does not hold up other scopes.
 type root struct {
+	mu    sync.Mutex
 	id    rootID
-	month string
+	month string // "" before the first root
 	rest  cover
 }
 
@@ -56,40 +59,52 @@ func (s *TreeSealer) Seal(scope Scope, content, context []byte) ([]byte, error) 
 }
 
 func (s *TreeSealer) next(scope Scope) (rootID, node, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	month := s.clock.Now().Format("2006-01")
-	r := s.roots[scope]
-	if r == nil || r.month != month {
-		var err error
-		if r, err = s.begin(scope, month); err != nil {
-			return rootID{}, node{}, err
+	r := s.root(scope)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := s.clock.Now()
+	if month := now.UTC().Format("2006-01"); r.month != month {
+		if err := s.begin(r, now); err != nil {
+			return rootID{}, node{}, fmt.Errorf("seal: begin a root: %w", err)
 		}
+		r.month = month
 	}
 	leaf, ok := r.rest.next()
 	if !ok {
-		delete(s.roots, scope)
+		r.month = ""
 		return rootID{}, node{}, errors.New("seal: this root has no keys left; try again")
 	}
 	return r.id, leaf, nil
 }
 
-func (s *TreeSealer) begin(scope Scope, month string) (*root, error) {
-	r := &root{month: month, rest: make(cover, 1, depth+1)}
-	rand.Read(r.id[:])
-	rand.Read(r.rest[0].key[:])
-	if err := writeRoot(s.dir, r.id, s.clock.Now(), r.rest, s.keys); err != nil {
-		return nil, fmt.Errorf("seal: begin a root: %w", err)
+// root returns the scope's entry. One that is let go while somebody still uses it ends with that use.
+func (s *TreeSealer) root(scope Scope) *root {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.roots[scope]; r != nil {
+		return r
 	}
-	if _, ok := s.roots[scope]; !ok {
-		s.order = append(s.order, scope)
-	}
+	r := &root{}
 	s.roots[scope] = r
+	s.order = append(s.order, scope)
 	if len(s.order) > maxScopes {
 		delete(s.roots, s.order[0])
 		s.order = s.order[1:]
 	}
-	return r, nil
+	return r
+}
+
+// begin gives r a new root, once that is durable. When it cannot be made so r is as it was, and is asked for again.
+func (s *TreeSealer) begin(r *root, now time.Time) error {
+	var id rootID
+	rest := make(cover, 1, depth+1)
+	rand.Read(id[:])
+	rand.Read(rest[0].key[:])
+	if err := writeRoot(s.dir, id, now, rest, s.keys); err != nil {
+		return err
+	}
+	r.id, r.rest = id, rest
+	return nil
 }
 
 // encrypt seals content under a leaf's key. That key is used for this one message, so a fixed nonce repeats nothing.

@@ -53,23 +53,43 @@ func (c *cover) next() (leaf node, ok bool) {
 	return n, true
 }
 
+// find returns the index of the node above leaf, -1 when there is none. The cover must be in the order of its leaves.
+func (c cover) find(leaf uint32) int {
+	i, found := slices.BinarySearchFunc(c, leaf, func(n node, leaf uint32) int {
+		switch {
+		case n.covers(leaf):
+			return 0
+		case n.prefix < leaf:
+			return -1
+		default:
+			return 1
+		}
+	})
+	if !found {
+		return -1
+	}
+	return i
+}
+
+// covered reports whether the key of leaf can be derived.
+func (c cover) covered(leaf uint32) bool { return c.find(leaf) >= 0 }
+
 // derive returns the key of a leaf, or ErrErased.
 func (c cover) derive(leaf uint32) (node, error) {
-	for _, n := range c {
-		if !n.covers(leaf) {
-			continue
-		}
-		for n.depth < depth {
-			n = n.child(leaf >> (depth - 1 - n.depth) & 1)
-		}
-		return n, nil
+	i := c.find(leaf)
+	if i < 0 {
+		return node{}, ErrErased
 	}
-	return node{}, ErrErased
+	n := c[i]
+	for n.depth < depth {
+		n = n.child(leaf >> (depth - 1 - n.depth) & 1)
+	}
+	return n, nil
 }
 
 // puncture replaces the node above leaf by the siblings along the path to it. What was punctured stays so.
 func (c cover) puncture(leaf uint32) cover {
-	i := slices.IndexFunc(c, func(n node) bool { return n.covers(leaf) })
+	i := c.find(leaf)
 	if i < 0 {
 		return c
 	}
@@ -107,8 +127,11 @@ func decodeCover(b []byte) (cover, error) {
 	out := make(cover, 0, len(b)/nodeSize)
 	for ; len(b) > 0; b = b[nodeSize:] {
 		n := node{depth: b[0], prefix: binary.BigEndian.Uint32(b[1:])}
-		if n.depth > depth {
-			return nil, errors.New("seal: a node is too deep")
+		if n.depth > depth || n.depth < depth && n.prefix<<n.depth != 0 {
+			return nil, errors.New("seal: a node has no place in the tree")
+		}
+		if last := len(out) - 1; last >= 0 && (n.prefix <= out[last].prefix || out[last].covers(n.prefix)) {
+			return nil, errors.New("seal: the nodes of a root are not in order")
 		}
 		copy(n.key[:], b[5:])
 		out = append(out, n)
