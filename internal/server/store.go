@@ -1,0 +1,248 @@
+// Package server builds, starts and stops everything that a configuration names, and opens a data directory for commands that run without
+// it.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/control/account"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/identity"
+	"github.com/chaperone-im/chaperone/internal/journal"
+	"github.com/chaperone-im/chaperone/internal/ledger"
+	"github.com/chaperone-im/chaperone/internal/retention"
+	"github.com/chaperone-im/chaperone/internal/seal"
+	"github.com/chaperone-im/chaperone/internal/search"
+	"github.com/chaperone-im/chaperone/internal/storage/file"
+	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
+)
+
+// Store is a data directory opened by the one process that writes to it. The parts that read are nil when no compliance key is unlocked.
+type Store struct {
+	Dir      string
+	Journal  *file.Journal
+	Recorder *journal.Recorder
+	Ledger   *ledger.Ledger
+	Book     *account.Book
+	People   *identity.People
+	Board    *health.Board
+	Clock    clock.Clock
+	Log      *slog.Logger
+
+	Projector *archive.Projector
+	Archive   *archive.Archive
+	Searcher  *search.Searcher
+	Holds     *retention.Holds
+	Keeper    *retention.Keeper
+
+	names       *file.Names
+	projections *sqlite.Store
+	started     func() // ends what runs beside
+	running     sync.WaitGroup
+}
+
+// ErrNoKeys says that a data directory was not set up.
+var ErrNoKeys = errors.New("there is no compliance key")
+
+// OpenStore opens the data directory of a configuration. What was cut off the journal after a crash becomes a record.
+func OpenStore(ctx context.Context, c *config.Config, classes Classes, board *health.Board, log *slog.Logger) (*Store, error) {
+	s := &Store{Dir: c.Data(), Board: board, Clock: clock.System{}, Log: log}
+	if err := s.open(ctx, c, classes); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Classes gives the retention class of an event.
+type Classes func(e *event.Event) (retention.Class, bool)
+
+func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) error {
+	public, private, err := Keys(c)
+	if err != nil {
+		return err
+	}
+	var cut *file.Cut
+	if s.Journal, cut, err = file.Open(s.Dir, file.Options{Clock: s.Clock}); err != nil {
+		return err
+	}
+	if s.names, err = file.OpenNames(s.Dir); err != nil {
+		return err
+	}
+	sealer, err := seal.NewSealer(c.KeysDir(), public, s.Clock)
+	if err != nil {
+		return err
+	}
+	s.Recorder = journal.NewRecorder(s.Journal, sealer, s.names, s.Clock)
+	if s.Book, err = account.Open(s.Dir, s.Clock); err != nil {
+		return err
+	}
+	s.People = &identity.People{}
+	if c.People.CSV != "" {
+		if s.People, err = identity.LoadPeople(c.Path(c.People.CSV)); err != nil {
+			return err
+		}
+	}
+	if cut != nil {
+		if err := s.recordCut(ctx, cut); err != nil {
+			return err
+		}
+	}
+	if err := s.openLedger(ctx, c); err != nil {
+		return err
+	}
+	if private != nil {
+		return s.openReading(ctx, c, private, public, classes)
+	}
+	return nil
+}
+
+func (s *Store) recordCut(ctx context.Context, cut *file.Cut) error {
+	now := s.Clock.Now()
+	return s.Recorder.Record(ctx, &event.Event{Kind: event.Gap, Time: now, Until: now, Connector: "journal", Reason: event.ReasonCut,
+		Content: event.Content{Explanation: fmt.Sprintf("a torn last frame of %d bytes was cut off %s at %d; nobody was acknowledged for it", cut.Bytes, filepath.Base(cut.Segment), cut.Offset)}})
+}
+
+func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
+	origin := c.Ledger.Origin
+	if origin == "" {
+		id, err := installID(s.Dir)
+		if err != nil {
+			return err
+		}
+		origin = "chaperone/" + id
+	}
+	key, err := ledger.LoadOrCreateKey(c.KeysDir(), origin, s.Clock.Now)
+	if err != nil {
+		return err
+	}
+	o := ledger.Options{Log: s.Log, Health: s.Board, Now: s.Clock.Now, Every: 2 * time.Second}
+	for _, spec := range c.Ledger.Checkpoints {
+		if path, ok := strings.CutPrefix(spec, "file:"); ok {
+			spec = "file:" + c.Path(path)
+		}
+		r, err := ledger.ParseRecipient(spec)
+		if err != nil {
+			return err
+		}
+		o.Recipients = append(o.Recipients, r)
+	}
+	s.Ledger, err = ledger.Open(ctx, s.Dir, key, o)
+	return err
+}
+
+// installID returns the random id of a data directory, made at its first use.
+func installID(dir string) (string, error) {
+	path := filepath.Join(dir, "state", "install-id")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(raw)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	var b [4]byte
+	rand.Read(b[:])
+	id := hex.EncodeToString(b[:])
+	return id, os.WriteFile(path, []byte(id+"\n"), 0o640)
+}
+
+func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal.PrivateKey, public []*seal.PublicKey, classes Classes) error {
+	key, err := sqlite.LoadKey(filepath.Join(s.Dir, "state", "projections.key"))
+	if err != nil {
+		return err
+	}
+	if s.projections, err = sqlite.Open(filepath.Join(s.Dir, "projections"), key, s.Log); err != nil {
+		return err
+	}
+	opener := seal.NewOpener(c.KeysDir(), private, public)
+	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, s.projections)
+	if err := s.Projector.Sync(ctx); err != nil {
+		return fmt.Errorf("bring the projections up with the journal: %w", err)
+	}
+	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections}, s.Recorder, s.Clock)
+	if s.Holds, err = retention.NewHolds(ctx, s.projections, s.projections, s.Recorder, s.Clock); err != nil {
+		return err
+	}
+	s.Searcher = search.New(s.projections, s.Holds)
+	s.Keeper, err = retention.NewKeeper(ctx, retention.Config{Holds: s.Holds, Records: s.projections, Frames: retention.FramesOf{Reader: s.Journal},
+		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock})
+	return err
+}
+
+// Start runs ledger and projector beside the caller until Close.
+func (s *Store) Start(ctx context.Context) {
+	ctx, s.started = context.WithCancel(context.WithoutCancel(ctx))
+	s.run(func() {
+		if err := s.Ledger.Run(ctx, s.Journal); err != nil && ctx.Err() == nil {
+			s.Log.Error("ledger stopped", "error", err)
+			s.Board.Set("ledger", health.Failed, err.Error(), "Do not delete anything. Run chaperone verify on a copy of the data directory.")
+		}
+	})
+	if s.Projector != nil {
+		s.run(func() {
+			if err := s.Projector.Run(ctx); err != nil && ctx.Err() == nil {
+				s.Board.Set("projections", health.Failed, err.Error(), "Search and pages stand still; records are still made. Run chaperone rebuild.")
+			}
+		})
+	}
+}
+
+func (s *Store) run(f func()) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		f()
+	}()
+}
+
+// Close stops what Start began, in order: the journal last, because everything else reads it.
+func (s *Store) Close() error {
+	var errs []error
+	if s.started != nil {
+		s.settle()
+		s.started()
+		s.running.Wait()
+	}
+	if s.Ledger != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		errs = append(errs, s.Ledger.Close(ctx))
+	}
+	if s.projections != nil {
+		errs = append(errs, s.projections.Close())
+	}
+	if s.names != nil {
+		errs = append(errs, s.names.Close())
+	}
+	if s.Journal != nil {
+		errs = append(errs, s.Journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// settle waits, for a short time, until the ledger holds every frame of the journal.
+func (s *Store) settle() {
+	streams, err := s.Journal.Streams()
+	if err != nil {
+		return
+	}
+	want := streams[journal.Local]
+	for deadline := time.Now().Add(5 * time.Second); s.Ledger.Size() < want && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
