@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/control/rules"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/inspect"
+	"github.com/chaperone-im/chaperone/internal/inspect/malware"
+	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/retention"
+)
+
+// Rules is the policy in force with the inspectors it asks for. Reload replaces both or neither.
+type Rules struct {
+	path     string
+	catalog  *catalog.Catalog
+	more     []inspect.Inspector
+	deadline time.Duration
+	inForce  atomic.Pointer[inForce]
+}
+
+type inForce struct {
+	set    *rules.Set
+	runner *inspect.Runner
+}
+
+// LoadRules loads the policy of a configuration.
+func LoadRules(c *config.Config) (*Rules, error) {
+	cat, err := catalog.Default()
+	if err != nil {
+		return nil, err
+	}
+	r := &Rules{path: c.Path(c.Policy), catalog: cat, deadline: c.Inspectors.Deadline}
+	if r.deadline <= 0 {
+		r.deadline = 5 * time.Second
+	}
+	if m := c.Inspectors.Malware; m != nil {
+		scanner, err := malware.New(m.Clamd, malware.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("inspectors.malware: %w", err)
+		}
+		r.more = append(r.more, scanner)
+	}
+	return r, r.Reload()
+}
+
+// Reload reads the policy file again. When it is broken the one in force stays.
+func (r *Rules) Reload() error {
+	set, err := rules.Load(r.path, r.catalog)
+	if err != nil {
+		return err
+	}
+	r.inForce.Store(&inForce{set, set.Runner(r.deadline, r.more...)})
+	return nil
+}
+
+// Policy returns the policy in force.
+func (r *Rules) Policy() *policy.Policy { return r.inForce.Load().set.Policy }
+
+// Decide implements policy.Decider.
+func (r *Rules) Decide(in *policy.Input) event.Verdict { return r.Policy().Decide(in) }
+
+// Inspect looks into one item with all inspectors of the policy in force.
+func (r *Rules) Inspect(ctx context.Context, item *inspect.Item) inspect.Result {
+	return r.inForce.Load().runner.Run(ctx, item)
+}
+
+// Try inspects a text for a question about policy; nothing is recorded or delivered.
+func (r *Rules) Try(ctx context.Context, e *event.Event) error {
+	if e.Text == "" {
+		return nil
+	}
+	found := r.Inspect(ctx, &inspect.Item{Text: e.Text})
+	e.Hits, e.NotChecked = found.Hits, found.NotInspected
+	return ctx.Err()
+}
+
+// Class returns the retention class of an event by the policy in force.
+func (r *Rules) Class(e *event.Event) (retention.Class, bool) {
+	c, ok := r.Policy().RetentionOf(e)
+	return retention.Class{ID: c.ID, Days: c.Days, Request: c.Erasable == "request"}, ok
+}

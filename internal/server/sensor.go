@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/network/classify"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// sensorQueue bounds the findings that wait for the journal; packets never wait.
+const sensorQueue = 4096
+
+// sensor watches one interface: a messenger that no rule allows, or what policy stops, becomes a record; all else is counted.
+func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
+	name := "sensor " + c.Interface
+	return func(ctx context.Context) error {
+		found := make(chan *event.Event, sensorQueue)
+		recorded := make(chan struct{})
+		go func() {
+			defer close(recorded)
+			for e := range found {
+				if err := s.store.Recorder.Record(context.WithoutCancel(ctx), e); err != nil {
+					s.board.Set(name, health.Degraded, "a finding was not recorded: "+err.Error(), "See the item journal.")
+				}
+			}
+		}()
+		k := classify.New(s.rules.catalog, classify.Options{Live: true, Policy: s.rules, Now: s.store.Clock.Now,
+			Host:   func(a netip.Addr) event.Host { return s.store.People.Host("", a.String(), s.store.Clock.Now()) },
+			Report: func(f *classify.Finding) { s.report(name, c, f, found) }})
+		s.board.Set(name, health.OK, "listening", "")
+		_, err := flow.Live(ctx, c.Interface, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+		close(found)
+		<-recorded
+		return err
+	}
+}
+
+func (s *Server) report(name string, c config.Sensor, f *classify.Finding, found chan<- *event.Event) {
+	e := *f.Event()
+	detail := f.Flow
+	e.Flow, e.Connector = &detail, "sensor-"+c.Interface
+	if !f.Verdict.Action.Stops() && (f.Flow.App == "" || f.Verdict.Rule != policy.OtherwiseRule) || f.Flow.App == "" && f.Verdict.Rule == policy.OtherwiseRule {
+		s.observer.Observe(&e)
+		return
+	}
+	select {
+	case found <- &e:
+	default:
+		s.board.Set(name, health.Degraded, "findings come faster than they can be recorded; some were counted only", "")
+		s.observer.Observe(&e)
+	}
+}
