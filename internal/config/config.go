@@ -130,7 +130,7 @@ type Alerts struct {
 	Webhooks  []string      `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
 	Syslog    []string      `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
 	Every     time.Duration `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
-	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; 0 is the default, a negative value turns it off."`
+	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
 }
 
 // Mail configures alerts by mail.

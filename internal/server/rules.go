@@ -41,7 +41,7 @@ func LoadRules(c *config.Config) (*Rules, error) {
 		r.deadline = 5 * time.Second
 	}
 	if m := c.Inspectors.Malware; m != nil {
-		scanner, err := malware.New(m.Clamd, malware.Options{})
+		scanner, err := malware.New(m.Clamd)
 		if err != nil {
 			return nil, fmt.Errorf("inspectors.malware: %w", err)
 		}

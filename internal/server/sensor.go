@@ -25,7 +25,7 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 		go func() {
 			defer close(recorded)
 			for e := range found {
-				if err := s.store.Recorder.Record(context.WithoutCancel(ctx), e); err != nil {
+				if err := s.recorder.Record(context.WithoutCancel(ctx), e); err != nil {
 					s.board.Set(name, health.Degraded, "a finding was not recorded: "+err.Error(), "See the item journal.")
 				}
 			}

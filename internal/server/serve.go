@@ -40,6 +40,7 @@ type Server struct {
 	board    *health.Board
 	registry *prometheus.Registry
 	meters   *meters
+	recorder event.Recorder // of the planes: raises alerts once a record is durable
 	observer *journal.Observations
 	parts    []part
 }
@@ -72,6 +73,10 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, version stri
 
 func (s *Server) build() error {
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
+	var err error
+	if s.recorder, err = s.alerts(); err != nil {
+		return err
+	}
 	s.add(part{name: "observations", run: func(ctx context.Context) error { s.observer.Run(ctx); return nil }})
 	s.add(part{name: "journal", run: s.watchJournal})
 	for _, g := range s.cfg.Gateways {
@@ -86,9 +91,6 @@ func (s *Server) build() error {
 	}
 	for _, sensor := range s.cfg.Network.Sensors {
 		s.add(part{name: "sensor " + sensor.Interface, run: s.sensor(sensor)})
-	}
-	if err := s.alerts(); err != nil {
-		return err
 	}
 	s.add(part{name: "control", run: func(ctx context.Context) error {
 		return control.Serve(ctx, s.store.Dir, Operations(s.store, s.rules), s.store.Book)
@@ -107,12 +109,12 @@ func (s *Server) build() error {
 func (s *Server) add(p part) { s.parts = append(s.parts, p) }
 
 func (s *Server) gateway(g config.Gateway) error {
-	objects, err := object.Open(s.store.Dir)
+	objects, err := object.Open(s.store.Dir, 0)
 	if err != nil {
 		return err
 	}
 	p := pipeline.New(pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open", Inspect: s.cfg.Inspectors.Deadline}, pipeline.Deps{
-		Directory: s.store.People, Inspection: s.rules, Policy: s.rules, Recorder: s.store.Recorder, Objects: objects,
+		Directory: s.store.People, Inspection: s.rules, Policy: s.rules, Recorder: s.recorder, Objects: objects,
 		Meter: s.meters, Health: s.board, Clock: s.store.Clock, Log: s.log})
 	gw, err := xmpp.New(s.gatewayConfig(g), xmpp.Deps{Judge: p, Log: s.log, Clock: s.store.Clock, Health: s.board})
 	if err != nil {
@@ -146,7 +148,7 @@ func (s *Server) resolver(c *config.Resolver) error {
 		rewrite[name] = addr
 	}
 	r, err := dns.New(dns.Config{Listen: c.Listen, Upstream: c.Upstream, Timeout: c.Timeout, Rewrite: rewrite, Rebind: c.RebindProtection, Answer: dns.Answer(c.Answer)},
-		dns.Deps{Decider: s.rules, Catalog: s.rules.catalog, Directory: s.store.People, Recorder: s.store.Recorder, Observer: s.observer,
+		dns.Deps{Decider: s.rules, Catalog: s.rules.catalog, Directory: s.store.People, Recorder: s.recorder, Observer: s.observer,
 			Board: s.board, Log: s.log, Clock: s.store.Clock})
 	if err != nil {
 		return err
