@@ -47,6 +47,7 @@ var rows = map[string][]string{
 	"internal/control":        {"!internal/network", "!internal/endpoint", "!internal/conversation", "!internal/storage", "!internal/server", "!internal/console"},
 	"internal/console":        {"!internal/network", "!internal/endpoint", "!internal/conversation", "!internal/storage", "!internal/server"},
 	"internal/server":         {"*"},
+	"bench":                   {"*"},
 	"internal/demo":           {"*"},
 	"cmd/chaperone":           {"*"},
 	"cmd/chaperone-verify":    {"internal/ledger/verify"},

@@ -26,7 +26,8 @@ type inspectCmd struct {
 	Host      string        `name:"host" placeholder:"NAME" help:"The machine that is the client of every flow."`
 	Interface string        `name:"interface" short:"i" placeholder:"IFACE" help:"Listen to an interface instead of reading captures."`
 	For       time.Duration `name:"for" help:"How long to listen; until Ctrl-C without it."`
-	Captures  []string      `arg:"" optional:"" name:"capture" type:"path" help:"Captures, pcap or pcapng; - is standard input."`
+	dataFlags
+	Captures []string `arg:"" optional:"" name:"capture" type:"path" help:"Captures, pcap or pcapng; - is standard input."`
 
 	recorder event.Recorder // takes findings; nil records nothing
 }
@@ -36,7 +37,14 @@ func (c *inspectCmd) Run(e *env) error {
 	if (c.Interface == "") == (len(c.Captures) == 0) {
 		return hinted{errors.New("inspect needs captures, or an interface"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m"}
 	}
-	cat, decider, err := networkDeciders(c.Policy)
+	if c.recorder == nil {
+		c.recorder = c.recording(e)
+	}
+	file, err := c.policyFile(c.Policy)
+	if err != nil {
+		return err
+	}
+	cat, decider, err := networkDeciders(file)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,17 @@ var version = "dev"
 
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
-	Version versionCmd `cmd:"" help:"Print the version."`
-	Verify  verifyCmd  `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Quickstart quickstartCmd `cmd:"" help:"Write a configuration, a policy, keys and the first accounts."`
+	Serve      serveCmd      `cmd:"" help:"Run everything that a configuration names."`
+	Config     configCmd     `cmd:"" help:"Check and describe configurations."`
+	Account    accountCmd    `cmd:"" help:"Manage who signs in."`
+	Search     searchCmd     `cmd:"" help:"Search the record."`
+	Person     personCmd     `cmd:"" help:"Show one person's time line over all planes."`
+	Hold       holdCmd       `cmd:"" help:"Place, release and list legal holds."`
+	Erase      eraseCmd      `cmd:"" help:"Ask for the destruction of one record's content; the second person who asks carries it out."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Derive search and pages anew from the journal."`
+	Verify     verifyCmd     `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
 	Catalog    catalogCmd    `cmd:"" help:"Show and check what is known of each messenger."`
 	Policy     policyCmd     `cmd:"" help:"Check, test, explain and try a policy."`

@@ -133,6 +133,9 @@ func (c *quarantineRestoreCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("name of this machine: %w", err)
 	}
+	if c.options.recorder == nil {
+		c.options = c.acts(e)
+	}
 	store, err := c.quarantine(host, c.options)
 	if err != nil {
 		return err

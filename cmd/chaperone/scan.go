@@ -33,6 +33,9 @@ type scanCmd struct {
 
 // Run scans.
 func (c *scanCmd) Run(e *env) error {
+	if c.options.recorder == nil {
+		c.options = c.acts(e)
+	}
 	scanner, err := c.scanner(e)
 	if err != nil {
 		return err
@@ -134,7 +137,11 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load catalog: %w", err)
 	}
-	p, err := loadPolicy(c.Policy, cat)
+	file, err := c.policyFile(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := loadPolicy(file, cat)
 	if err != nil {
 		return nil, err
 	}

@@ -289,4 +289,3 @@ func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) 
 	state, err := c.Ledger(r.Context())
 	return "ledger", ledgerData{state, &result}, err
 }
-

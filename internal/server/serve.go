@@ -133,7 +133,7 @@ func (s *Server) gatewayConfig(g config.Gateway) xmpp.Config {
 		c.Listen = append(c.Listen, xmpp.Listener{Address: l.Address, TLS: l.TLS, Certificate: s.cfg.Path(l.Certificate), Key: s.cfg.Path(l.Key)})
 	}
 	if u := g.Uploads; u != nil {
-		c.Uploads = &xmpp.Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: s.cfg.Path(u.Certificate), Key: s.cfg.Path(u.Key), MaxBytes: u.MaxBytes, Host: u.Host}
+		c.Uploads = &xmpp.Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: s.cfg.Path(u.Certificate), Key: s.cfg.Path(u.Key), MaxBytes: u.MaxBytes}
 	}
 	return c
 }

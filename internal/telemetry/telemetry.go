@@ -29,4 +29,6 @@ func NewRegistry() *prometheus.Registry {
 }
 
 // Handler serves a registry in the Prometheus text format.
-func Handler(r *prometheus.Registry) http.Handler { return promhttp.HandlerFor(r, promhttp.HandlerOpts{}) }
+func Handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}

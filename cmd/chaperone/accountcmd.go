@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+// accountCmd manages who signs in.
+type accountCmd struct {
+	Create accountCreateCmd `cmd:"" help:"Make an account."`
+	Link   accountLinkCmd   `cmd:"" help:"Make a one-time sign-in link, good for an hour."`
+	List   accountListCmd   `cmd:"" help:"List accounts, one JSON object a line."`
+}
+
+type accountCreateCmd struct {
+	dataFlags
+	Role []string `name:"role" required:"" enum:"administrator,reviewer,counsel" help:"administrator, reviewer or counsel. Who administers does not read."`
+	UID  []uint32 `name:"uid" help:"Users of this machine that are this account."`
+	Name string   `arg:"" help:"Name."`
+}
+
+// Run makes an account.
+func (c *accountCreateCmd) Run(e *env) error {
+	args := server.AccountArgs{Name: c.Name, UIDs: c.UID}
+	for _, r := range c.Role {
+		args.Roles = append(args.Roles, control.Role(r))
+	}
+	return operate(e, &c.dataFlags, "account.create", args, nil, e.out)
+}
+
+type accountLinkCmd struct {
+	dataFlags
+	Name string `arg:"" help:"Name."`
+}
+
+// Run prints the link.
+func (c *accountLinkCmd) Run(e *env) error {
+	var token strings.Builder
+	if err := operate(e, &c.dataFlags, "account.link", server.AccountArgs{Name: c.Name}, nil, &token); err != nil {
+		return err
+	}
+	address := "CONSOLE"
+	if cfg, err := c.load(); err == nil && cfg.Console.Listen != "" {
+		address = cfg.Console.Listen
+	}
+	_, err := fmt.Fprintf(e.out, "https://%s/link/%s", address, token.String())
+	return err
+}
+
+type accountListCmd struct{ dataFlags }
+
+// Run lists.
+func (c *accountListCmd) Run(e *env) error {
+	return operate(e, &c.dataFlags, "account.list", struct{}{}, nil, e.out)
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+// configCmd checks and describes configurations.
+type configCmd struct {
+	Test     configTestCmd     `cmd:"" help:"Check a configuration and all it refers to, without starting anything."`
+	Describe configDescribeCmd `cmd:"" help:"Print the reference of every key."`
+}
+
+type configTestCmd struct {
+	Config string `name:"config" type:"path" default:"chaperone.yaml" help:"Configuration."`
+}
+
+// Run checks.
+func (c *configTestCmd) Run(e *env) error {
+	cfg, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	if err := server.Check(cfg); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(e.out, c.Config, "is fine")
+	return err
+}
+
+type configDescribeCmd struct{}
+
+// Run prints.
+func (configDescribeCmd) Run(e *env) error { return config.Describe(e.out) }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/retention"
+	"github.com/chaperone-im/chaperone/internal/search"
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+// searchCmd searches the record.
+type searchCmd struct {
+	dataFlags
+	signFlags
+	JSON  bool   `name:"json" help:"One JSON object per line."`
+	Limit int    `name:"limit" default:"0" help:"At most so many; 0 is all."`
+	Count bool   `name:"count" help:"Print only how many there are."`
+	Query string `arg:"" optional:"" help:"Words, \"phrase\", pre*, a NEAR/3 b, AND OR NOT ( ), from: to: person: room: connector: kind: verdict: rule: has: file: matter: after: before:. Empty is everything."`
+}
+
+// Run searches.
+func (c *searchCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	return c.show(e, c.JSON || c.Count, "search", server.SearchArgs{Sign: s, Query: c.Query, Limit: c.Limit, Count: c.Count}, &c.dataFlags)
+}
+
+// personCmd shows one person's time line over all planes.
+type personCmd struct {
+	dataFlags
+	signFlags
+	JSON  bool   `name:"json" help:"One JSON object per line."`
+	Limit int    `name:"limit" default:"0" help:"At most so many; 0 is all."`
+	Who   string `arg:"" help:"A person, a handle, a host or an address."`
+}
+
+// Run shows.
+func (c *personCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	return c.show(e, c.JSON, "person", server.PersonArgs{Sign: s, Who: c.Who, Limit: c.Limit}, &c.dataFlags)
+}
+
+// show runs an operation that answers with hits, and prints them as they come.
+func (s *signFlags) show(e *env, plain bool, op string, args any, d *dataFlags) error {
+	if plain {
+		return readingHint(operate(e, d, op, args, nil, e.out))
+	}
+	r, w := io.Pipe()
+	printed := make(chan error, 1)
+	go func() {
+		err := printHits(e.out, r)
+		r.CloseWithError(err)
+		printed <- err
+	}()
+	err := operate(e, d, op, args, nil, w)
+	w.Close()
+	return readingHint(errors.Join(err, <-printed))
+}
+
+// readingHint says what helps when somebody may not read.
+func readingHint(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, archive.ErrNoPurpose) || strings.Contains(err.Error(), archive.ErrNoPurpose.Error()):
+		return hinted{err, `--purpose "why you look"; it goes into the ledger`}
+	case errors.Is(err, control.ErrForbidden) || strings.Contains(err.Error(), archive.ErrNotReader.Error()):
+		return hinted{err, "--account NAME of a reviewer or counsel; administrators, root among them, do not read"}
+	}
+	return err
+}
+
+func printHits(out io.Writer, in io.Reader) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "TIME\tKIND\tWHO\tTO\tWHAT\tVERDICT\tRULE")
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 32<<20)
+	for n := 0; lines.Scan(); n++ {
+		var h search.Hit
+		if err := json.Unmarshal(lines.Bytes(), &h); err != nil {
+			return err
+		}
+		who := h.From
+		if h.Host != "" {
+			who = strings.TrimSpace(who + " @" + h.Host)
+		}
+		to := strings.Join(h.To, ",")
+		if h.Room != "" {
+			to = h.Room
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time, h.Kind, printable(who), printable(to), shorten(h.Text), h.Verdict, h.Rule)
+		if n%200 == 199 {
+			w.Flush()
+		}
+	}
+	return errors.Join(lines.Err(), w.Flush())
+}
+
+// maxShown bounds what is shown of a text in a table, in characters.
+const maxShown = 120
+
+func shorten(s string) string {
+	s = printable(strings.ReplaceAll(s, "\n", " "))
+	if runes := []rune(s); len(runes) > maxShown {
+		return string(runes[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+// holdCmd places and releases legal holds.
+type holdCmd struct {
+	Place   holdPlaceCmd   `cmd:"" help:"Hold a person, room or host for a matter: nothing of theirs is disposed of, erased or removed."`
+	Release holdReleaseCmd `cmd:"" help:"Release all holds of a matter."`
+	List    holdListCmd    `cmd:"" help:"List the holds in force, one JSON object a line."`
+}
+
+type holdPlaceCmd struct {
+	dataFlags
+	signFlags
+	Person []string `name:"person" help:"Person to hold."`
+	Room   []string `name:"room" help:"Room to hold."`
+	Host   []string `name:"host" help:"Host to hold."`
+	Reason string   `name:"reason" required:"" help:"Why."`
+	Matter string   `arg:"" help:"Name of the matter."`
+}
+
+// Run places holds.
+func (c *holdPlaceCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	args := server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}
+	for kind, names := range map[retention.Kind][]string{retention.Person: c.Person, retention.Room: c.Room, retention.Host: c.Host} {
+		for _, n := range names {
+			args.Scopes = append(args.Scopes, retention.Scope{Kind: kind, Name: n})
+		}
+	}
+	return readingHint(operate(e, &c.dataFlags, "hold.place", args, nil, e.out))
+}
+
+type holdReleaseCmd struct {
+	dataFlags
+	signFlags
+	Reason string `name:"reason" required:"" help:"Why."`
+	Matter string `arg:"" help:"Name of the matter."`
+}
+
+// Run releases holds.
+func (c *holdReleaseCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	return readingHint(operate(e, &c.dataFlags, "hold.release", server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}, nil, e.out))
+}
+
+type holdListCmd struct {
+	dataFlags
+	signFlags
+}
+
+// Run lists holds.
+func (c *holdListCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	return readingHint(operate(e, &c.dataFlags, "hold.list", server.HoldArgs{Sign: s}, nil, e.out))
+}
+
+// eraseCmd asks for the destruction of one record's content.
+type eraseCmd struct {
+	dataFlags
+	signFlags
+	Reason string `name:"reason" required:"" help:"Why."`
+	ID     string `arg:"" help:"Id of the record."`
+}
+
+// Run asks; the second person who asks carries it out.
+func (c *eraseCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	return readingHint(operate(e, &c.dataFlags, "erase", server.EraseArgs{Sign: s, ID: event.ID(c.ID), Reason: c.Reason}, nil, e.out))
+}
+
+// rebuildCmd derives all projections anew.
+type rebuildCmd struct{ dataFlags }
+
+// Run rebuilds.
+func (c *rebuildCmd) Run(e *env) error {
+	return operate(e, &c.dataFlags, "rebuild", struct{}{}, nil, e.out)
+}
