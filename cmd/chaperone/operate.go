@@ -201,11 +201,11 @@ func (r *remoteRecorder) Record(ctx context.Context, events ...*event.Event) err
 }
 
 // HostHeld implements quarantine.Holds.
-func (r *remoteRecorder) HostHeld(ctx context.Context, host string) (string, bool, error) {
+func (r *remoteRecorder) HostHeld(ctx context.Context, host event.Host) (string, bool, error) {
 	e := *r.e
 	e.ctx = ctx
 	var out strings.Builder
-	if err := operate(&e, r.d, "hold.host", host, nil, &out); err != nil {
+	if err := operate(&e, r.d, "hold.host", host.Name, nil, &out); err != nil {
 		return "", false, err
 	}
 	var h server.HostHeld

@@ -66,9 +66,9 @@ func (r *Rules) Policy() *policy.Policy { return r.inForce.Load().set.Policy }
 // Decide implements policy.Decider.
 func (r *Rules) Decide(in *policy.Input) event.Verdict { return r.Policy().Decide(in) }
 
-// Inspect looks into one item with all inspectors of the policy in force.
-func (r *Rules) Inspect(ctx context.Context, item *inspect.Item) inspect.Result {
-	return r.inForce.Load().runner.Run(ctx, item)
+// Run looks into items with all inspectors of the policy in force.
+func (r *Rules) Run(ctx context.Context, items ...*inspect.Item) inspect.Result {
+	return r.inForce.Load().runner.Run(ctx, items...)
 }
 
 // Try inspects a text for a question about policy; nothing is recorded or delivered.
@@ -76,7 +76,7 @@ func (r *Rules) Try(ctx context.Context, e *event.Event) error {
 	if e.Text == "" {
 		return nil
 	}
-	found := r.Inspect(ctx, &inspect.Item{Text: e.Text})
+	found := r.Run(ctx, &inspect.Item{Text: e.Text})
 	e.Hits, e.NotChecked = found.Hits, found.NotInspected
 	return ctx.Err()
 }

@@ -113,7 +113,7 @@ func (s *Server) gateway(g config.Gateway) error {
 	if err != nil {
 		return err
 	}
-	p := pipeline.New(pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open", Inspect: s.cfg.Inspectors.Deadline}, pipeline.Deps{
+	p := pipeline.New(pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open"}, pipeline.Deps{
 		Directory: s.store.People, Inspection: s.rules, Policy: s.rules, Recorder: s.recorder, Objects: objects,
 		Meter: s.meters, Health: s.board, Clock: s.store.Clock, Log: s.log})
 	gw, err := xmpp.New(s.gatewayConfig(g), xmpp.Deps{Judge: p, Log: s.log, Clock: s.store.Clock, Health: s.board})
