@@ -305,15 +305,26 @@ func (c *Classifier) addressOf(a netip.Addr, app string) bool {
 	return slices.ContainsFunc(c.catalog.ByAddress(a), func(m catalog.Match) bool { return m.App == app })
 }
 
+// hasValue reports whether one of the key's values is what is wanted: a whole value, or one with a star before, behind, or both.
 func hasValue(fact *decode.Fact, key, want string) bool {
+	suffix, before := strings.CutPrefix(want, "*")
+	middle, behind := strings.CutSuffix(suffix, "*")
 	for _, a := range fact.Attrs {
 		if a.Key != key {
 			continue
 		}
-		if prefix, ok := strings.CutSuffix(want, "*"); ok && strings.HasPrefix(a.Value, prefix) || a.Value == want {
-			return true
+		var ok bool
+		switch {
+		case before && behind:
+			ok = strings.Contains(a.Value, middle)
+		case before:
+			ok = strings.HasSuffix(a.Value, middle)
+		case behind:
+			ok = strings.HasPrefix(a.Value, middle)
+		default:
+			ok = a.Value == want
 		}
-		if suffix, ok := strings.CutPrefix(want, "*"); ok && strings.HasSuffix(a.Value, suffix) {
+		if ok {
 			return true
 		}
 	}

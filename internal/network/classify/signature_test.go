@@ -74,6 +74,7 @@ func TestSignatures(t *testing.T) {
 		{"another value", `transport: tcp, decoder: http, match: {agent: "Pigeon/1"}, confidence: high`, request("Pigeon/12"), ""},
 		{"a beginning", `transport: tcp, decoder: http, match: {agent: "Pigeon/*"}, confidence: high`, request("Pigeon/12"), "pigeon"},
 		{"an end", `transport: tcp, decoder: http, match: {agent: "*Pigeon"}, confidence: high`, request("the Pigeon"), "pigeon"},
+		{"a middle", `transport: tcp, decoder: http, match: {agent: "*Pigeon*"}, confidence: high`, request("the Pigeon/1"), "pigeon"},
 		{"two values", `transport: tcp, decoder: http, match: {agent: "Pigeon/*", path: "/bird/*"}, confidence: high`, request("Pigeon/1"), "pigeon"},
 		{"one of two values", `transport: tcp, decoder: http, match: {agent: "Pigeon/*", path: "/fish/*"}, confidence: high`, request("Pigeon/1"), ""},
 		{"another transport", `transport: udp, decoder: http, match: {agent: "Pigeon/*"}, confidence: high`, request("Pigeon/1"), ""},
