@@ -16,14 +16,18 @@ import (
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
 
-// chat makes entries of real chat (ubuntu-irc of the corpus), or of the story where there is no corpus.
+// corpus is the folder of real input, which may be missing.
+func corpus() string {
+	if root := os.Getenv("CHAPERONE_CORPUS"); root != "" {
+		return root
+	}
+	return "../../../../shared/corpus"
+}
+
+// chat makes entries of real chat: ubuntu-irc of the corpus.
 func chat(tb testing.TB, most int) []archive.Entry {
 	tb.Helper()
-	root := os.Getenv("CHAPERONE_CORPUS")
-	if root == "" {
-		root = "../../../../shared/corpus"
-	}
-	f, err := os.Open(filepath.Join(root, "chat", "ubuntu-irc.jsonl"))
+	f, err := os.Open(filepath.Join(corpus(), "chat", "ubuntu-irc.jsonl"))
 	if err != nil {
 		tb.Skipf("no corpus of chat: %v (set CHAPERONE_CORPUS)", err)
 	}
