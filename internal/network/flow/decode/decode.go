@@ -5,34 +5,7 @@
 // that must be there. Decoders are pure functions over bytes that came from the wire; they never trust a length, keep no reference to
 // the bytes they are given, and look at a bounded number of them.
 //
-// The decoders and their values:
-//
-//	dns          name, type, answer (repeated), alias (repeated); not multicast DNS
-//	tls          name (SNI), alpn (first), ja4, version
-//	certificate  name (repeated; the subject's common name where there is no other), only below TLS 1.3
-//	quic         name, alpn, ja4, version
-//	dtls         kind (hello, record)
-//	http         name (Host, or the target of CONNECT), method, path, agent
-//	stun         kind (rfc5389, rfc3489), method, software, realm, origin, vendor (repeated: number of an attribute in hex), form (tcp)
-//	rtp          payload (type), rtcp
-//	xmpp         to, from
-//	irc          command
-//	sip          method, agent
-//	msnp         version
-//	oscar        kind (flap, oft2, odc2)
-//	mtproto      transport (abridged, intermediate, padded), obfuscated (yes, no)
-//	whatsapp     form (noise, edge, old)
-//	mmtls        version
-//	loco         method
-//	discord      kind (discovery, ping)
-//	oicq         version
-//	mumble       kind (ping)
-//	teamspeak    version
-//	viber        form (tcp, udp)
-//	skype-candidate id, function: one datagram proves nothing; skype-udp and skype-peer come of many (package classify)
-//	skype-login  form
-//	zoom         kind (media, session)
-//	threema      (no values)
+// Decoders lists them with their values.
 package decode
 
 // Attr is one named value of a fact.

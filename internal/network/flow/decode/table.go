@@ -1,0 +1,41 @@
+package decode
+
+// Description says what a decoder finds.
+type Description struct {
+	Name   string
+	About  string
+	Values []string // keys of its facts
+}
+
+// Decoders lists the decoders that signatures of the catalog may name. The last two are derived by package classify, from many flows.
+func Decoders() []Description {
+	return []Description{
+		{"dns", "question and answer over UDP and TCP; not multicast DNS", []string{"name", "type", "answer", "alias"}},
+		{"tls", "client hello, over any number of records and segments", []string{"name", "alpn", "ja4", "version", "ech"}},
+		{"certificate", "names of the server's certificate, below TLS 1.3", []string{"name"}},
+		{"quic", "client hello in Initial packets of versions 1, 2 and the drafts, and of Google QUIC in clear", []string{"name", "alpn", "ja4", "version", "agent"}},
+		{"dtls", "kind is hello or record", []string{"kind", "ja4", "alpn", "name", "version", "ech"}},
+		{"http", "first request; name is Host, or the target of CONNECT", []string{"name", "method", "path", "agent"}},
+		{"stun", "STUN and TURN; kind is rfc5389 or rfc3489, vendor the numbers of attributes that IANA names for nobody, in hex", []string{"kind", "method", "form", "software", "realm", "origin", "vendor"}},
+		{"rtp", "four packets in order from one source", []string{"payload"}},
+		{"xmpp", "stream header, or a stanza in the middle of a session", []string{"to", "from"}},
+		{"irc", "registration, message, or a server's line", []string{"command"}},
+		{"sip", "request or response", []string{"method", "agent"}},
+		{"msnp", "MSN protocol", []string{"version"}},
+		{"oscar", "kind is flap, oft2 or odc2", []string{"kind"}},
+		{"mtproto", "Telegram; transport is abridged, intermediate or padded", []string{"transport", "obfuscated"}},
+		{"whatsapp", "handshake; form is noise or edge", []string{"form"}},
+		{"mmtls", "WeChat's own TLS", []string{"version"}},
+		{"loco", "KakaoTalk in clear", []string{"method"}},
+		{"discord", "kind is discovery or ping", []string{"kind"}},
+		{"oicq", "QQ over UDP, port 8000", []string{"version"}},
+		{"mumble", "ping of servers", []string{"kind"}},
+		{"teamspeak", "TeamSpeak 3 handshake", []string{"version"}},
+		{"viber", "form is tcp or udp, on documented ports", []string{"form"}},
+		{"zoom", "kind is media or session, on documented ports", []string{"kind"}},
+		{"threema", "sizes of the chat server handshake: ask for the address too", nil},
+		{"skype-login", "login of classic Skype; form", []string{"form"}},
+		{"skype-udp", "a UDP socket that behaves as classic Skype: many peers, object ids in small steps", nil},
+		{"skype-peer", "TCP to a peer of such a socket, kind host, or to its network, kind network", []string{"kind"}},
+	}
+}
