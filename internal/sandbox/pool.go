@@ -89,28 +89,38 @@ func (p *Pool) Run(ctx context.Context, parser string, f *os.File, arg []byte, a
 		return ctx.Err()
 	}
 	defer func() { p.slots <- w }()
-	if w == nil {
-		var err error
-		if w, err = p.start(ctx); err != nil {
-			w = nil
-			return err
-		}
-	}
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("sandbox: stat: %w", err)
 	}
-	begun := time.Now()
-	err = w.run(ctx, p.opts.MaxAnswer, Patience(p.opts.Timeout, info.Size()), request{Parser: parser, Arg: arg}, f, answer)
-	w.jobs++
-	w.busy += time.Since(begun)
+	j := job{request{Parser: parser, Arg: arg}, f, answer, p.opts.MaxAnswer, Patience(p.opts.Timeout, info.Size())}
+	for {
+		rested := w != nil // a child that died between two jobs is not this job's fault
+		if w == nil {
+			if w, err = p.start(ctx); err != nil {
+				w = nil
+				return err
+			}
+		}
+		err := w.run(ctx, &j)
+		silent := !w.heard
+		if w.spent(err) {
+			w.end()
+			w = nil
+		}
+		var failed *Failure
+		if rested && silent && errors.As(err, &failed) && failed.Reason == Crashed {
+			continue
+		}
+		return err
+	}
+}
+
+// spent reports whether a child must be replaced: it failed, or it is old.
+func (w *worker) spent(err error) bool {
 	var failed *Failure
 	refused := errors.As(err, &failed) && failed.Reason == Refused
-	if err != nil && !refused || w.jobs >= jobsPerChild || w.busy > busyPerChild {
-		w.end()
-		w = nil
-	}
-	return err
+	return err != nil && !refused || w.jobs >= jobsPerChild || w.busy > busyPerChild
 }
 
 // Status starts a child when none has run yet and says how far children are confined.
@@ -184,6 +194,16 @@ type worker struct {
 	setup  []byte // until the first request took it along
 	jobs   int
 	busy   time.Duration
+	heard  bool // something came back for the last job
+}
+
+// job is one job as the parent sees it.
+type job struct {
+	request
+	file      *os.File
+	answer    func([]byte) error
+	maxAnswer int
+	patience  time.Duration
 }
 
 func startWorker(opts *Options) (*worker, Status, error) {
@@ -195,9 +215,8 @@ func startWorker(opts *Options) (*worker, Status, error) {
 		return nil, Status{}, err
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "sandbox child")
-	defer theirs.Close()
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return nil, Status{}, errors.Join(err, unix.Close(fds[0]))
+		return nil, Status{}, errors.Join(err, unix.Close(fds[0]), theirs.Close())
 	}
 	w := &worker{sock: os.NewFile(uintptr(fds[0]), "sandbox"), stderr: &tail{}, setup: opts.Setup}
 	w.cmd = exec.Command(opts.Binary, Argument, strconv.FormatUint(opts.Memory, 10))
@@ -206,7 +225,9 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	w.cmd.ExtraFiles = []*os.File{theirs}
 	w.cmd.Stderr = w.stderr
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := w.cmd.Start(); err != nil {
+	err = w.cmd.Start()
+	// The child alone must hold its end, so that its death is seen at once.
+	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, Status{}, errors.Join(err, w.sock.Close())
 	}
 	var status Status
@@ -226,13 +247,16 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	return w, status, nil
 }
 
-func (w *worker) run(ctx context.Context, maxAnswer int, patience time.Duration, req request, f *os.File, answer func([]byte) error) error {
-	if err := w.sock.SetDeadline(time.Now().Add(patience)); err != nil {
+func (w *worker) run(ctx context.Context, j *job) error {
+	begun := time.Now()
+	defer func() { w.jobs, w.busy = w.jobs+1, w.busy+time.Since(begun) }()
+	w.heard = false
+	if err := w.sock.SetDeadline(begun.Add(j.patience)); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.sock.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := w.send(req, f); err != nil {
+	if err := w.send(j.request, j.file); err != nil {
 		return w.failure(ctx, err, "")
 	}
 	var at string
@@ -241,6 +265,7 @@ func (w *worker) run(ctx context.Context, maxAnswer int, patience time.Duration,
 		if err != nil {
 			return w.failure(ctx, err, at)
 		}
+		w.heard = true
 		switch kind {
 		case frameDone:
 			return nil
@@ -249,10 +274,10 @@ func (w *worker) run(ctx context.Context, maxAnswer int, patience time.Duration,
 		case frameAt:
 			at = string(body)
 		case frameAnswer:
-			if total += len(body); total > maxAnswer {
+			if total += len(body); total > j.maxAnswer {
 				return &Failure{Reason: TooMuch, At: at}
 			}
-			if err := answer(body); err != nil {
+			if err := j.answer(body); err != nil {
 				return err
 			}
 		default:

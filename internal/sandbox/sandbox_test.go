@@ -37,6 +37,10 @@ func testParsers() []Parser {
 		{"exit", func(*Job) error { os.Exit(3); return nil }},
 		{"panic", func(*Job) error { var m map[string]int; m["x"] = 1; return nil }},
 		{"hang", func(*Job) error { select {} }},
+		{"say and hang", func(j *Job) error {
+			j.At("a!/b")
+			select {}
+		}},
 		{"spin", func(*Job) error {
 			for {
 			}
@@ -180,12 +184,12 @@ func TestKilledChildKeepsItsAnswers(t *testing.T) {
 	pid := w.cmd.Process.Pid
 	p.slots <- w
 	go func() {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // it has said where it is by then
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}()
-	_, err := collect(p, "hang", f, "")
+	_, err := collect(p, "say and hang", f, "")
 	var failed *Failure
-	if !errors.As(err, &failed) || failed.Reason != Crashed || !strings.Contains(failed.Detail, "killed") {
+	if !errors.As(err, &failed) || failed.Reason != Crashed || failed.At != "a!/b" || !strings.Contains(failed.Detail, "killed") {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := collect(p, "echo", f, ""); err != nil {

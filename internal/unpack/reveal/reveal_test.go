@@ -99,7 +99,7 @@ func TestProblems(t *testing.T) {
 
 // TestOutlivesTheChild gives the child less time than it needs: what it found before is kept.
 func TestOutlivesTheChild(t *testing.T) {
-	big := make([]byte, 256<<20)
+	big := make([]byte, 48<<20)
 	data := programtest.Tar(map[string][]byte{"a.exe": programtest.PE(nil), "b.gz": programtest.Gzip(big), "c.gz": programtest.Gzip(big)})
 	report := look(t, data, reveal.Options{Timeout: time.Nanosecond, Limits: unpack.Limits{Ratio: 1 << 40}})
 	if !slices.ContainsFunc(report.Problems, func(p reveal.Problem) bool { return p.Reason == sandbox.Timeout }) {
