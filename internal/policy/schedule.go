@@ -98,3 +98,36 @@ func newUntil(s string, zone *time.Location) (time.Time, error) {
 	}
 	return t.AddDate(0, 0, 1), nil
 }
+
+// NextChange returns the next moment after now at which hours or until of some rule begin or end to hold, or the zero time when there is
+// none. A verdict on a flow stands until then.
+func (p *Policy) NextChange(now time.Time) time.Time {
+	var next time.Time
+	consider := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	local := now.In(p.zone)
+	for _, r := range p.rules {
+		if !r.until.IsZero() {
+			consider(r.until)
+		}
+		for _, s := range r.hours {
+			for day := -1; day <= 7; day++ {
+				midnight := time.Date(local.Year(), local.Month(), local.Day()+day, 0, 0, 0, 0, p.zone)
+				if !s.days[midnight.Weekday()] {
+					continue
+				}
+				from := time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.from, 0, 0, p.zone)
+				to := time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.to, 0, 0, p.zone)
+				if s.to <= s.from {
+					to = time.Date(local.Year(), local.Month(), local.Day()+day+1, 0, s.to, 0, 0, p.zone)
+				}
+				consider(from)
+				consider(to)
+			}
+		}
+	}
+	return next
+}

@@ -149,7 +149,7 @@ var wellKnown = []string{"WhatsApp", "Signal", "Telegram", "WeChat", "iMessage",
 
 // everyday are names of messengers that are also everyday words, or names of what a firm may well use: only "on Signal" tells.
 var everyday = []string{"signal", "line", "wire", "session", "element", "teams", "zoom", "slack", "messenger", "wa", "tg", "sms", "text message",
-	"gmail", "tox", "jami", "webex", "meet", "mumble", "discord", "irc", "matrix", "xmpp", "instagram"}
+	"gmail", "imo", "tox", "jami", "webex", "meet", "mumble", "discord", "irc", "matrix", "xmpp", "instagram"}
 
 // approvedKinds are names that are no way out by themselves.
 var approvedKinds = []string{"xmpp", "irc", "xmpp clients", "irc clients"}
@@ -167,7 +167,10 @@ func (l Lexicon) expand(name string, apps []string) lexicon.Lexicon {
 			distinct = append(distinct, app)
 		}
 	}
-	out := lexicon.Lexicon{Name: name, Words: l.Words}
+	out := lexicon.Lexicon{Name: name}
+	for _, w := range l.Words {
+		out.Words = append(out.Words, strings.Split(expandTerm(w, all, distinct), "|")...)
+	}
 	for _, n := range l.Near {
 		near := lexicon.Near{Within: n.Within}
 		for _, term := range n.Terms {

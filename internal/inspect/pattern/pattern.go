@@ -40,11 +40,11 @@ var _ inspect.Immediate = (*Inspector)(nil)
 
 type compiled struct {
 	Pattern
-	regex   *regexp.Regexp
-	literal string // every match begins with it
-	digits  int    // a text with fewer digits has no match
-	check   func(digits string) bool
-	find    func(t *text) []event.Span
+	regex    *regexp.Regexp
+	prefixes []string // every match begins with one of them
+	digits   int      // a text with fewer digits has no match
+	check    func(digits string) bool
+	find     func(t *text) []event.Span
 }
 
 // New compiles the patterns.
@@ -95,7 +95,7 @@ func compile(p Pattern) (compiled, error) {
 	if c.regex.MatchString("") {
 		return c, fmt.Errorf("the regex matches an empty text")
 	}
-	c.literal, _ = c.regex.LiteralPrefix()
+	c.prefixes = prefixesOf(p.Regex)
 	return c, nil
 }
 
@@ -134,7 +134,7 @@ func (c *compiled) spans(t *text) []event.Span {
 	if c.find != nil {
 		return c.find(t)
 	}
-	if c.literal != "" && !strings.Contains(t.original, c.literal) {
+	if !mayMatch(t.original, c.prefixes) {
 		return nil
 	}
 	var out []event.Span
