@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"strings"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -45,6 +46,7 @@ type said struct {
 	read     string // id of the message that was displayed (XEP-0333)
 
 	delayed bool
+	stamp   time.Time         // when it was said, by the server that delayed it (XEP-0203)
 	ids     []*xmlstream.Node // stanza-id elements (XEP-0359)
 	urls    []string          // of XEP-0066
 	call    bool              // proposes a call (XEP-0353)
@@ -66,8 +68,10 @@ func readMessage(n *xmlstream.Node) *said {
 			hasSubject = true
 			s.subject = c.Text
 			s.nested(c)
-		case c.Space == n.Space && c.Local == "thread", c.Space == n.Space && c.Local == "error":
-			s.stray(c, c.Local == "thread")
+		case c.Space == n.Space && c.Local == "thread":
+			s.thread(c)
+		case c.Space == n.Space && c.Local == "error":
+			s.stray(c)
 		default:
 			s.extension(c)
 		}
@@ -89,9 +93,15 @@ func (s *said) nested(n *xmlstream.Node) {
 	}
 }
 
-// stray gathers the text of an element in which people do not write; machine says that its own text is an id.
-func (s *said) stray(n *xmlstream.Node, machine bool) {
-	if !machine || strings.ContainsAny(n.Text, " \t\n") {
+// stray gathers the text of an element that should have none, or none that matters.
+func (s *said) stray(n *xmlstream.Node) {
+	s.addExtra(n.Text)
+	s.nested(n)
+}
+
+// thread lets the id of a thread pass: one word, and no longer than ids are.
+func (s *said) thread(n *xmlstream.Node) {
+	if len(n.Text) > 128 || strings.ContainsAny(n.Text, " \t\n") {
 		s.addExtra(n.Text)
 	}
 	s.nested(n)
@@ -121,10 +131,10 @@ func (s *said) extension(c *xmlstream.Node) {
 	switch c.Space + " " + c.Local {
 	case "urn:xmpp:message-correct:0 replace":
 		s.replaces = c.Attr("id")
-		s.stray(c, true)
+		s.stray(c)
 	case "urn:xmpp:message-retract:1 retract", "urn:xmpp:message-retract:0 retract":
 		s.retracts = c.Attr("id")
-		s.stray(c, true)
+		s.stray(c)
 	case "urn:xmpp:fasten:0 apply-to":
 		s.fastening(c)
 	case "urn:xmpp:reactions:0 reactions":
@@ -135,23 +145,24 @@ func (s *said) extension(c *xmlstream.Node) {
 		s.addExtra(c.Text)
 	case "urn:xmpp:receipts received":
 		s.receipt = c.Attr("id")
-		s.stray(c, true)
+		s.stray(c)
 	case "urn:xmpp:chat-markers:0 displayed":
 		s.read = c.Attr("id")
-		s.stray(c, true)
+		s.stray(c)
 	case "urn:xmpp:delay delay":
 		s.delayed = true
-		s.stray(c, true)
+		s.stamp, _ = time.Parse(time.RFC3339, c.Attr("stamp")) // XEP-0082; the zero time when it is none
+		s.stray(c)
 	case "urn:xmpp:sid:0 stanza-id":
 		s.ids = append(s.ids, c)
-		s.stray(c, true)
+		s.stray(c)
 	case "jabber:x:oob x":
 		for _, u := range c.Children {
 			if u.Local == "url" {
 				s.urls = append(s.urls, u.Text)
 			}
 		}
-		s.stray(c, false)
+		s.stray(c)
 	case "http://jabber.org/protocol/xhtml-im html":
 		s.html = append(s.html, c)
 	case "eu.siacs.conversations.axolotl encrypted", "urn:xmpp:omemo:2 encrypted", "urn:xmpp:omemo:1 encrypted",
@@ -159,6 +170,7 @@ func (s *said) extension(c *xmlstream.Node) {
 		s.encrypted = true
 	case "urn:xmpp:jingle-message:0 propose", "urn:xmpp:jingle-message:1 propose":
 		s.call = true
+		s.addExtra(c.AllText())
 	default:
 		s.other(c)
 	}
@@ -202,7 +214,7 @@ func (s *said) fastening(n *xmlstream.Node) {
 	for _, c := range n.Children {
 		if c.Local == "retract" && strings.HasPrefix(c.Space, "urn:xmpp:message-retract:") {
 			s.retracts = n.Attr("id")
-			s.stray(c, true)
+			s.stray(c)
 			continue
 		}
 		s.unknown(c)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -41,6 +42,7 @@ type Config struct {
 	Uploads    *Uploads   `yaml:"uploads" doc:"HTTP uploads (XEP-0363) through the gateway. Without it, upload slots are refused."`
 	OnFailure  string     `yaml:"on_failure" doc:"What happens to a message that cannot be recorded: closed refuses it, open delivers and spools it."`
 	MaxStanza  int        `yaml:"max_stanza" doc:"Largest stanza taken from a client, in bytes. Default 262144."`
+	MaxDepth   int        `yaml:"max_depth" doc:"Deepest nesting of elements taken from a client. Default 64."`
 	PerAddress int        `yaml:"per_address" doc:"Most connections from one address at a time. Default 200."`
 	Sessions   int        `yaml:"sessions" doc:"Most client connections at a time. Default 20000."`
 }
@@ -69,7 +71,7 @@ type Uploads struct {
 	Key         string `yaml:"key" doc:"PEM file. Default: that of the first listener."`
 	Path        string `yaml:"path" doc:"Path under which the server keeps files. Default /file_share/, Prosody's."`
 	Host        string `yaml:"host" doc:"Host header for the server, when it serves several. Default: that of upstream."`
-	MaxBytes    int64  `yaml:"max_bytes" doc:"Largest file, in bytes. Default 67108864."`
+	MaxBytes    int64  `yaml:"max_bytes" doc:"Largest file, in bytes. Default 104857600."`
 }
 
 // Deps is what a gateway works with. Judge and Log are needed; the rest may be left out.
@@ -110,6 +112,21 @@ func (t Times) withDefaults() Times {
 // Excluder is what a Judge may also be: it is told of copies that are not records of their own, so that the counts of the day add up.
 type Excluder interface {
 	Exclude(connectorID, room, reason string)
+}
+
+// FromConfig makes the configuration of a gateway from its part of the file.
+func FromConfig(c config.Gateway) Config {
+	out := Config{
+		ID: c.ID, Kind: c.Kind, Domain: c.Domain, OnFailure: c.OnFailure, MaxStanza: c.Limits.Stanza, MaxDepth: c.Limits.Depth,
+		Upstream: Upstream{Address: c.Upstream.Address, TLS: c.Upstream.TLS, CA: c.Upstream.CA},
+	}
+	for _, l := range c.Listen {
+		out.Listen = append(out.Listen, Listener(l))
+	}
+	if u := c.Uploads; u != nil {
+		out.Uploads = &Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: u.Certificate, Key: u.Key, MaxBytes: u.MaxBytes}
+	}
+	return out
 }
 
 // Check says what is wrong with a configuration, or nil.

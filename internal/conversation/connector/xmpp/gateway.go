@@ -81,6 +81,9 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if cfg.MaxStanza > 0 {
 		g.limits.client.Bytes = cfg.MaxStanza
 	}
+	if cfg.MaxDepth > 0 {
+		g.limits.client.Depth = cfg.MaxDepth
+	}
 	g.limits.server = xmlstream.Limits{Bytes: max(serverStanza, g.limits.client.Bytes), Depth: 128, Attributes: 128, Elements: 100_000}
 	if err := g.loadTLS(); err != nil {
 		return nil, fmt.Errorf("gateway %q: %w", cfg.ID, err)

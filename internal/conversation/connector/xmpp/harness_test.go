@@ -124,13 +124,26 @@ func startProsody(t *testing.T, ctx context.Context) *xmpptest.Prosody {
 	return p
 }
 
-func start(t *testing.T, change func(*xmpp.Config, *pipeline.Config)) *setting {
+// begin starts the server, without a gateway.
+func begin(t *testing.T) *setting {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
-	s := &setting{t: t, ctx: ctx, prosody: startProsody(t, ctx), journal: &ledger{}, health: health.NewBoard(time.Now)}
+	return &setting{t: t, ctx: ctx, prosody: startProsody(t, ctx), journal: &ledger{}, health: health.NewBoard(time.Now)}
+}
+
+func start(t *testing.T, change func(*xmpp.Config, *pipeline.Config)) *setting {
+	t.Helper()
+	s := begin(t)
 	s.serve(change)
 	return s
+}
+
+// brief is the time in which a refusal comes that comes at all.
+func brief(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func (s *setting) config() xmpp.Config {

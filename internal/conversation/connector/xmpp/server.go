@@ -1,9 +1,7 @@
 package xmpp
 
 import (
-	"bytes"
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
@@ -150,82 +148,6 @@ func (s *session) withhold(n *xmlstream.Node, r refusal) error {
 	return s.server.writeLocked(answer)
 }
 
-// serverSM takes the server's side of stream management.
-func (s *session) serverSM(n *xmlstream.Node, raw []byte) error {
-	a := s.account.Load()
-	switch n.Local {
-	case "enabled":
-		s.client.mu.Lock()
-		defer s.client.mu.Unlock()
-		a.mu.Lock()
-		a.toClient.start()
-		a.mu.Unlock()
-		if id := n.Attr("id"); id != "" && (n.Attr("resume") == "true" || n.Attr("resume") == "1") && s.g.resumable.put(id, a) {
-			s.smID = id
-		}
-		return s.client.writeLocked(raw)
-	case "a":
-		h, err := strconv.ParseUint(n.Attr("h"), 10, 32)
-		if err != nil {
-			return s.client.write(raw)
-		}
-		a.mu.Lock()
-		count, err := a.toServer.confirm(uint32(h))
-		a.mu.Unlock()
-		if err != nil {
-			return ended("undefined-condition", err.Error())
-		}
-		return s.client.write(count4(n.Local, count))
-	case "resumed":
-		return s.resumed(n, raw)
-	case "failed":
-		return s.client.write(withoutCount(n, raw))
-	}
-	return s.client.write(raw)
-}
-
-// withoutCount takes the optional count out of <failed/>: it is the server's, not the client's.
-func withoutCount(n *xmlstream.Node, raw []byte) []byte {
-	for _, at := range n.Attrs {
-		if at.Local == "h" && at.Space == "" {
-			return xmlstream.Apply(raw, xmlstream.Edit{From: at.From - len("h='"), To: at.To + 1})
-		}
-	}
-	return raw
-}
-
-// resumed makes the account of the lost session that of this one.
-func (s *session) resumed(n *xmlstream.Node, raw []byte) error {
-	s.slotsMu.Lock()
-	a := s.resume
-	s.slotsMu.Unlock()
-	h, err := strconv.ParseUint(n.Attr("h"), 10, 32)
-	if a == nil || err != nil {
-		return ended("undefined-condition", "a resumption that nobody asked for")
-	}
-	a.mu.Lock()
-	count, _, err := a.toServer.resync(uint32(h))
-	a.session = s
-	var again [][]byte
-	for _, r := range a.toClient.runs {
-		again = append(again, r.raw)
-	}
-	a.mu.Unlock()
-	if err != nil {
-		return ended("undefined-condition", err.Error())
-	}
-	s.account.Store(a)
-	s.client.mu.Lock()
-	defer s.client.mu.Unlock()
-	for _, at := range n.Attrs {
-		if at.Local == "h" && at.Space == "" {
-			raw = xmlstream.Apply(raw, xmlstream.Edit{From: at.From, To: at.To, With: strconv.AppendUint(nil, uint64(count), 10)})
-			break
-		}
-	}
-	return s.client.writeLocked(append(bytes.Clone(raw), bytes.Join(again, nil)...))
-}
-
 // local reports whether a JID is of the domain behind this gateway, or of a service below it: what its users say was seen when they said it.
 func (g *Gateway) local(jid string) bool {
 	domain, mine := domainOf(jid), strings.ToLower(g.cfg.Domain)
@@ -318,6 +240,9 @@ func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said, ra
 		return nil, true, nil
 	}
 	e := s.g.eventOf(m.kind(), n, m, raw)
+	if !m.stamp.IsZero() && m.stamp.Before(e.Received) {
+		e.Time = m.stamp.UTC()
+	}
 	p.address(s.g, e)
 	s.g.relate(e, m, p)
 	s.g.attach(e, m)
@@ -387,121 +312,4 @@ func (s *session) bounced(ctx context.Context, n *xmlstream.Node) {
 		e.Explanation = c.Children[0].Local
 	}
 	s.g.outcome(ctx, e)
-}
-
-// serverPresence learns who is in which room.
-func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	x := n.Child(nsMUCUser, "x")
-	from := n.Attr("from")
-	room, nick := bareJID(from), resource(from)
-	if x == nil || nick == "" || n.Attr("type") == "error" {
-		return s.deliver(raw)
-	}
-	a := s.account.Load()
-	_, bare := a.jid()
-	self, renamed, behind := false, false, ""
-	for _, c := range x.Children {
-		self = self || c.Local == "status" && c.Attr("code") == "110"
-		renamed = renamed || c.Local == "status" && c.Attr("code") == "303"
-		if c.Local == "item" {
-			behind = bareJID(c.Attr("jid"))
-		}
-	}
-	if self {
-		behind = bare
-	}
-	if n.Attr("type") == "unavailable" {
-		s.g.rooms.leave(room, nick)
-		if self && !renamed {
-			a.mu.Lock()
-			delete(a.joined, room)
-			a.mu.Unlock()
-			s.g.left(ctx, room, bare)
-		}
-		return s.deliver(raw)
-	}
-	s.g.rooms.enter(room, nick, behind)
-	if self {
-		s.entered(ctx, a, room, nick, bare)
-	}
-	return s.deliver(raw)
-}
-
-const maxJoined = 1000
-
-// entered notes that the account is in a room. An entry that nobody asked for through us is recorded now.
-func (s *session) entered(ctx context.Context, a *account, room, nick, bare string) {
-	a.mu.Lock()
-	_, before := a.joined[room]
-	asked := a.asked[room]
-	delete(a.asked, room)
-	if before || len(a.joined) < maxJoined {
-		a.joined[room] = nick
-	}
-	a.mu.Unlock()
-	if before || asked {
-		return
-	}
-	e := s.g.newEvent(event.Join)
-	e.Room.Name, e.From.Handle, e.Host.Address = room, bare, s.address
-	s.g.outcome(ctx, e)
-}
-
-// serverIQ learns the user's name from the answer to binding, rewrites upload slots, and judges calls and files offered from elsewhere.
-func (s *session) serverIQ(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	if len(n.Children) == 0 {
-		return s.deliver(raw)
-	}
-	child := n.Children[0]
-	switch {
-	case n.Attr("type") == "result" && child.Space == nsBind && child.Local == "bind" && s.signed.Load():
-		s.bound(child)
-	case n.Attr("type") == "result" && child.Space == nsUpload && child.Local == "slot":
-		return s.gotSlot(n, child, raw)
-	case answerable(n):
-		return s.offered(ctx, n, child, raw)
-	}
-	return s.deliver(raw)
-}
-
-func (s *session) bound(bind *xmlstream.Node) {
-	j := bind.Child(nsBind, "jid")
-	a := s.account.Load()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if j == nil || a.full != "" {
-		return
-	}
-	a.full = strings.TrimSpace(j.Text)
-	a.bare = bareJID(a.full)
-}
-
-// offered judges a call or a file that another client offers, unless it came through us.
-func (s *session) offered(ctx context.Context, n, child *xmlstream.Node, raw []byte) error {
-	e := s.g.iqEvent(n, child, raw)
-	if e == nil {
-		return s.deliver(raw)
-	}
-	_, bare := s.account.Load().jid()
-	from := n.Attr("from")
-	bareFrom, res, _ := strings.Cut(from, "/")
-	key := s.g.memory.key(strings.ToLower(bareFrom)+"/"+res, strings.ToLower(n.Attr("to")), "iq\x00"+n.Attr("id"), "")
-	seen, first := s.g.memory.claim(key, 0)
-	if !first {
-		if seen.stop {
-			return s.withhold(n, notSigned)
-		}
-		return s.deliver(raw)
-	}
-	e.From.Handle, e.To = bareJID(from), []event.Party{{Handle: bare}}
-	e.Audience = e.To
-	err := s.g.judge(ctx, e)
-	s.g.memory.settle(key, seen, e.ID, stops(&e.Verdict), err == nil)
-	switch {
-	case err != nil:
-		return s.withhold(n, notRecorded)
-	case stops(&e.Verdict):
-		return s.withhold(n, refusalOf(&e.Verdict))
-	}
-	return s.deliver(raw)
 }

@@ -34,7 +34,7 @@ type uploads struct {
 	listener net.Listener
 }
 
-const defaultMaxFile = 64 << 20
+const defaultMaxFile = 100 << 20
 
 func newUploads(g *Gateway) (*uploads, error) {
 	c := g.cfg.Uploads

@@ -1,0 +1,204 @@
+package xmpp
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+var clientScope = xmlstream.Scope{{Prefix: "", URI: nsClient}}
+
+func parse(t testing.TB, xml string) *xmlstream.Node {
+	t.Helper()
+	n, err := xmlstream.Parse([]byte(xml), clientScope, xmlstream.DefaultLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestKindsOfMessages(t *testing.T) {
+	for _, tt := range []struct {
+		xml  string
+		kind event.Kind
+		ref  string
+		text string
+	}{
+		{"<body>x</body>", event.Message, "", "x"},
+		{"<body>x</body><body xml:lang='de'>y</body>", event.Message, "", "x\ny"},
+		{"<body/>", event.Message, "", ""},
+		{"", "", "", ""},
+		{"<thread>e0ffe42b28561960c6b12b944a092794b9683a38</thread>", "", "", ""},
+		{"<thread>a thread of words</thread>", event.Message, "", "a thread of words"},
+		{"<subject>topic</subject>", event.RoomChange, "", ""},
+		{"<subject>topic</subject><thread>t</thread>", event.RoomChange, "", ""},
+		{"<subject>s</subject><body>b</body>", event.Message, "", "b"},
+		{"<composing xmlns='http://jabber.org/protocol/chatstates'/>", "", "", ""},
+		{"<received xmlns='urn:xmpp:receipts' id='1'/>", "", "", ""},
+		{"<no-store xmlns='urn:xmpp:hints'/><origin-id xmlns='urn:xmpp:sid:0' id='7'/>", "", "", ""},
+		{"<body>b</body><replace xmlns='urn:xmpp:message-correct:0' id='1'/>", event.Edit, "1", "b"},
+		{"<replace xmlns='urn:xmpp:message-correct:0' id='1'>hidden</replace>", event.Edit, "1", "hidden"},
+		{"<retract xmlns='urn:xmpp:message-retract:1' id='1'/>", event.Retraction, "1", ""},
+		{"<apply-to xmlns='urn:xmpp:fasten:0' id='1'><retract xmlns='urn:xmpp:message-retract:0'/></apply-to>", event.Retraction, "1", ""},
+		{"<reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>a</reaction><reaction>b</reaction></reactions>", event.Reaction, "1", "a\nb"},
+		{"<reactions xmlns='urn:xmpp:reactions:0' id='1'/>", event.Reaction, "1", ""},
+		{"<propose xmlns='urn:xmpp:jingle-message:0' id='1'><description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>", event.Call, "", ""},
+		{"<propose xmlns='urn:xmpp:jingle-message:0' id='1'>call me at 4</propose>", event.Message, "", "call me at 4"},
+		{"<x xmlns='http://jabber.org/protocol/muc#user'><invite to='a@b'><reason>come in</reason></invite></x>", event.Message, "", "come in"},
+		{"<body>a b</body><html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p>a <b>b</b></p></body></html>", event.Message, "", "a b"},
+		{"<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><a href='u:v'>w</a></body></html><body>a</body>", event.Message, "", "a\nw\nu:v"},
+		{"<body>a</body><unheard xmlns='urn:x' k='v'><of>w</of></unheard>", event.Message, "", "a\nv\nw"},
+	} {
+		m := readMessage(parse(t, "<message>"+tt.xml+"</message>"))
+		got := m.text()
+		if m.kind() != tt.kind || m.refers() != tt.ref || strings.ReplaceAll(got, "  ", " ") != tt.text {
+			t.Errorf("%s: %q, refers to %q, says %q; want %q, %q, %q", tt.xml, m.kind(), m.refers(), got, tt.kind, tt.ref, tt.text)
+		}
+	}
+}
+
+func TestEncryptedMessages(t *testing.T) {
+	for _, xml := range []string{
+		"<encrypted xmlns='eu.siacs.conversations.axolotl'/>", "<encrypted xmlns='urn:xmpp:omemo:2'/>", "<openpgp xmlns='urn:xmpp:openpgp:0'>x</openpgp>",
+		"<x xmlns='jabber:x:encrypted'>x</x>", "<body>?OTR:AAMC</body>", "<body>-----BEGIN PGP MESSAGE-----</body>",
+	} {
+		if m := readMessage(parse(t, "<message>"+xml+"</message>")); !m.encrypted || m.kind() != event.Message {
+			t.Errorf("%s is %q, encrypted %v", xml, m.kind(), m.encrypted)
+		}
+	}
+}
+
+// FuzzReadMessage holds that no character data is lost: whatever stands between the tags of a message is part of what is judged.
+func FuzzReadMessage(f *testing.F) {
+	for _, seed := range []string{
+		"<body>a &lt; b</body>", "<subject>4 4</subject>", "<x xmlns='jabber:x:oob'><url>u</url></x>", "<thread>4 4</thread>",
+		"<reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>4 4</reaction></reactions>",
+		"<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>4 4</body></html>",
+		"<a xmlns='urn:xmpp:carbons:2'><b>4 4</b></a>", "<encrypted xmlns='urn:xmpp:omemo:2'>4 4</encrypted>", "<body>x<y>4 4</y></body>",
+		"<x xmlns='http://jabber.org/protocol/muc#user'><invite><reason>4 4</reason></invite></x>", "<error><text>4 4</text></error>",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, inner string) {
+		n, err := xmlstream.Parse([]byte("<message>"+inner+"</message>"), clientScope, xmlstream.DefaultLimits)
+		if err != nil {
+			return
+		}
+		m := readMessage(n)
+		said := m.text() + "\n" + m.subject
+		for _, word := range wordsOf(n) {
+			if !m.encrypted && !strings.Contains(said, word) {
+				t.Errorf("%q is not in %q of %s", word, said, inner)
+			}
+		}
+		if len(wordsOf(n)) > 0 && m.kind() == "" {
+			t.Errorf("%s says something and would not be judged", inner)
+		}
+	})
+}
+
+// wordsOf returns the texts of all elements that hold at least two words, those of XHTML apart: it may be judged by its plain twin.
+func wordsOf(n *xmlstream.Node) []string {
+	if n.Space == "http://jabber.org/protocol/xhtml-im" {
+		return nil
+	}
+	var out []string
+	if text := n.Text; strings.Contains(strings.TrimSpace(text), " ") {
+		out = append(out, text)
+	}
+	for _, c := range n.Children {
+		out = append(out, wordsOf(c)...)
+	}
+	return out
+}
+
+func TestFromConfig(t *testing.T) {
+	c := FromConfig(config.Gateway{
+		ID: "office", Kind: "xmpp", Domain: "example.org", OnFailure: "open",
+		Listen:   []config.Listen{{Address: "127.0.0.1:5222", TLS: "off"}},
+		Upstream: config.Upstream{Address: "127.0.0.1:15222", TLS: "off"},
+		Uploads:  &config.Uploads{Listen: "127.0.0.1:5443", Upstream: "http://127.0.0.1:5280", Certificate: "c", Key: "k", MaxBytes: 7},
+		Limits:   config.XMPPLimit{Stanza: 1000, Depth: 9},
+	})
+	if err := c.Check(); err != nil || c.Uploads.MaxBytes != 7 || c.MaxStanza != 1000 || c.MaxDepth != 9 || c.Listen[0].TLS != Off {
+		t.Errorf("%v %+v", err, c)
+	}
+}
+
+func TestMemoryIsBoundedAndForgetsTheOldest(t *testing.T) {
+	m := newMemory(100)
+	key := func(i int) sightKey { return m.key("a", "b", strings.Repeat("x", i), "") }
+	for i := range 1000 {
+		m.put(key(i), 1, event.ID(strings.Repeat("x", i)), false)
+		if len(m.young)+len(m.old) > 200 {
+			t.Fatal("it grows")
+		}
+	}
+	if m.lookup(key(999)) == "" || m.lookup(key(1)) != "" {
+		t.Error("the wrong ones were forgotten")
+	}
+}
+
+func TestAMessageIsClaimedOnce(t *testing.T) {
+	m := newMemory(100)
+	k := m.key("a", "b", "1", "")
+	s, first := m.claim(k, m.hash("x\r\ny"))
+	if again, second := m.claim(k, m.hash("x\ny")); !first || second || again != s {
+		t.Error("claimed twice")
+	}
+	m.settle(k, s, "", false, false)
+	if _, first := m.claim(k, m.hash("x\ny")); !first {
+		t.Error("what could not be judged cannot be tried again")
+	}
+	if _, first := m.claim(k, m.hash("other")); !first {
+		t.Error("another text under the same id is not judged")
+	}
+}
+
+func TestRoomsAreBounded(t *testing.T) {
+	r := rooms{rooms: map[string]map[string]string{}, total: maxOccupants - 1}
+	r.enter("a", "x", "x@example.org")
+	r.enter("a", "y", "y@example.org")
+	if len(r.audience("a")) != 1 || r.handle("a", "x") != "x@example.org" || r.handle("a", "y") != "a/y" {
+		t.Errorf("audience %v", r.audience("a"))
+	}
+	r.leave("a", "x")
+	r.leave("a", "x")
+	if len(r.rooms) != 0 || r.total != maxOccupants-1 {
+		t.Errorf("%d rooms, %d occupants", len(r.rooms), r.total)
+	}
+}
+
+func TestRefusalsAreWellFormedWhateverTheSenderWrote(t *testing.T) {
+	n := parse(t, `<message to="a'&lt;b>@x" id='&amp;&#10;"'><body/></message>`)
+	for _, v := range []event.Verdict{{Action: event.Block, Say: "<no> & 'never' \x00"}, {Action: event.Hold}, {Action: event.Quarantine}, {Action: event.Block}} {
+		raw := refusalOf(&v).answer(n, "me@x/'r'", "me@x")
+		e := parse(t, string(raw))
+		if e.Attr("from") != n.Attr("to") || e.Attr("id") != n.Attr("id") || e.Attr("to") != "me@x/'r'" || e.Attr("type") != "error" {
+			t.Errorf("%s", raw)
+		}
+	}
+}
+
+func TestWhatStops(t *testing.T) {
+	for _, tt := range []struct {
+		v    event.Verdict
+		want bool
+	}{
+		{event.Verdict{Action: event.Allow, Enforced: true}, false},
+		{event.Verdict{Action: event.Allow}, false},
+		{event.Verdict{Action: event.Block, Enforced: true}, true},
+		{event.Verdict{Action: event.Block}, false},
+		{event.Verdict{Action: event.Pending}, true},
+		{event.Verdict{}, true},
+		{event.Verdict{Action: event.Allow, Enforced: true, Obligations: []event.Obligation{{Kind: event.Redact}}}, true},
+		{event.Verdict{Action: event.Allow, Enforced: true, Obligations: []event.Obligation{{Kind: event.Review}}}, false},
+	} {
+		if got := stops(&tt.v); got != tt.want {
+			t.Errorf("%+v stops: %v", tt.v, got)
+		}
+	}
+}
