@@ -13,39 +13,60 @@ import (
 )
 
 // Detach drops the sealed contents of records, given by sequence and index within their frames. Headers, heads and every hash stay. The
-// caller has made the certificates of disposal durable before.
+// caller has made the certificates of disposal durable before. Appending goes on meanwhile: only ended segments are rewritten, and the one
+// that is being written is ended first.
 func (j *Journal) Detach(ctx context.Context, records map[uint64][]int) error {
-	_, err := j.ask(ctx, &request{detach: records, done: make(chan result, 1)})
-	return err
-}
-
-// rewrite runs in the writer. The segment it appends to is ended first: only ended segments are rewritten.
-func (j *Journal) rewrite(records map[uint64][]int) error {
-	if err := j.mend(); err != nil {
-		return err
-	}
-	if j.size > 0 {
-		if err := j.newSegment(j.head.Sequence + 1); err != nil {
-			return classify(err)
-		}
+	j.detaching.Lock()
+	defer j.detaching.Unlock()
+	if _, err := j.ask(ctx, &request{roll: true, done: make(chan result, 1)}); err != nil {
+		return fmt.Errorf("detach: %w", err)
 	}
 	segments, err := j.Reader.segments(j.o.Stream)
 	if err != nil {
-		return err
+		return fmt.Errorf("detach: %w", err)
+	}
+	last := segments[len(segments)-1].first
+	for sequence := range records {
+		if sequence < segments[0].first || sequence >= last {
+			return fmt.Errorf("detach: there is no frame %d yet, or no longer", sequence)
+		}
 	}
 	for i, s := range segments[:len(segments)-1] {
 		touched := false
 		for sequence := range records {
 			touched = touched || sequence >= s.first && sequence < segments[i+1].first
 		}
-		if touched {
-			if err := rewriteSegment(s.path, records); err != nil {
-				return fmt.Errorf("rewrite %s: %w", s.path, err)
-			}
+		if !touched {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := rewriteSegment(s.path, records); err != nil {
+			return fmt.Errorf("rewrite %s: %w", s.path, classify(err))
 		}
 	}
 	return nil
 }
+
+// roll runs in the writer and ends the segment that it appends to.
+func (j *Journal) roll() error {
+	if err := j.mend(); err != nil || j.size == 0 {
+		return err
+	}
+	return classify(j.newSegment(j.head.Sequence + 1))
+}
+
+// sweepRewrites removes what an interrupted rewrite left behind.
+func sweepRewrites(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, rewritePrefix+"*"))
+	for _, path := range found {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+const rewritePrefix = ".rewrite-"
 
 func rewriteSegment(path string, records map[uint64][]int) error {
 	in, err := os.Open(path)
@@ -53,7 +74,7 @@ func rewriteSegment(path string, records map[uint64][]int) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(path), ".rewrite-")
+	out, err := os.CreateTemp(filepath.Dir(path), rewritePrefix)
 	if err != nil {
 		return err
 	}

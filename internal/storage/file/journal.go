@@ -56,7 +56,8 @@ type Journal struct {
 	stop  chan struct{}
 	done  chan struct{}
 
-	closing sync.Once
+	closing   sync.Once
+	detaching sync.Mutex // one rewrite at a time
 
 	// owned by the writer
 	seg    Segment
@@ -70,7 +71,7 @@ type Journal struct {
 type request struct {
 	records []journal.Record
 	size    int
-	detach  map[uint64][]int
+	roll    bool // end the segment; no records
 	done    chan result
 	taken   atomic.Bool // by the writer, or back by who asked: whoever comes first
 }
@@ -144,6 +145,9 @@ func (j *Journal) recover(dir string) (*Cut, error) {
 		if err := syncDir(d); err != nil {
 			return nil, err
 		}
+	}
+	if err := sweepRewrites(j.dir); err != nil {
+		return nil, err
 	}
 	j.Reader = newReader(dir)
 	j.Reader.live = j.o.Stream
@@ -303,9 +307,9 @@ func (j *Journal) write() {
 				}
 			}
 		}
-		if first.detach != nil {
+		if first.roll {
 			if first.take() {
-				first.done <- result{err: j.rewrite(first.detach)}
+				first.done <- result{err: j.roll()}
 			}
 			continue
 		}
@@ -321,7 +325,7 @@ func (j *Journal) gather(batch []*request) ([]*request, *request) {
 	for {
 		select {
 		case r := <-j.queue:
-			if r.detach != nil || size+r.size > maxBatch || records+len(r.records) > journal.MaxRecords {
+			if r.roll || size+r.size > maxBatch || records+len(r.records) > journal.MaxRecords {
 				return batch, r
 			}
 			batch = append(batch, r)
@@ -402,6 +406,9 @@ func (j *Journal) mend() error {
 }
 
 func classify(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", journal.ErrFull, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -289,9 +290,59 @@ func TestDetach(t *testing.T) {
 	if err := j.Detach(t.Context(), map[uint64][]int{3: {1}}); err != nil {
 		t.Errorf("again: %v", err)
 	}
+	if err := j.Detach(t.Context(), map[uint64][]int{32: {0}}); err == nil {
+		t.Error("a frame that is not there was detached")
+	}
 	j.Close()
 	j, cut := open(t, dir, file.Options{})
 	if got := len(journaltest.All(t, j, journal.Local, 1)); got != 31 || cut != nil {
 		t.Errorf("after reopening: %d frames, cut %+v", got, cut)
+	}
+}
+
+// TestDetachBesideWriters rewrites every segment while others append and read: nobody waits for it, and nothing is lost.
+func TestDetachBesideWriters(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, file.Options{SegmentSize: 5000})
+	for i := range 50 {
+		if _, err := j.Append(t.Context(), journaltest.Record(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := range 50 {
+			if err := j.Detach(t.Context(), map[uint64][]int{uint64(i + 1): {0}}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for w := range 4 {
+		group.Go(func() {
+			for i := range 25 {
+				if _, err := j.Append(t.Context(), journaltest.Record(1000*(w+1)+i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		for range 20 {
+			journaltest.CheckChain(t, journaltest.All(t, j, journal.Local, 1))
+		}
+	})
+	group.Wait()
+	frames := journaltest.All(t, file.OpenReader(dir), journal.Local, 1)
+	journaltest.CheckChain(t, frames)
+	kept := 0
+	for _, f := range frames {
+		for _, r := range f.Records {
+			if r.Sealed != nil {
+				kept++
+			}
+		}
+	}
+	if kept != 100 {
+		t.Errorf("%d contents are there, want the 100 that were not dropped", kept)
 	}
 }
