@@ -3,29 +3,29 @@ package retention
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// perCertificate bounds the records of one certificate.
-const perCertificate = 500
+// perBatch bounds the records that are certified and destroyed at once.
+const perBatch = 500
 
 // Disposal is what a run of Dispose did, or would do.
 type Disposal struct {
-	Due          int            `json:"due"`      // records whose time is over
-	Held         map[string]int `json:"held"`     // of these, by matter: kept
-	Disposed     int            `json:"disposed"` // 0 in a dry run
-	ByClass      map[string]int `json:"by_class"` // due and not held
-	Certificates []event.ID     `json:"certificates"`
+	Run      event.ID       `json:"run"`      // names the run in its certificates
+	Due      int            `json:"due"`      // records whose time is over
+	Held     map[string]int `json:"held"`     // of these, by matter: kept
+	ByClass  map[string]int `json:"by_class"` // due and not held
+	Disposed int            `json:"disposed"` // 0 in a dry run
 }
 
 // Dispose destroys the content of records whose retention has run out and that no hold covers. With dry nothing is destroyed and the
-// answer says what would be. Each certificate is an act that names its records and is durable before they are destroyed. When the context
-// ends, what has a certificate is destroyed, and the rest waits for the next run.
+// answer says what would be. Each record has a certificate of its own, an act whose header refers to it (so that who verifies without a key
+// knows why its content is gone), durable before it is destroyed. When the context ends, what has a certificate is destroyed, and the rest
+// waits for the next run.
 func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disposal, error) {
-	d := Disposal{Held: map[string]int{}, ByClass: map[string]int{}}
+	d := Disposal{Run: event.NewID(), Held: map[string]int{}, ByClass: map[string]int{}}
 	if err := checkWords(map[string]string{"account": by, "reason": reason}); err != nil {
 		return d, fmt.Errorf("dispose: %w", err)
 	}
@@ -50,7 +50,7 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 			continue
 		}
 		d.Due++
-		if due = append(due, r.Record); len(due) == perCertificate {
+		if due = append(due, r.Record); len(due) == perBatch {
 			if err := flush(); err != nil {
 				return d, fmt.Errorf("dispose: %w", err)
 			}
@@ -77,12 +77,12 @@ func disposable() []event.Kind {
 		event.VerdictSet, event.Gap}
 }
 
-// certify leaves out what is held, makes the certificate of the rest durable, and destroys it. No hold can be placed meanwhile.
+// certify leaves out what is held, makes the certificates of the rest durable, and destroys it. No hold can be placed meanwhile.
 func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.Record, dry bool, d *Disposal, gone map[uint64][]int) error {
 	k.Holds.mu.RLock()
 	defer k.Holds.mu.RUnlock()
-	act := newAct(k.Clock, by, archive.ActDispose, "", reason)
 	var free []archive.Record
+	var certificates []*event.Event
 	for _, r := range due {
 		matter, held, err := k.Holds.held(ctx, r.Event)
 		if err != nil {
@@ -95,16 +95,17 @@ func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.R
 		class, _ := k.ClassOf(r.Event)
 		d.ByClass[class.ID]++
 		free = append(free, r)
-		act.Act.Details = append(act.Act.Details, event.Fact{Name: archive.DetailRecord, Value: string(r.Event.ID)})
+		act := newAct(k.Clock, by, archive.ActDispose, string(d.Run), reason)
+		act.Refers = r.Event.ID
+		act.Act.Details = []event.Fact{{Name: archive.DetailRecord, Value: string(r.Event.ID)}, {Name: "class", Value: class.ID}}
+		certificates = append(certificates, act)
 	}
 	if dry || len(free) == 0 {
 		return nil
 	}
-	act.Act.Object = strconv.Itoa(len(free)) + " records"
-	if err := k.Acts.Record(ctx, act); err != nil {
+	if err := k.Acts.Record(ctx, certificates...); err != nil {
 		return err
 	}
-	d.Certificates = append(d.Certificates, act.ID)
 	for _, r := range free {
 		if err := k.destroy(context.WithoutCancel(ctx), r); err != nil {
 			return err

@@ -102,13 +102,20 @@ func NewKeeper(ctx context.Context, c Config) (*Keeper, error) {
 	return k, k.resume(ctx)
 }
 
-// resume destroys the keys of the last certificate once more: the program may have ended between act and destruction.
+// resume destroys once more what the latest certificates say: the program may have ended between act and destruction. A batch is the most
+// that can be unfinished.
 func (k *Keeper) resume(ctx context.Context) error {
-	past, err := actsOf(ctx, k.Records, archive.ActErase, archive.ActDispose)
-	if err != nil || len(past) == 0 {
-		return err
+	var latest []event.ID
+	f := archive.Filter{Kinds: []event.Kind{event.Act}, Acts: []string{archive.ActErase, archive.ActDispose}}
+	for r, err := range k.Records.Select(ctx, f, "") {
+		if err != nil {
+			return fmt.Errorf("read certificates: %w", err)
+		}
+		if latest = append(latest, archive.Destroyed(r.Event)...); len(latest) >= perBatch {
+			break
+		}
 	}
-	for _, id := range archive.Destroyed(past[len(past)-1].Event) {
+	for _, id := range latest {
 		r, err := k.Records.Record(ctx, id)
 		if errors.Is(err, archive.ErrNotFound) {
 			continue
