@@ -120,7 +120,11 @@ func (k *Keeper) resume(ctx context.Context) error {
 		if errors.Is(err, archive.ErrNotFound) {
 			continue
 		}
+		held := false
 		if err == nil {
+			_, held, err = k.Holds.RecordHeld(ctx, r) // by the ids in its header
+		}
+		if err == nil && !held {
 			err = k.destroy(ctx, r)
 		}
 		if err != nil {

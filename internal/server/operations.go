@@ -102,6 +102,7 @@ func Operations(s *Store, r *Rules) control.Operations {
 		control.With("hold.list", anyone, o.holdList),
 		control.With("hold.host", admin, o.holdHost),
 		control.With("erase", anyone, o.erase),
+		control.With("dispose", anyone, o.dispose),
 		control.With("record", admin, o.record),
 		control.With("rebuild", admin, o.rebuild),
 		control.With("health", anyone, o.health),
@@ -287,6 +288,9 @@ func (o *operations) record(ctx context.Context, call *control.Call, _ struct{})
 		e, err := w.Event()
 		if err != nil {
 			return fmt.Errorf("record: %w", err)
+		}
+		if !mayBeSent(e) {
+			return fmt.Errorf("record: %w: acts of that name are made by this process only", control.ErrForbidden)
 		}
 		resolveHost(o.store, e)
 		if err := o.store.Recorder.Record(ctx, e); err != nil {

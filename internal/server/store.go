@@ -180,7 +180,7 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	}
 	s.Searcher = search.New(s.projections, s.Holds)
 	s.Keeper, err = retention.NewKeeper(ctx, retention.Config{Holds: s.Holds, Records: s.projections, Frames: retention.FramesOf{Reader: s.Journal},
-		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock})
+		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock, Detach: s.Journal.Detach})
 	return err
 }
 
