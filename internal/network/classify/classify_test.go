@@ -219,15 +219,17 @@ func skypeLike(id uint16, function byte) []byte {
 func TestClassicSkype(t *testing.T) {
 	step := func(i int) uint16 { return uint16(100 + 3*i) }
 	random := func(i int) uint16 { return uint16(i * 40503) }
+	known, any := []byte{2, 0xd}, []byte{2, 0, 1, 0xd, 4, 6}
 	for _, c := range []struct {
-		name  string
-		peers int
-		id    func(int) uint16
-		app   string
-	}{{"skype", 12, step, "skype"}, {"random ids", 12, random, ""}, {"few peers", 5, step, ""}} {
+		name      string
+		peers     int
+		id        func(int) uint16
+		functions []byte
+		app       string
+	}{{"skype", 12, step, known, "skype"}, {"random ids", 12, random, known, ""}, {"few peers", 5, step, known, ""}, {"a counter and any byte", 60, step, any, ""}} {
 		got := findings(t, classify.Options{}, func(w *flowtest.Writer) {
 			for i := range c.peers {
-				w.UDP(from(20000), at(fmt.Sprintf("198.51.%d.1:30000", i)), skypeLike(c.id(i), []byte{2, 0xd}[i%2]))
+				w.UDP(from(20000), at(fmt.Sprintf("198.51.%d.1:30000", i)), skypeLike(c.id(i), c.functions[i%len(c.functions)]))
 			}
 			w.TCP(from(20001), at("198.51.3.1:443"))
 		})

@@ -21,10 +21,10 @@ type socket struct {
 	flows        []*flow.Flow
 
 	// what may be classic Skype
-	peers  int
+	peers  int // whose first datagram fits
+	others int // whose does not
 	steps  int
 	last   uint16
-	fnMask uint16
 }
 
 // sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
@@ -133,24 +133,15 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 
 // What makes a socket one of classic Skype's: so many peers, and object ids that go up in small steps from datagram to datagram.
 const (
-	skypePeers   = 8
-	skypeStep    = 64
-	skypeShare   = 0.8
-	skypeSource  = "Baset and Schulzrinne, 2006; Bonfiglio et al., 2007"
-	skypeFact    = "skype-udp"
-	skypeMinimum = 2 // different functions
+	skypePeers  = 8
+	skypeStep   = 64
+	skypeShare  = 0.8 // of the steps are small
+	skypeMisfit = 0.1 // of the peers may be spoken to in another way
+	skypeFact   = "skype-udp"
 )
 
 func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
-	id, _ := strconv.ParseUint(fact.Get("id"), 10, 16)
-	function, _ := strconv.ParseUint(fact.Get("function"), 10, 4)
-	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < skypeStep {
-		k.steps++
-	}
-	k.last = uint16(id)
-	k.peers++
-	k.fnMask |= 1 << function
-	if k.app != "" && k.fact != skypeFact || k.peers < skypePeers || float64(k.steps) < skypeShare*float64(k.peers-1) {
+	if !k.skypeLike(fact) || k.app != "" && k.fact != skypeFact {
 		return
 	}
 	derived := decode.Fact{Decoder: skypeFact}
@@ -164,6 +155,21 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 			}
 		}
 	}
+}
+
+// skypeLike counts one more peer, and reports whether the socket behaves as classic Skype's.
+func (k *socket) skypeLike(fact *decode.Fact) bool {
+	id, err := strconv.ParseUint(fact.Get("id"), 10, 16)
+	if err != nil {
+		k.others++
+		return false
+	}
+	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < skypeStep {
+		k.steps++
+	}
+	k.last = uint16(id)
+	k.peers++
+	return k.peers >= skypePeers && float64(k.steps) >= skypeShare*float64(k.peers-1) && float64(k.others) <= skypeMisfit*float64(k.peers)
 }
 
 // skypePeer claims a TCP flow to a peer of the same host's classic Skype socket.

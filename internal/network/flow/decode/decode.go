@@ -196,7 +196,7 @@ func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
 	if fact, ok := s.rtp.look(d); ok {
 		return fact, true
 	}
-	if s.seen == 1 && s.facts == 0 {
+	if s.seen == 1 && s.facts == 0 && s.quic == nil {
 		return skypeDatagram(d)
 	}
 	return Fact{}, false

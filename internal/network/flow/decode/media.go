@@ -153,18 +153,18 @@ func (s *rtpState) look(d *Datagram) (Fact, bool) {
 }
 
 // skypeDatagram notes what may be classic Skype: a 16-bit object id and a byte whose low half names a function (Baset and Schulzrinne,
-// 2006; Bonfiglio et al., 2007). One datagram proves nothing: package classify looks at all peers of a local port.
+// 2006; Bonfiglio et al., 2007). One datagram proves nothing: package classify looks at all peers of a local port, and must hear of those
+// whose byte fits no function as well.
 func skypeDatagram(d *Datagram) (Fact, bool) {
 	b := d.Payload
 	if len(b) < 11 {
 		return Fact{}, false
 	}
+	fact := Fact{Decoder: "skype-candidate", Attrs: make([]Attr, 0, 2)}
 	switch b[2] & 15 {
 	case 2, 3, 5, 7, 0xd, 0xf:
-		fact := Fact{Decoder: "skype-candidate", Attrs: make([]Attr, 0, 2)}
 		fact.add("id", number(int(binary.BigEndian.Uint16(b))))
 		fact.add("function", number(int(b[2]&15)))
-		return fact, true
 	}
-	return Fact{}, false
+	return fact, true
 }
