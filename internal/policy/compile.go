@@ -32,7 +32,7 @@ func Compile(f *File, known Known) (*Policy, error) {
 		return nil, fmt.Errorf("policy expressions: %w", err)
 	}
 	c := &compiler{f: f, known: known, env: env, groups: map[string]int{}, hits: map[string]bool{}}
-	c.p = &Policy{file: f, version: versionOf(f, known), zone: time.UTC, internal: map[string]struct{}{}}
+	c.p = &Policy{file: f, version: versionOf(f, known), zone: time.UTC, internal: map[string]struct{}{}, adapter: env.CELTypeAdapter()}
 	c.general()
 	c.compileGroups()
 	c.sections()

@@ -197,22 +197,11 @@ func (a *activation) build(name string) (any, bool) {
 		}
 		return out, true
 	case "hits":
-		return hitsOf(e.Hits), true
+		return hitsOf(e.Hits, a.f.p.adapter), true
 	case "not_inspected":
 		return a.f.notInspected(), true
 	}
 	return nil, false
-}
-
-func hitsOf(hits []event.Hit) []hitVar {
-	out := make([]hitVar, len(hits))
-	for i, h := range hits {
-		out[i] = hitVar{h.Inspector, h.Name, h.Count, h.Confidence.Float(), nil, h.File}
-		for _, s := range h.Spans {
-			out[i].Spans = append(out[i].Spans, spanVar{s.Start, s.End})
-		}
-	}
-	return out
 }
 
 func (p *Policy) partyOf(party *event.Party) partyVar {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/google/cel-go/common/types"
+
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
@@ -71,6 +73,7 @@ type Policy struct {
 	modes        [planeCount]mode
 	otherwise    [planeCount]event.Action
 	notInspected event.Action
+	adapter      types.Adapter // of expressions
 }
 
 var _ Decider = (*Policy)(nil)
