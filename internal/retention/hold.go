@@ -32,7 +32,13 @@ const (
 	Person Kind = "person"
 	Room   Kind = "room"
 	Host   Kind = "host"
+
+	// everything is what an act that places a hold covers when its content cannot be read: nobody knows what, so nothing is destroyed.
+	everything Kind = "everything"
 )
+
+// Unreadable is the matter of holds whose act cannot be read. They end when the act is readable again (restore it from a copy of the journal).
+const Unreadable = "(unreadable hold)"
 
 // Scope is a person, room or host.
 type Scope struct {
@@ -94,21 +100,24 @@ func NewHolds(ctx context.Context, records Records, bindings Bindings, acts even
 		return nil, fmt.Errorf("read holds: %w", err)
 	}
 	for _, r := range past {
-		h.apply(r.Event)
+		switch {
+		case r.Event.Act != nil:
+			h.apply(r.Event)
+		case r.Event.Phase == ActPlace:
+			h.list = append(h.list, Hold{Unreadable, Scope{everything, ""}, "the act " + string(r.Event.ID) + " cannot be read", r.Event.From.ID, r.Event.Time})
+		}
 	}
 	return h, nil
 }
 
-// actsOf returns acts in the order of the journal, which a clock that jumps does not change.
+// actsOf returns acts in the order of the journal, which a clock that jumps does not change. Of damaged ones Act is nil.
 func actsOf(ctx context.Context, records Records, actions ...string) ([]archive.Record, error) {
 	var out []archive.Record
 	for r, err := range records.Select(ctx, archive.Filter{Kinds: []event.Kind{event.Act}, Acts: actions, OldestFirst: true}, "") {
 		if err != nil {
 			return nil, err
 		}
-		if r.Event.Act != nil {
-			out = append(out, r.Record)
-		}
+		out = append(out, r.Record)
 	}
 	slices.SortStableFunc(out, func(a, b archive.Record) int {
 		return cmp.Or(strings.Compare(a.Position.Stream, b.Position.Stream), cmp.Compare(a.Position.Sequence, b.Position.Sequence), cmp.Compare(a.Position.Record, b.Position.Record))
@@ -161,7 +170,7 @@ func (h *Holds) Release(ctx context.Context, by, matter, reason string) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !slices.ContainsFunc(h.list, func(x Hold) bool { return same(x.Matter, matter) }) {
+	if same(matter, Unreadable) || !slices.ContainsFunc(h.list, func(x Hold) bool { return same(x.Matter, matter) }) {
 		return fmt.Errorf("release hold: %w: %q", ErrNoMatter, matter)
 	}
 	act := h.act(by, ActRelease, matter, reason)
@@ -303,6 +312,8 @@ func subjectOf(e *event.Event) subject {
 func (h *Holds) covers(ctx context.Context, scope Scope, s subject) (bool, error) {
 	name := search.Fold(scope.Name)
 	switch scope.Kind {
+	case everything:
+		return true, nil
 	case Room:
 		return s.rooms[name], nil
 	case Host:

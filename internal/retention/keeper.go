@@ -93,7 +93,7 @@ func NewKeeper(ctx context.Context, c Config) (*Keeper, error) {
 		return nil, fmt.Errorf("read requests to erase: %w", err)
 	}
 	for _, r := range past {
-		if r.Event.Act.Action == ActRequest {
+		if r.Event.Phase == ActRequest {
 			k.pending[r.Event.Refers] = r.Event.From.Handle
 		} else {
 			delete(k.pending, r.Event.Refers)

@@ -136,6 +136,27 @@ func TestHoldsSurviveARestart(t *testing.T) {
 	}
 }
 
+// TestDamagedHoldHoldsEverything: who damages the act of a hold in the journal does not get rid of it.
+func TestDamagedHoldHoldsEverything(t *testing.T) {
+	o := newOffice(t)
+	id := o.write("alice", "desk")
+	if err := o.holds.Place(t.Context(), "carl", "case-7", "litigation", person("alice")); err != nil {
+		t.Fatal(err)
+	}
+	o.log.Damage(1, 0)
+	if err := o.projector.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.restart()
+	var held *retention.HeldError
+	if _, err := o.keeper.Erase(t.Context(), "carl", id, "x"); !errors.As(err, &held) || held.Matter != retention.Unreadable {
+		t.Errorf("error is %v", err)
+	}
+	if err := o.holds.Release(t.Context(), "carl", retention.Unreadable, "x"); !errors.Is(err, retention.ErrNoMatter) {
+		t.Errorf("releasing it gives %v", err)
+	}
+}
+
 func TestPlaceRefuses(t *testing.T) {
 	o := newOffice(t)
 	for _, c := range []struct {

@@ -30,6 +30,9 @@ func TermsOf(r archive.Record) Terms {
 	e := r.Event
 	b.facets = append(b.facets, Everything)
 	b.facet("kind", string(e.Kind))
+	if e.Kind == event.Act {
+		b.facet("act", e.Phase)
+	}
 	b.facet("connector", e.Connector)
 	b.facet("verdict", string(r.Action))
 	b.facet("rule", r.Rule)

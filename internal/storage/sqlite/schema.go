@@ -8,7 +8,7 @@ import (
 )
 
 // schemaVersion changes with the tables, the codec of their bodies, and the tokenizer. A file of another version is built anew.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // tables makes the tables. Times are nanoseconds since 1970; those outside what that holds are cut to its ends.
 const tables = `
