@@ -264,3 +264,39 @@ func BenchmarkJudge(b *testing.B) {
 type discard struct{}
 
 func (discard) Record(context.Context, ...*event.Event) error { return nil }
+
+// picky records everything but one event, as for one that is too large.
+type picky struct {
+	recorder
+	never string
+}
+
+func (p *picky) Record(ctx context.Context, events ...*event.Event) error {
+	for _, e := range events {
+		if e.Native == p.never {
+			return errors.New("too large")
+		}
+	}
+	return p.recorder.Record(ctx, events...)
+}
+
+func TestOneOutcomeThatCannotBeRecordedDoesNotHoldUpTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &picky{never: "3"}
+		p := New(Config{Connector: "office"}, Deps{Policy: decider(blocksHits), Recorder: r})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		for _, id := range []string{"1", "2", "3", "4"} {
+			p.Outcome(ctx, &event.Event{Kind: event.Delivery, Content: event.Content{Native: id}})
+		}
+		time.Sleep(2 * time.Minute)
+		p.Outcome(ctx, &event.Event{Kind: event.Delivery, Content: event.Content{Native: "5"}})
+		time.Sleep(time.Minute)
+		if got := r.all(); len(got) != 4 || got[3].Native != "5" {
+			t.Errorf("recorded %d", len(got))
+		}
+		cancel()
+		<-done
+	})
+}

@@ -64,20 +64,68 @@ func gather(first *event.Event, from <-chan *event.Event) []*event.Event {
 	return events
 }
 
-// keep records events, trying until it works or ctx ends.
+// strikes is how often an event may fail after its neighbours of the same moment were recorded, before it is given up as one that never
+// can be: a minute.
+const strikes = 120
+
+// keep records events, trying until it works or ctx ends. When a batch fails each event is tried alone, so that one that can never be
+// recorded does not hold up the rest; it is counted and said.
 func (p *Pipeline) keep(ctx context.Context, events []*event.Event) bool {
+	struck := 0 // since some of the batch were recorded and the rest were not
 	for {
 		err := p.deps.Recorder.Record(ctx, events...)
 		if err == nil {
-			for _, e := range events {
-				p.tally.stored(e)
-			}
+			p.kept(events)
 			return true
+		}
+		if len(events) > 1 {
+			left := p.oneByOne(ctx, events)
+			if len(left) < len(events) {
+				struck = 1
+			}
+			events = left
+		}
+		if len(events) == 0 {
+			return true
+		}
+		if struck > 0 {
+			if struck++; struck > strikes {
+				p.giveUp(events, err)
+				return true
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return false
 		case <-time.After(retryAfter):
+		}
+	}
+}
+
+func (p *Pipeline) kept(events []*event.Event) {
+	for _, e := range events {
+		p.tally.stored(e)
+	}
+}
+
+// oneByOne returns the events that are still to be recorded.
+func (p *Pipeline) oneByOne(ctx context.Context, events []*event.Event) []*event.Event {
+	var left []*event.Event
+	for _, e := range events {
+		if p.deps.Recorder.Record(ctx, e) != nil {
+			left = append(left, e)
+			continue
+		}
+		p.kept([]*event.Event{e})
+	}
+	return left
+}
+
+func (p *Pipeline) giveUp(events []*event.Event, err error) {
+	for _, e := range events {
+		p.tally.add(e, Excluded, "unrecordable")
+		if p.deps.Log != nil {
+			p.deps.Log.Error("an event cannot be recorded", "id", e.ID, "kind", e.Kind, "error", err)
 		}
 	}
 }

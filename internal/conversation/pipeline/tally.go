@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +38,7 @@ const maxCounts = 50_000
 
 func (t *tally) stored(e *event.Event) {
 	if e.Verdict.Action == event.Quarantine {
-		t.add(e, Quarantined, e.Verdict.Rule)
+		t.add(e, Quarantined, cmp.Or(e.Reason, e.Verdict.Rule))
 		return
 	}
 	t.add(e, Stored, e.Reason)

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -13,6 +14,7 @@ func (s *session) fromClient(ctx context.Context) error {
 	for {
 		frame, err := s.client.framer.Next()
 		if err != nil {
+			s.unreadable(ctx, s.client.framer.Partial(), err)
 			return err
 		}
 		switch frame.Kind {
@@ -52,6 +54,7 @@ func (s *session) toServer(raw []byte) error {
 func (s *session) clientElement(ctx context.Context, raw []byte) error {
 	n, err := xmlstream.Parse(raw, s.client.scope, s.g.limits.client)
 	if err != nil {
+		s.unreadable(ctx, raw, err)
 		return err
 	}
 	switch n.Space {
@@ -67,6 +70,28 @@ func (s *session) clientElement(ctx context.Context, raw []byte) error {
 		return ended("policy-violation", "the client ended its stream with an error")
 	}
 	return s.toServer(raw)
+}
+
+// maxUnreadable is how much is kept of what cannot be read.
+const maxUnreadable = 64 << 10
+
+// unreadable records what a signed-in client sent and nobody can read: it goes nowhere, and it is not dropped silently (law 3).
+func (s *session) unreadable(ctx context.Context, raw []byte, err error) {
+	var why *xmlstream.Error
+	full, bare := s.account.Load().jid()
+	if full == "" || !errors.As(err, &why) {
+		return
+	}
+	e := s.g.newEvent(event.Message)
+	e.Reason = event.ReasonUndecodable
+	if why.Condition == xmlstream.PolicyViolation {
+		e.Reason = event.ReasonOversize
+	}
+	e.From.Handle, e.Host.Address = bare, s.address
+	e.Raw, e.Explanation = bytes.Clone(raw[:min(len(raw), maxUnreadable)]), why.Detail
+	e.NotChecked = []event.NotInspected{{Inspector: "xmpp", Reason: e.Reason}}
+	e.Verdict = event.Verdict{Action: event.Quarantine, Enforced: true, Reason: why.Condition}
+	s.g.outcome(ctx, e)
 }
 
 func (s *session) clientStanza(ctx context.Context, n *xmlstream.Node, raw []byte) error {

@@ -205,3 +205,36 @@ func TestConfigurationsThatAreWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCannotBeReadIsQuarantined(t *testing.T) {
+	s := start(t, nil)
+	for _, tt := range []struct{ name, xml, reason string }{
+		{"large", "<message to='bob@example.org'><body>" + strings.Repeat("x", 300<<10), event.ReasonOversize},
+		{"broken", "<message to='bob@example.org'><body>broken</message></body>", event.ReasonUndecodable},
+		{"entity", "<message to='bob@example.org'><body>&x;</body></message>", event.ReasonUndecodable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(s.journal.find(event.Message, ""))
+			r, _ := s.managed("alice", "desk")
+			r.Send(tt.xml)
+			s.await(r, "error")
+			got := s.count(event.Message, "", before+1)
+			e := got[before]
+			if e.Reason != tt.reason || e.Verdict.Action != event.Quarantine || e.From.Handle != "alice@example.org" || len(e.Raw) == 0 {
+				t.Errorf("recorded %+v", e)
+			}
+		})
+	}
+}
+
+func TestProbe(t *testing.T) {
+	s := start(t, nil)
+	got, err := xmpp.Probe(s.ctx, s.config())
+	if err != nil || got.ChannelBinding || got.Compression || len(got.Mechanisms) == 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	s.prosody.Kill()
+	if _, err := xmpp.Probe(s.ctx, s.config()); err == nil {
+		t.Error("a dead server was found well")
+	}
+}

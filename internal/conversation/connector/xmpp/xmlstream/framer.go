@@ -108,6 +108,9 @@ func (f *Framer) Restart() { f.restart.Store(true) }
 // Buffered returns how many bytes were read and are not part of a frame returned by Next. After STARTTLS there must be none.
 func (f *Framer) Buffered() int { return f.tail - f.head }
 
+// Partial returns what was read of the part that is not complete, valid until the next call of Next: after an error, what could not be read.
+func (f *Framer) Partial() []byte { return f.buf[f.head:f.tail] }
+
 // Next returns the next part. The error is an *Error, or what the reader returned.
 func (f *Framer) Next() (Frame, error) {
 	for {
