@@ -130,27 +130,13 @@ func dnsName(out, b []byte, at int) (name []byte, next int, ok bool) {
 }
 
 func dnsType(kind uint16) string {
-	switch kind {
-	case 1:
-		return "A"
-	case 28:
-		return "AAAA"
-	case 5:
-		return "CNAME"
-	case 65:
-		return "HTTPS"
-	case 33:
-		return "SRV"
-	case 16:
-		return "TXT"
-	case 12:
-		return "PTR"
-	case 15:
-		return "MX"
-	case 2:
-		return "NS"
-	case 6:
-		return "SOA"
+	for _, t := range []struct {
+		kind uint16
+		name string
+	}{{1, "A"}, {28, "AAAA"}, {65, "HTTPS"}, {5, "CNAME"}, {12, "PTR"}, {33, "SRV"}, {16, "TXT"}, {15, "MX"}, {2, "NS"}, {6, "SOA"}} {
+		if t.kind == kind {
+			return t.name
+		}
 	}
 	return number(int(kind))
 }

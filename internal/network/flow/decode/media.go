@@ -95,10 +95,13 @@ func viberDatagram(d *Datagram) (Fact, bool) {
 	if len(b) < 18 || b[3] != 0 || !d.port(7985) && !d.port(7987) && !d.port(5243) && !d.port(9785) {
 		return Fact{}, false
 	}
-	switch size := len(b); {
-	case b[2] == 0x01 && size > 64, b[2] == 0x09 && size == 20, b[2] == 0x0c && size > 64, b[2] == 0x11 && size == 18,
-		b[2] == 0x19 && size == 34, b[2] == 0x1a && size == 20:
-		return Fact{Decoder: "viber", Attrs: []Attr{{"form", "udp"}}}, true
+	for _, known := range []struct {
+		kind     byte
+		from, to int // sizes
+	}{{0x01, 65, 1500}, {0x09, 20, 20}, {0x0c, 65, 1500}, {0x11, 18, 18}, {0x19, 34, 34}, {0x1a, 20, 20}} {
+		if b[2] == known.kind && len(b) >= known.from && len(b) <= known.to {
+			return Fact{Decoder: "viber", Attrs: []Attr{{"form", "udp"}}}, true
+		}
 	}
 	return Fact{}, false
 }
@@ -107,21 +110,24 @@ func viberDatagram(d *Datagram) (Fact, bool) {
 // IMC 2022), and types 1 to 4 to open and keep a session.
 func zoomDatagram(d *Datagram) (Fact, bool) {
 	b := d.Payload
-	port := d.ServerPort
-	if port < 8801 || port > 8810 {
-		port = d.ClientPort
-	}
-	if len(b) < 13 || port < 8801 || port > 8810 {
+	if len(b) < 13 || !zoomPort(d.ServerPort) && !zoomPort(d.ClientPort) {
 		return Fact{}, false
 	}
-	switch {
-	case b[0] == 5 && (b[7] == 0 || b[7] == 1 || b[7] == 4) && b[8] >= 10 && b[8] <= 35:
-		return Fact{Decoder: "zoom", Attrs: []Attr{{"kind", "media"}}}, true
-	case b[0] >= 1 && b[0] <= 4 && b[1] == 0 && len(b) < 160:
-		return Fact{Decoder: "zoom", Attrs: []Attr{{"kind", "session"}}}, true
+	kind := ""
+	switch b[0] {
+	case 5:
+		if direction := b[7]; (direction <= 1 || direction == 4) && b[8] >= 10 && b[8] <= 35 {
+			kind = "media"
+		}
+	case 1, 2, 3, 4:
+		if b[1] == 0 && len(b) < 160 {
+			kind = "session"
+		}
 	}
-	return Fact{}, false
+	return Fact{Decoder: "zoom", Attrs: []Attr{{"kind", kind}}}, kind != ""
 }
+
+func zoomPort(port uint16) bool { return port >= 8801 && port <= 8810 }
 
 // rtpState follows the first RTP packets of one direction: version 2, one source, numbers that go up (RFC 3550, section 5.1).
 type rtpState struct {

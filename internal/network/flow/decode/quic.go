@@ -9,13 +9,14 @@ import (
 	"encoding/binary"
 )
 
-// quicSalts are the salts of Initial keys: RFC 9001, section 5.2, RFC 9369, section 3.3.1, the drafts before them, and Google's.
+// quicSalt is what the Initial keys of a version are made of.
 type quicSalt struct {
 	salt  string
 	label string // prefix of the labels that expand secrets
 	two   bool   // long header types as version 2 numbers them
 }
 
+// quicVersion knows RFC 9001, section 5.2, RFC 9369, section 3.3.1, the drafts before them, Facebook's versions of those, and Google's.
 func quicVersion(v uint32) (s quicSalt, ok bool) {
 	const (
 		one     = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
@@ -28,26 +29,27 @@ func quicVersion(v uint32) (s quicSalt, ok bool) {
 		t050    = "\x7f\xf5\x79\xe5\xac\xd0\x72\x91\x55\x80\x30\x4c\x43\xa2\x36\x7c\x60\x48\x83\x10"
 		t051    = "\x7a\x4e\xde\xf4\xe7\xcc\xee\x5f\xa4\x50\x6c\x19\x12\x4f\xc8\xcc\xda\x6e\x03\x3d"
 	)
-	switch {
-	case v == 1:
-		return quicSalt{one, "quic ", false}, true
-	case v == 0x6b3343cf:
-		return quicSalt{two, "quicv2 ", true}, true
-	case v >= 0xff00001d && v <= 0xff000022:
-		return quicSalt{draft29, "quic ", false}, true
-	case v >= 0xff000017 && v <= 0xff00001c, v == 0xfaceb002:
-		return quicSalt{draft23, "quic ", false}, true
-	case v >= 0xff000015 && v <= 0xff000016, v == 0xfaceb001:
-		return quicSalt{draft21, "quic ", false}, true
-	case v >= 0xff000011 && v <= 0xff000014:
-		return quicSalt{draft17, "quic ", false}, true
-	case v == 0x51303530: // Q050
-		return quicSalt{q050, "quic ", false}, true
-	case v == 0x54303530: // T050
-		return quicSalt{t050, "quic ", false}, true
-	case v == 0x54303531: // T051
-		return quicSalt{t051, "quic ", false}, true
-	case v&0x0f0f0f0f == 0x0a0a0a0a: // reserved to force negotiation: try the common one
+	for _, known := range []struct {
+		from, to uint32
+		quicSalt
+	}{
+		{1, 1, quicSalt{one, "quic ", false}},
+		{0x6b3343cf, 0x6b3343cf, quicSalt{two, "quicv2 ", true}},
+		{0xff00001d, 0xff000022, quicSalt{draft29, "quic ", false}},
+		{0xff000017, 0xff00001c, quicSalt{draft23, "quic ", false}},
+		{0xfaceb002, 0xfaceb002, quicSalt{draft23, "quic ", false}},
+		{0xff000015, 0xff000016, quicSalt{draft21, "quic ", false}},
+		{0xfaceb001, 0xfaceb001, quicSalt{draft21, "quic ", false}},
+		{0xff000011, 0xff000014, quicSalt{draft17, "quic ", false}},
+		{0x51303530, 0x51303530, quicSalt{q050, "quic ", false}},
+		{0x54303530, 0x54303530, quicSalt{t050, "quic ", false}},
+		{0x54303531, 0x54303531, quicSalt{t051, "quic ", false}},
+	} {
+		if v >= known.from && v <= known.to {
+			return known.quicSalt, true
+		}
+	}
+	if v&0x0f0f0f0f == 0x0a0a0a0a { // reserved to force negotiation: try the common one
 		return quicSalt{one, "quic ", false}, true
 	}
 	return quicSalt{}, false

@@ -85,33 +85,16 @@ func oldAttribute(kind uint16) bool {
 	return kind > 0 && kind <= 0x2f || kind>>4 == 0x400 || kind >= 0x8000
 }
 
+// stunMethod names the method of a message type (IANA's registry of STUN methods), or a vendor's by its number; "" is none.
 func stunMethod(kind uint16) string {
-	class := kind & 0x0110
-	switch kind &^ 0x0110 {
-	case 0x001:
-		return "binding"
-	case 0x002:
-		if class == 0 || class == 0x100 || class == 0x110 {
-			return "secret"
-		}
-	case 0x003:
-		return "allocate"
-	case 0x004:
-		return "refresh"
-	case 0x006:
-		return "send"
-	case 0x007:
-		return "data"
-	case 0x008:
-		return "permission"
-	case 0x009:
-		return "channel"
-	case 0x00a:
-		return "connect"
-	case 0x080:
+	names := [...]string{1: "binding", 2: "secret", 3: "allocate", 4: "refresh", 6: "send", 7: "data", 8: "permission", 9: "channel", 10: "connect"}
+	method := kind &^ 0x0110
+	switch {
+	case int(method) < len(names):
+		return names[method]
+	case method == 0x080:
 		return "goog-ping"
-	}
-	if kind&0x3e00 == 0x0800 { // a vendor's own methods
+	case kind&0x3e00 == 0x0800:
 		return "vendor-" + hex.EncodeToString([]byte{byte(kind >> 8), byte(kind)})
 	}
 	return ""

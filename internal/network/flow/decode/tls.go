@@ -218,28 +218,9 @@ func versionText(v uint16) string {
 
 // ja4 is the client's fingerprint as FoxIO's JA4 specification defines it.
 func (h *hello) ja4(transport byte) string {
-	version := "00"
-	switch h.version {
-	case 0x0304:
-		version = "13"
-	case 0x0303:
-		version = "12"
-	case 0x0302:
-		version = "11"
-	case 0x0301:
-		version = "10"
-	case 0x0300:
-		version = "s3"
-	case 0xfeff:
-		version = "d1"
-	case 0xfefd:
-		version = "d2"
-	case 0xfefc:
-		version = "d3"
-	}
 	out := make([]byte, 0, 40)
 	out = append(out, transport)
-	out = append(out, version...)
+	out = append(out, ja4Version(h.version)...)
 	if h.hasName {
 		out = append(out, 'd')
 	} else {
@@ -260,6 +241,18 @@ func (h *hello) ja4(transport byte) string {
 		list = hexList(append(list, '_'), h.signatures)
 	}
 	return string(append(append(out, '_'), shortHash(list)...))
+}
+
+func ja4Version(v uint16) string {
+	for _, known := range []struct {
+		version uint16
+		text    string
+	}{{0x0304, "13"}, {0x0303, "12"}, {0x0302, "11"}, {0x0301, "10"}, {0x0300, "s3"}, {0xfefd, "d2"}, {0xfeff, "d1"}, {0xfefc, "d3"}} {
+		if known.version == v {
+			return known.text
+		}
+	}
+	return "00"
 }
 
 func appendTwo(out []byte, n int) []byte {
