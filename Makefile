@@ -13,6 +13,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone-verify ./cmd/chaperone-verify
 
 demo: build
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone-demo ./cmd/chaperone-demo
 	./packaging/peers.sh demo
 	./bin/chaperone demo $(if $(DEMO_ONCE),--once)
 

@@ -51,6 +51,7 @@ var rows = map[string][]string{
 	"internal/demo":           {"*"},
 	"cmd/chaperone":           {"*"},
 	"cmd/chaperone-verify":    {"internal/ledger/verify"},
+	"cmd/chaperone-demo":      {"*"},
 }
 
 // TestImportDirections holds the layout: a package imports only what its row names.

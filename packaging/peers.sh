@@ -3,10 +3,10 @@
 set -euo pipefail
 want=${1:?usage: peers.sh demo|test}
 declare -A package=(
-  [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl
+  [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl [dig]=dnsutils
 )
 if [[ $want == test ]]; then
-  package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full [dig]=dnsutils
+  package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip)
 fi
 missing=()

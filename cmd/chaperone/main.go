@@ -30,6 +30,7 @@ type cli struct {
 	Hold       holdCmd       `cmd:"" help:"Place, release and list legal holds."`
 	Erase      eraseCmd      `cmd:"" help:"Ask for the destruction of one record's content; the second person who asks carries it out."`
 	Dispose    disposeCmd    `cmd:"" help:"Destroy the content of records whose retention has run out; changes nothing unless told to."`
+	Demo       demoCmd       `cmd:"" help:"Play the whole story on this machine, with real peers."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Derive search and pages anew from the journal."`
 	Verify     verifyCmd     `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 

@@ -49,6 +49,7 @@ type Store struct {
 	Holds     *retention.Holds
 	Keeper    *retention.Keeper
 
+	roller      *ledger.Roller
 	names       *file.Names
 	projections *sqlite.Store
 	started     func() // ends what runs beside
@@ -141,7 +142,14 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		}
 		o.Recipients = append(o.Recipients, r)
 	}
-	s.Ledger, err = ledger.Open(ctx, s.Dir, key, o)
+	if s.Ledger, err = ledger.Open(ctx, s.Dir, key, o); err != nil {
+		return err
+	}
+	rollKey, err := file.LoadOrCreateSecret(filepath.Join(c.KeysDir(), "roll.key"), 32)
+	if err != nil {
+		return err
+	}
+	s.roller, err = ledger.NewRoller(s.Dir, s.Journal, s.Recorder, rollKey, s.Clock.Now, s.Log)
 	return err
 }
 
@@ -187,6 +195,7 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 // Start runs ledger and projector beside the caller until Close.
 func (s *Store) Start(ctx context.Context) {
 	ctx, s.started = context.WithCancel(context.WithoutCancel(ctx))
+	s.run(func() { s.roller.Run(ctx) })
 	s.run(func() {
 		if err := s.Ledger.Run(ctx, s.Journal); err != nil && ctx.Err() == nil {
 			s.Log.Error("ledger stopped", "error", err)

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// demoCmd starts the demonstration, a program of its own: what runs in production carries neither its clients nor its adversary.
+type demoCmd struct {
+	Once bool   `name:"once" help:"Exit with a status instead of staying up."`
+	Dir  string `name:"dir" default:"demo-data" type:"path" help:"Throw-away folder."`
+}
+
+// Run becomes the other program.
+func (c *demoCmd) Run(*env) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(filepath.Dir(self), "chaperone-demo")
+	if !fileExists(program) {
+		return hinted{fmt.Errorf("%s is not there", program), "make demo builds and plays it"}
+	}
+	args := []string{program, "-dir", c.Dir, "-chaperone", self}
+	if c.Once {
+		args = append(args, "-once")
+	}
+	return syscall.Exec(program, args, os.Environ())
+}
