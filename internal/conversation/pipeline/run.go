@@ -11,6 +11,7 @@ const (
 	batch      = 256
 	retryAfter = 500 * time.Millisecond
 	lastTry    = 5 * time.Second
+	quiet      = 300 * time.Millisecond // nothing new for so long at shutdown: nobody is left who could say more
 	linger     = 100 * time.Millisecond // nobody waits for an outcome, so that many share one commit
 )
 
@@ -130,17 +131,28 @@ func (p *Pipeline) giveUp(events []*event.Event, err error) {
 	}
 }
 
-// drain records what is left, within a bounded time; what is lost then is counted and said.
+// drain records what is left, within a bounded time: sessions that end now still say what became of their messages. What is lost then is
+// counted and said.
 func (p *Pipeline) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastTry)
 	defer cancel()
-	for _, queue := range []chan *event.Event{p.spool, p.outcomes} {
-		for len(queue) > 0 {
-			events := gather(<-queue, queue)
-			if !p.keep(ctx, events) && p.deps.Log != nil {
-				p.deps.Log.Error("events lost at shutdown: they could not be recorded", "count", len(events)+len(queue))
-				break
+	for {
+		var events []*event.Event
+		select {
+		case e := <-p.spool:
+			events = gather(e, p.spool)
+		case e := <-p.outcomes:
+			events = gather(e, p.outcomes)
+		case <-time.After(quiet):
+			return
+		case <-ctx.Done():
+			events = nil
+		}
+		if (len(events) == 0 || !p.keep(ctx, events)) && ctx.Err() != nil {
+			if n := len(events) + len(p.spool) + len(p.outcomes); n > 0 && p.deps.Log != nil {
+				p.deps.Log.Error("events lost at shutdown: they could not be recorded", "count", n)
 			}
+			return
 		}
 	}
 }

@@ -61,9 +61,7 @@ func readMessage(n *xmlstream.Node) *said {
 	for _, c := range n.Children {
 		switch {
 		case c.Space == n.Space && c.Local == "body":
-			s.bodies = append(s.bodies, c.Text)
-			s.encrypted = s.encrypted || strings.HasPrefix(c.Text, "?OTR") || strings.HasPrefix(c.Text, "-----BEGIN PGP MESSAGE")
-			s.nested(c)
+			s.body(c)
 		case c.Space == n.Space && c.Local == "subject":
 			hasSubject = true
 			s.subject = c.Text
@@ -84,6 +82,12 @@ func readMessage(n *xmlstream.Node) *said {
 	}
 	s.topic = hasSubject && len(s.bodies) == 0
 	return s
+}
+
+func (s *said) body(c *xmlstream.Node) {
+	s.bodies = append(s.bodies, c.Text)
+	s.encrypted = s.encrypted || strings.HasPrefix(c.Text, "?OTR") || strings.HasPrefix(c.Text, "-----BEGIN PGP MESSAGE")
+	s.nested(c)
 }
 
 // nested gathers what stands inside an element that should hold text only.
@@ -128,27 +132,10 @@ func (s *said) unknown(n *xmlstream.Node) {
 
 // extension reads one child in a namespace of its own.
 func (s *said) extension(c *xmlstream.Node) {
+	if s.reference(c) {
+		return
+	}
 	switch c.Space + " " + c.Local {
-	case "urn:xmpp:message-correct:0 replace":
-		s.replaces = c.Attr("id")
-		s.stray(c)
-	case "urn:xmpp:message-retract:1 retract", "urn:xmpp:message-retract:0 retract":
-		s.retracts = c.Attr("id")
-		s.stray(c)
-	case "urn:xmpp:fasten:0 apply-to":
-		s.fastening(c)
-	case "urn:xmpp:reactions:0 reactions":
-		s.reactsTo = c.Attr("id")
-		for _, r := range c.Children {
-			s.emojis = append(s.emojis, r.AllText())
-		}
-		s.addExtra(c.Text)
-	case "urn:xmpp:receipts received":
-		s.receipt = c.Attr("id")
-		s.stray(c)
-	case "urn:xmpp:chat-markers:0 displayed":
-		s.read = c.Attr("id")
-		s.stray(c)
 	case "urn:xmpp:delay delay":
 		s.delayed = true
 		s.stamp, _ = time.Parse(time.RFC3339, c.Attr("stamp")) // XEP-0082; the zero time when it is none
@@ -174,6 +161,35 @@ func (s *said) extension(c *xmlstream.Node) {
 	default:
 		s.other(c)
 	}
+}
+
+// reference reads a child by which a message refers to another one.
+func (s *said) reference(c *xmlstream.Node) bool {
+	switch c.Space + " " + c.Local {
+	case "urn:xmpp:message-correct:0 replace":
+		s.replaces = c.Attr("id")
+		s.stray(c)
+	case "urn:xmpp:message-retract:1 retract", "urn:xmpp:message-retract:0 retract":
+		s.retracts = c.Attr("id")
+		s.stray(c)
+	case "urn:xmpp:fasten:0 apply-to":
+		s.fastening(c)
+	case "urn:xmpp:reactions:0 reactions":
+		s.reactsTo = c.Attr("id")
+		for _, r := range c.Children {
+			s.emojis = append(s.emojis, r.AllText())
+		}
+		s.addExtra(c.Text)
+	case "urn:xmpp:receipts received":
+		s.receipt = c.Attr("id")
+		s.stray(c)
+	case "urn:xmpp:chat-markers:0 displayed":
+		s.read = c.Attr("id")
+		s.stray(c)
+	default:
+		return false
+	}
+	return true
 }
 
 // other reads children that carry no text when they are as their specification says, and takes all else as text.

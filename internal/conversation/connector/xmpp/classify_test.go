@@ -122,8 +122,8 @@ func TestFromConfig(t *testing.T) {
 		Upstream: config.Upstream{Address: "127.0.0.1:15222", TLS: "off"},
 		Uploads:  &config.Uploads{Listen: "127.0.0.1:5443", Upstream: "http://127.0.0.1:5280", Certificate: "c", Key: "k", MaxBytes: 7},
 		Limits:   config.XMPPLimit{Stanza: 1000, Depth: 9},
-	})
-	if err := c.Check(); err != nil || c.Uploads.MaxBytes != 7 || c.MaxStanza != 1000 || c.MaxDepth != 9 || c.Listen[0].TLS != Off {
+	}, func(name string) string { return "/etc/" + name })
+	if err := c.Check(); err != nil || c.Uploads.MaxBytes != 7 || c.Uploads.Key != "/etc/k" || c.MaxStanza != 1000 || c.MaxDepth != 9 || c.Listen[0].TLS != Off {
 		t.Errorf("%v %+v", err, c)
 	}
 }

@@ -114,17 +114,17 @@ type Excluder interface {
 	Exclude(connectorID, room, reason string)
 }
 
-// FromConfig makes the configuration of a gateway from its part of the file.
-func FromConfig(c config.Gateway) Config {
+// FromConfig makes the configuration of a gateway from its part of the file; path says where a file named there is.
+func FromConfig(c config.Gateway, path func(string) string) Config {
 	out := Config{
 		ID: c.ID, Kind: c.Kind, Domain: c.Domain, OnFailure: c.OnFailure, MaxStanza: c.Limits.Stanza, MaxDepth: c.Limits.Depth,
-		Upstream: Upstream{Address: c.Upstream.Address, TLS: c.Upstream.TLS, CA: c.Upstream.CA},
+		Upstream: Upstream{Address: c.Upstream.Address, TLS: c.Upstream.TLS, CA: path(c.Upstream.CA)},
 	}
 	for _, l := range c.Listen {
-		out.Listen = append(out.Listen, Listener(l))
+		out.Listen = append(out.Listen, Listener{Address: l.Address, TLS: l.TLS, Certificate: path(l.Certificate), Key: path(l.Key)})
 	}
 	if u := c.Uploads; u != nil {
-		out.Uploads = &Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: u.Certificate, Key: u.Key, MaxBytes: u.MaxBytes}
+		out.Uploads = &Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: path(u.Certificate), Key: path(u.Key), MaxBytes: u.MaxBytes}
 	}
 	return out
 }

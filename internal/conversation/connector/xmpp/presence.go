@@ -44,14 +44,7 @@ func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	}
 	a := s.account.Load()
 	_, bare := a.jid()
-	self, renamed, behind := false, false, ""
-	for _, c := range x.Children {
-		self = self || c.Local == "status" && c.Attr("code") == "110"
-		renamed = renamed || c.Local == "status" && c.Attr("code") == "303"
-		if c.Local == "item" {
-			behind = bareJID(c.Attr("jid"))
-		}
-	}
+	self, renamed, behind := occupant(x)
 	if self {
 		behind = bare
 	}
@@ -70,6 +63,21 @@ func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []b
 		s.entered(ctx, a, room, nick, bare)
 	}
 	return s.deliver(raw)
+}
+
+// occupant reads what a room says about one of those in it: whether it is the reader, whether it goes by a new nick now, and who it is.
+func occupant(x *xmlstream.Node) (self, renamed bool, behind string) {
+	for _, c := range x.Children {
+		switch {
+		case c.Local == "status" && c.Attr("code") == "110":
+			self = true
+		case c.Local == "status" && c.Attr("code") == "303":
+			renamed = true
+		case c.Local == "item":
+			behind = bareJID(c.Attr("jid"))
+		}
+	}
+	return self, renamed, behind
 }
 
 const maxJoined = 1000

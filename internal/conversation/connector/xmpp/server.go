@@ -198,24 +198,35 @@ func (s *session) ownService(n *xmlstream.Node) bool {
 
 // unwrap returns the message inside a carbon or an archive result, when it comes from where those may come from; else the message itself.
 func (s *session) unwrap(n *xmlstream.Node) (inner *xmlstream.Node, archived bool) {
-	a := s.account.Load()
-	_, bare := a.jid()
-	from := n.Attr("from")
-	own := from == "" || bareJID(from) == bare
-	_, inRoom := a.nick(bareJID(from))
-	for _, c := range n.Children {
-		carbon := c.Space == nsCarbons && (c.Local == "sent" || c.Local == "received") && own
-		result := strings.HasPrefix(c.Space, "urn:xmpp:mam:") && c.Local == "result" && (own || inRoom && resource(from) == "" || s.g.local(from) && !strings.Contains(from, "@"))
-		if !carbon && !result {
-			continue
-		}
-		if f := c.Child(nsForward, "forwarded"); f != nil {
-			if m := f.Child(nsClient, "message"); m != nil && len(n.Children) == 1 {
-				return m, result
-			}
+	if len(n.Children) != 1 {
+		return n, false
+	}
+	c := n.Children[0]
+	result := strings.HasPrefix(c.Space, "urn:xmpp:mam:") && c.Local == "result"
+	carbon := c.Space == nsCarbons && (c.Local == "sent" || c.Local == "received")
+	if !(carbon || result) || !s.copies(n.Attr("from"), result) {
+		return n, false
+	}
+	if f := c.Child(nsForward, "forwarded"); f != nil {
+		if m := f.Child(nsClient, "message"); m != nil {
+			return m, result
 		}
 	}
 	return n, false
+}
+
+// copies reports whether copies of messages may come from there: carbons from the own account, archive results also from a room the user
+// is in and from a service of our domain.
+func (s *session) copies(from string, archive bool) bool {
+	a := s.account.Load()
+	if _, bare := a.jid(); from == "" || bareJID(from) == bare {
+		return true
+	}
+	if !archive {
+		return false
+	}
+	_, inRoom := a.nick(bareJID(from))
+	return inRoom && resource(from) == "" || s.g.local(from) && !strings.Contains(from, "@")
 }
 
 // firstSight judges a message that came around the gateway, once for all its recipients here. It returns why it must be withheld, nil when
