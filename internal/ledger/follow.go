@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -167,28 +168,34 @@ func (l *Ledger) appendStream(ctx context.Context, r journal.Reader, name string
 	var waiting []tessera.IndexFuture
 	total := 0
 	settle := func() error {
+		var failed error
 		for _, future := range waiting {
 			index, err := future()
 			if err != nil {
-				return fmt.Errorf("append: %w", err)
+				failed = fmt.Errorf("append: %w", err)
+			}
+			if failed != nil {
+				continue // what came after it is found in the log when it is read again
 			}
 			l.size.Store(max(l.size.Load(), index.Index+1))
 			l.last[name]++
 			total++
 		}
 		waiting = waiting[:0]
-		return nil
+		return failed
 	}
 	next := l.last[name] + 1
+	// What was handed to the log is waited for, whatever ends the reading: a frame whose fate is not known would be appended again.
+	lasting := context.WithoutCancel(ctx)
 	for f, err := range r.Frames(ctx, name, next) {
 		if err != nil {
-			return total, fmt.Errorf("follow journal: %w", err)
+			return total, errors.Join(fmt.Errorf("follow journal: %w", err), settle())
 		}
 		if f.Head.Sequence != next {
-			return total, fmt.Errorf("%w: stream %s has frame %d where %d must follow", ErrDiverged, name, f.Head.Sequence, next)
+			return total, errors.Join(fmt.Errorf("%w: stream %s has frame %d where %d must follow", ErrDiverged, name, f.Head.Sequence, next), settle())
 		}
 		next++
-		waiting = append(waiting, l.add(ctx, tessera.NewEntry(bytes.Clone(f.HeadRaw))))
+		waiting = append(waiting, l.add(lasting, tessera.NewEntry(bytes.Clone(f.HeadRaw))))
 		if len(waiting) == batchSize {
 			if err := settle(); err != nil {
 				return total, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -146,6 +147,57 @@ func TestRestartAddsNothingTwice(t *testing.T) {
 		if res := r.verify(t, ""); res.Verdict != verify.Consistent || res.Uncommitted != 0 {
 			t.Fatalf("%+v", res)
 		}
+	}
+}
+
+// interrupted is a journal whose reading fails in the middle, some times.
+type interrupted struct {
+	*ledgertest.Journal
+	failures atomic.Int32
+}
+
+func (j *interrupted) Frames(ctx context.Context, stream string, from uint64) iter.Seq2[journal.Frame, error] {
+	return func(yield func(journal.Frame, error) bool) {
+		n := 0
+		for f, err := range j.Journal.Frames(ctx, stream, from) {
+			if n == 3 && j.failures.Add(-1) >= 0 {
+				yield(journal.Frame{}, errors.New("interrupted"))
+				return
+			}
+			n++
+			if !yield(f, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestInterruptedReadingAddsNothingTwice holds that what was handed to the log is waited for, whatever ends the reading.
+func TestInterruptedReadingAddsNothingTwice(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ledger.LoadOrCreateKey(filepath.Join(dir, "keys"), "chaperone/test", time.Now)
+	check(t, err)
+	j, err := ledgertest.OpenJournal(dir)
+	check(t, err)
+	broken := &interrupted{Journal: j}
+	broken.failures.Store(1)
+	frames, err := ledgertest.Frames(20, 1, 1)
+	check(t, err)
+	for _, f := range frames {
+		check(t, j.Append(f))
+	}
+	l, err := ledger.Open(context.Background(), dir, key, ledger.Options{Now: time.Now})
+	check(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx, broken) }()
+	until(t, "all frames in the log", func() bool { return l.Size() >= 20 })
+	cancel()
+	check(t, errors.Join(<-done, l.Close(context.Background())))
+	res, err := verify.Verify(context.Background(), dir, verify.Options{})
+	check(t, err)
+	if res.Verdict != verify.Consistent || res.Ledger != 20 {
+		t.Errorf("%d leaves: %+v", res.Ledger, res.Findings)
 	}
 }
 
