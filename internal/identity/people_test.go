@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,4 +94,48 @@ func FuzzPeople(f *testing.F) {
 		p.Party("c", "alice@example.org", time.Now())
 		p.Host("alice-laptop", "10.0.0.7", time.Now())
 	})
+}
+
+func TestLoadPeople(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "people.csv")
+	if _, err := LoadPeople(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("\ufeffPerson, Handle\nalice, alice@example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := LoadPeople(path) // as spreadsheets write it: with a mark at the beginning, capitals and spaces
+	if err != nil || p.Party("c", "alice@example.org", time.Now()).Person != "alice" {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(path, []byte("person,handle\na,h\nb,h\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadPeople(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "lines 2 and 3") {
+		t.Errorf("a contradiction: %v", err)
+	}
+}
+
+func TestOnePersonMayHoldAHandleTwice(t *testing.T) {
+	p, err := ParsePeople(strings.NewReader("person,handle,from,to\na,h,2026-01-01,2026-03-01\na,h,2026-02-01,2026-04-01\nb,h,2026-04-01,\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]string{"2026-01-01": "a", "2026-03-15": "a", "2026-04-01": "b", "2025-01-01": ""} {
+		if got := p.Party("c", "h", day(at)).Person; got != want {
+			t.Errorf("at %s: %q, want %q", at, got, want)
+		}
+	}
+}
+
+func BenchmarkParty(b *testing.B) {
+	p, err := ParsePeople(strings.NewReader(table))
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Party("office", "alice@example.org", now)
+	}
 }
