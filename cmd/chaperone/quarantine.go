@@ -185,12 +185,21 @@ func (a *actor) act(ctx context.Context, f *scan.Finding) error {
 		App: f.Event.Program.App, Reason: "rule " + f.Event.Verdict.Rule}
 	line := actLine{Type: "act", Action: "quarantine"}
 	line.Path, line.Base64 = scan.Name(f.Real)
+	if !f.Certain() {
+		line.Action, line.Note = "none", unsure(f)
+		return a.say(line)
+	}
 	err := a.do(ctx, t, &line)
 	if err != nil {
 		a.failed++
 		line.Error = err.Error()
 	}
 	return a.say(line)
+}
+
+// unsure says why a file is left alone.
+func unsure(f *scan.Finding) string {
+	return fmt.Sprintf("left alone: confidence %.2f is below %.2f; look at it, or name its hash in a rule", f.Event.Program.Confidence.Float(), scan.ActFrom.Float())
 }
 
 func (a *actor) do(ctx context.Context, t quarantine.Target, line *actLine) error {
@@ -221,6 +230,8 @@ func (a *actor) say(l actLine) error {
 	switch {
 	case l.Error != "":
 		_, err = fmt.Fprintf(a.out, "NOT DONE %s: %s\n", printable(l.Path), printable(l.Error))
+	case l.Action == "none":
+		_, err = fmt.Fprintf(a.out, "%s: %s\n", printable(l.Path), l.Note)
 	case l.Command != "":
 		_, err = fmt.Fprintf(a.out, "removed %s (%s; %s)\n", printable(l.Path), l.Command, l.Note)
 	default:

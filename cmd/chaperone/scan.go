@@ -84,12 +84,26 @@ func (c *scanCmd) scan(e *env, scanner *scan.Scanner, out scanWriter) ([]*scan.F
 		if r.Problem != nil {
 			return out.problem(r.Problem)
 		}
-		if n := len(forbidden); r.Finding.Event.Verdict.Action.Stops() && n < maxActs && (n == 0 || forbidden[n-1].Real != r.Finding.Real) {
-			forbidden = append(forbidden, r.Finding)
+		if r.Finding.Event.Verdict.Action.Stops() {
+			forbidden = addForbidden(forbidden, r.Finding)
 		}
 		return out.finding(r.Finding)
 	})
 	return forbidden, summary, err
+}
+
+// addForbidden keeps one finding for each file: the first that is certain enough to act on, else the first.
+func addForbidden(forbidden []*scan.Finding, f *scan.Finding) []*scan.Finding {
+	n := len(forbidden)
+	switch {
+	case n > 0 && forbidden[n-1].Real == f.Real:
+		if !forbidden[n-1].Certain() && f.Certain() {
+			forbidden[n-1] = f
+		}
+	case n < maxActs:
+		forbidden = append(forbidden, f)
+	}
+	return forbidden
 }
 
 // act does what the flags ask for, after the scan, and returns how many files it could not be done to.
@@ -305,6 +319,10 @@ func (t *scanTable) next(forbidden []*scan.Finding) error {
 	fmt.Fprintf(&b, "\nPolicy forbids what is in %d files. Nothing was changed. What can be done:\n", len(forbidden))
 	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
 		name, _ := scan.Name(f.Real)
+		if !f.Certain() {
+			fmt.Fprintf(&b, "  %s: %s\n", printable(name), unsure(f))
+			continue
+		}
 		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
 			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable(name), strings.Join(owner.Command(), " "))
 			continue

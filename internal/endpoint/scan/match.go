@@ -11,7 +11,9 @@ import (
 
 const (
 	// threshold is the confidence from which a program is a finding.
-	threshold = event.Medium
+	threshold = event.Low
+	// ActFrom is the confidence from which files may be taken away or removed: a name that others may bear too is shown, not acted on.
+	ActFrom = event.Medium
 	// talkers is how many messengers' tokens one file may hold before it is taken for something that talks about messengers, as virus
 	// scanners, browsers and our own binary do.
 	talkers = 3
@@ -23,10 +25,13 @@ const (
 type matcher struct {
 	catalog *catalog.Catalog
 	tokens  []catalog.Token
+	makers  makers
 	heads   heads
 }
 
-func newMatcher(c *catalog.Catalog) *matcher { return &matcher{catalog: c, tokens: c.Tokens()} }
+func newMatcher(c *catalog.Catalog) *matcher {
+	return &matcher{catalog: c, tokens: c.Tokens(), makers: newMakers(c)}
+}
 
 // texts returns the texts of all tokens, in the order of their indices.
 func (m *matcher) texts() []string {
@@ -49,6 +54,7 @@ func (m *matcher) app(id *program.Identity) (string, []event.Evidence, event.Con
 	for _, match := range m.facts(id) {
 		add(found, match.App, match.Evidence, match.Identity || match.Evidence.Strength >= event.Medium)
 	}
+	m.addProduct(found, id)
 	m.addTokens(found, id.Tokens)
 	var app string
 	var best event.Confidence
@@ -101,7 +107,6 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 	}
 	switch id.Format {
 	case program.PE, program.MSI:
-		look(c.ByProduct, id.Product)
 		look(c.ByUpgradeCode, id.Upgrade)
 		out = append(out, claimed(c, id)...)
 	case program.Deb:
@@ -122,6 +127,33 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 	}
 	look(c.ByExe, id.Binary)
 	return out
+}
+
+// addProduct weighs the product name of a version resource or an MSI. Many messengers are called by words of every day (Signal, Line,
+// Element): the name alone is low, together with a maker that is the messenger's it is medium, and beside somebody else's it is a hint.
+func (m *matcher) addProduct(found map[string]*candidate, id *program.Identity) {
+	if id.Product == "" || id.Format != program.PE && id.Format != program.MSI {
+		return
+	}
+	for _, match := range m.catalog.ByProduct(id.Product) {
+		e := match.Evidence
+		stance := m.makers.stance(match.App, id)
+		e.Strength = event.Low
+		if stance == contradicts {
+			e.Strength = event.Low / 2
+		}
+		add(found, match.App, e, stance != contradicts)
+		if stance == confirms && !proven(found[match.App]) {
+			add(found, match.App, event.Evidence{Fact: "claimed-publisher:" + publisher(id), Value: publisher(id), Strength: event.Medium - 50, Source: e.Source}, true)
+		}
+	}
+}
+
+// proven reports whether a publisher speaks for the app already, so that it is not counted twice.
+func proven(c *candidate) bool {
+	return slices.ContainsFunc(c.evidence, func(e event.Evidence) bool {
+		return strings.HasPrefix(e.Fact, "publisher:") && e.Strength > event.Low || strings.HasPrefix(e.Fact, "claimed-publisher:")
+	})
 }
 
 // claimed looks up the company that a version resource names, without a signature to prove it: a fact of medium strength at best, and only

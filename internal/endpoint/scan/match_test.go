@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -87,9 +88,19 @@ func TestMatch(t *testing.T) {
 		{"publisher and product", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Signers: signed("O=Pigeon Holding\\, Inc.", 2025)}, "pigeon", event.Exact},
 		{"publisher of many products", program.Identity{Format: program.PE, Signers: signed("O=Huge Software Corporation", 2025)}, "", 0},
 		{"the same with the product", program.Identity{Format: program.PE, Product: "Owl for Business", Signers: signed("O=Huge Software Corporation", 2025)}, "owl", event.Exact},
-		{"product alone", program.Identity{Format: program.PE, Product: "Pigeon Desktop"}, "pigeon", event.Medium},
+		{"product alone", program.Identity{Format: program.PE, Product: "Pigeon Desktop"}, "pigeon", event.Low},
 		{"company that is only claimed", program.Identity{Format: program.PE, Company: "Pigeon Holding, Inc."}, "", 0},
-		{"both claimed", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Pigeon Holding, Inc."}, "pigeon", event.Medium + 100},
+		{"both claimed", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Pigeon Holding, Inc."}, "pigeon", event.Medium},
+		{"both claimed, with less care", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Pigeon Holding Incorporated"}, "pigeon", event.Medium},
+		{"both claimed, of a publisher of many products", program.Identity{Format: program.PE, Product: "Owl for Business", Company: "Huge Software Corp."}, "owl", event.Medium},
+		{"the product of another company", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Loft Builders"}, "", 0},
+		{"the product signed by another company", program.Identity{Format: program.MSI, Product: "Pigeon Desktop", Signers: signed("O=Loft Builders", 2025)}, "", 0},
+		{"the product of another company, and its original name", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Binary: "Pigeon.exe", Company: "Loft Builders"}, "", 0},
+		{"the product of another company, with a token", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Loft Builders", Tokens: token("PigeonCoopSetup")}, "pigeon", event.Medium},
+		{"the product of another company, with the upgrade code", program.Identity{Format: program.MSI, Product: "Pigeon Desktop", Company: "Loft Builders", Upgrade: "{11111111-2222-3333-4444-555555555555}"}, "pigeon", event.Exact},
+		{"a maker called as the product", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Company: "Pigeon"}, "pigeon", event.Low},
+		{"a product that only begins so", program.Identity{Format: program.PE, Product: "Pigeon Desktop Wallpaper"}, "", 0},
+		{"product and original name", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Binary: "Pigeon.exe"}, "pigeon", 700},
 		{"company of many products, claimed", program.Identity{Format: program.PE, Company: "Huge Software Corporation", Binary: "x.exe"}, "", 0},
 		{"original name alone", program.Identity{Format: program.PE, Binary: "Pigeon.exe"}, "", 0},
 		{"upgrade code", program.Identity{Format: program.MSI, Upgrade: "{11111111-2222-3333-4444-555555555555}"}, "pigeon", event.Exact},
@@ -117,6 +128,79 @@ func TestMatch(t *testing.T) {
 		}
 		if (app != "") != (len(evidence) > 0) {
 			t.Errorf("%s: evidence %+v", c.name, evidence)
+		}
+	}
+}
+
+// TestProductAloneIsNoProof keeps every product name of the catalog, and of programs that are called alike, below what is acted on.
+func TestProductAloneIsNoProof(t *testing.T) {
+	c, err := catalog.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMatcher(c)
+	for _, app := range c.Apps() {
+		for _, w := range app.Programs.Windows {
+			for _, product := range w.Product {
+				for _, format := range []program.Format{program.PE, program.MSI} {
+					if _, evidence, got := m.app(&program.Identity{Format: format, Product: product}); got > event.Low {
+						t.Errorf("%s: %q alone as %s has confidence %d: %+v", app.ID, product, format, got, evidence)
+					}
+				}
+				if _, evidence, got := m.app(&program.Identity{Format: program.PE, Product: product, Company: "Acoustics Laboratory of Nowhere"}); got > event.Low {
+					t.Errorf("%s: %q by somebody else has confidence %d: %+v", app.ID, product, got, evidence)
+				}
+			}
+		}
+	}
+}
+
+// TestMakerConfirmsProduct finds every messenger of the catalog by product and publisher, both only claimed.
+func TestMakerConfirmsProduct(t *testing.T) {
+	c, err := catalog.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMatcher(c)
+	for _, app := range c.Apps() {
+		for _, w := range app.Programs.Windows {
+			for _, p := range w.Publishers {
+				for _, name := range organisations(p.Subject) {
+					id := program.Identity{Format: program.PE, Company: strings.Join(name, " "), Product: append(w.Product, "")[0]}
+					if got, evidence, confidence := m.app(&id); id.Product != "" && (got != app.ID || confidence < ActFrom) {
+						t.Errorf("%s by %q: %q with %d, %+v", id.Product, id.Company, got, confidence, evidence)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for _, c := range []struct{ a, b string }{
+		{"Slack Technologies, Inc.", "slack technologies inc"}, {"Signal Messenger, LLC", "Signal Messenger"}, {"Viber Media S.a r.l.", "Viber Media"},
+		{"Telegram FZ-LLC", "TELEGRAM  FZ LLC"}, {"Inc", "INC."},
+	} {
+		if !slices.Equal(words(c.a), words(c.b)) {
+			t.Errorf("%q and %q: %q, %q", c.a, c.b, words(c.a), words(c.b))
+		}
+	}
+	if slices.Equal(words("Signal Messenger"), words("Signal")) || len(words(strings.Repeat("a b ", 1000))) > maxWords {
+		t.Error("too much is equal")
+	}
+}
+
+func TestOrganisations(t *testing.T) {
+	for subject, want := range map[string]string{
+		"CN=Slack Technologies, Inc., O=Slack Technologies, Inc., L=San Francisco, C=US": "slack technologies",
+		"O=A, OU=Other, CN=B": "a|b", "Just A Name": "just a name", "L=Dubai": "", "": "", "C=US,O=Zoom Video Communications\\, Inc.": "zoom video communications",
+	} {
+		var got []string
+		for _, w := range organisations(subject) {
+			got = append(got, strings.Join(w, " "))
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%q: %q, want %q", subject, got, want)
 		}
 	}
 }

@@ -59,6 +59,13 @@ type Finding struct {
 	Event  *event.Event
 }
 
+// Certain reports whether the finding is sure enough to take the file away: it is recognised with at least ActFrom, or policy names it by
+// another of its facts, which need no recognition.
+func (f *Finding) Certain() bool {
+	p := f.Event.Program
+	return p.App == "" || p.Confidence >= ActFrom
+}
+
 // Stat is the identity of a file at the moment it was read.
 type Stat struct {
 	Dev, Ino uint64

@@ -179,6 +179,34 @@ func TestFindsByContent(t *testing.T) {
 	}
 }
 
+// TestInnocentNames leaves programs alone that only share a word with a messenger, and is unsure of one that says nothing else.
+func TestInnocentNames(t *testing.T) {
+	dir := t.TempDir()
+	for name, texts := range map[string]map[string]string{
+		"processing.exe": {"ProductName": "Signal Processing", "CompanyName": "Acoustics Laboratory"},
+		"signal.exe":     {"ProductName": "Signal", "CompanyName": "Cambridge Electronic Design", "OriginalFilename": "Signal.exe"},
+		"player.exe":     {"ProductName": "Zoom Player", "CompanyName": "Inmatrix LTD"},
+		"line.exe":       {"ProductName": "Line", "CompanyName": "Geometry Tools"},
+		"wire.exe":       {"ProductName": "Wire", "CompanyName": "Circuit Design GmbH", "OriginalFilename": "wire.exe"},
+		"element.exe":    {"ProductName": "Element", "CompanyName": "Finite Analysis, Inc."},
+		"zoom.exe":       {"ProductName": "Zoom", "CompanyName": "Optical Instruments"},
+		"unsure.exe":     {"ProductName": "Signal"},
+		"real.exe":       {"ProductName": "Signal", "CompanyName": "Signal Messenger, LLC"},
+	} {
+		write(t, filepath.Join(dir, name), programtest.PE(texts))
+	}
+	r := run(t, scan.Options{}, dir)
+	if !slices.Equal(r.order, []string{"real.exe", "unsure.exe"}) || r.problems != nil {
+		t.Fatalf("found %q, problems %q", r.order, r.problems)
+	}
+	if got := r.findings["unsure.exe"].Event.Program.Confidence; got > event.Low || got >= scan.ActFrom {
+		t.Errorf("a name alone has confidence %d", got)
+	}
+	if got := r.findings["real.exe"].Event.Program.Confidence; got < scan.ActFrom {
+		t.Errorf("product and company have confidence %d", got)
+	}
+}
+
 // TestSignedProgram finds a program by its signature alone, made by a real tool.
 func TestSignedProgram(t *testing.T) {
 	dir, work := t.TempDir(), t.TempDir()
