@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/retention"
 )
 
 //go:embed templates static
@@ -57,6 +59,7 @@ type Deps struct {
 	Try     func(ctx context.Context, e *event.Event) error // inspects a text for the policy page, delivers nothing
 	Ledger  func(ctx context.Context) (LedgerState, error)
 	Verify  func(ctx context.Context) (VerifyResult, error)
+	Holds   func() []retention.Hold // nil where nothing can be held
 	Board   *health.Board
 	Book    *account.Book
 	Acts    event.Recorder
@@ -70,6 +73,8 @@ type Deps struct {
 type Console struct {
 	Deps
 	pages map[string]*template.Template
+
+	checking sync.Mutex // held while the ledger is verified: one check at a time
 
 	mu    sync.Mutex
 	views map[string]*archive.View // by session token
@@ -98,23 +103,34 @@ func New(d Deps) (*Console, error) {
 // Handler returns the console's pages.
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
-	static, err := fs.Sub(files, "static")
-	if err != nil {
-		panic(err) // the folder is embedded under this very name
-	}
-	mux.Handle("GET /static/", http.StripPrefix("/static/", cached(http.FileServerFS(static))))
+	mux.Handle("GET /static/", cached(http.FileServerFS(files)))
 	mux.HandleFunc("GET /signin", c.signInPage)
 	mux.HandleFunc("POST /signin", c.signIn)
 	mux.HandleFunc("GET /link/{token}", c.linkPage)
 	mux.HandleFunc("POST /link/{token}", c.redeemLink)
 	mux.HandleFunc("POST /signout", c.signOut)
+	for _, p := range c.list() {
+		mux.HandleFunc(p.pattern, c.signedIn(p.needs, p.serve))
+	}
+	same := http.NewCrossOriginProtection()
+	same.SetDenyHandler(http.HandlerFunc(c.foreign))
+	return c.guard(same.Handler(mux))
+}
+
+// listed is a page with the roles that it is for.
+type listed struct {
+	pattern string
+	needs   []control.Role
+	serve   page
+}
+
+// list is the explicit list of pages for people who are signed in.
+func (c *Console) list() []listed {
 	anyone := []control.Role{control.Nobody}
 	readers := []control.Role{control.Reviewer, control.Counsel}
-	for _, p := range []struct {
-		pattern string
-		needs   []control.Role
-		serve   page
-	}{
+	counsel := []control.Role{control.Counsel}
+	admin := []control.Role{control.Administrator}
+	return []listed{
 		{"GET /{$}", anyone, c.overview},
 		{"GET /messengers", anyone, c.messengers},
 		{"GET /people", readers, c.people},
@@ -124,18 +140,21 @@ func (c *Console) Handler() http.Handler {
 		{"GET /events", readers, c.events},
 		{"GET /record", readers, c.record},
 		{"GET /search", readers, c.search},
+		{"GET /holds", counsel, c.holds},
 		{"GET /policy", anyone, c.policyPage},
+		{"POST /policy", anyone, c.policyPage},
 		{"GET /health", anyone, c.healthPage},
 		{"GET /ledger", anyone, c.ledgerPage},
 		{"POST /ledger/verify", anyone, c.verifyNow},
+		{"GET /accounts", admin, c.accounts},
+		{"POST /accounts", admin, c.createAccount},
+		{"POST /accounts/link", admin, c.newLink},
 		{"GET /settings", anyone, c.settings},
 		{"POST /settings/password", anyone, c.setPassword},
 		{"POST /settings/totp", anyone, c.setTOTP},
 		{"POST /purpose", readers, c.setPurpose},
-	} {
-		mux.HandleFunc(p.pattern, c.signedIn(p.needs, p.serve))
+		{"GET /", anyone, c.nowhere},
 	}
-	return headers(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // page answers one request of somebody signed in: the name of a template and its data, or a redirect already written ("").
@@ -154,7 +173,10 @@ const cookieName = "__Host-chaperone"
 const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; " +
 	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-func headers(next http.Handler) http.Handler {
+// maxBody bounds what a browser may send: forms only.
+const maxBody = 64 << 10
+
+func (c *Console) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
@@ -162,11 +184,29 @@ func headers(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Strict-Transport-Security", "max-age=31536000")
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := clean(r); err != nil {
+			c.say(w, r, http.StatusBadRequest, "That did not work", "What your browser sent is too large or is no form.")
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// clean parses the form and makes every value valid UTF-8, so that nothing else comes into records and pages.
+func clean(r *http.Request) error {
+	err := r.ParseForm()
+	for _, form := range []url.Values{r.Form, r.PostForm} {
+		for _, values := range form {
+			for i, v := range values {
+				values[i] = strings.ToValidUTF8(v, "\uFFFD")
+			}
+		}
+	}
+	return err
 }
 
 func cached(next http.Handler) http.Handler {
@@ -180,32 +220,74 @@ func (c *Console) signedIn(needs []control.Role, serve page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, ok := c.session(r)
 		if !ok {
-			http.Redirect(w, r, "/signin", http.StatusSeeOther)
+			back := ""
+			if r.Method == http.MethodGet && r.URL.Path != "/" {
+				back = r.URL.RequestURI()
+			}
+			http.Redirect(w, r, link("/signin", "back", back), http.StatusSeeOther)
 			return
 		}
 		if !s.Has(needs...) {
-			c.render(w, http.StatusForbidden, "message", s, "Not for your role",
-				"This page shows content. Who administers does not read: sign in with an account that has the role reviewer or counsel.")
+			c.render(w, http.StatusForbidden, "message", s, "Not for your role", wordsFor(needs))
 			return
 		}
 		name, data, err := serve(w, r, s)
-		switch {
-		case errors.Is(err, errPurpose):
-			c.render(w, http.StatusOK, "purpose", s, "Why do you look?", purposeData{purposes, r.URL.RequestURI()})
-		case errors.Is(err, archive.ErrNotFound):
-			c.render(w, http.StatusNotFound, "message", s, "Not found", err.Error())
-		case err != nil:
-			var usage usageError
-			if errors.As(err, &usage) {
-				c.render(w, http.StatusBadRequest, "message", s, "That did not work", usage.Error())
-				return
-			}
-			c.Log.Error("page", "path", r.URL.Path, "error", err)
-			c.render(w, http.StatusInternalServerError, "message", s, "Something is wrong", "The page could not be made. The log says why; the health page says what is broken.")
-		case name != "":
+		if err != nil {
+			c.sayError(w, r, s, err)
+			return
+		}
+		if name != "" {
 			c.render(w, http.StatusOK, name, s, "", data)
 		}
 	}
+}
+
+// wordsFor says why a page is not for somebody.
+func wordsFor(needs []control.Role) string {
+	switch needs[0] {
+	case control.Administrator:
+		return "Accounts are made by those who administer. Who reads does not administer: ask an administrator."
+	case control.Counsel:
+		return "Holds belong to counsel. Sign in with an account that has the role counsel."
+	}
+	return "This page shows content. Who administers does not read: sign in with an account that has the role reviewer or counsel."
+}
+
+// sayError answers with what went wrong, in words for the person who asked; what is inside goes to the log.
+func (c *Console) sayError(w http.ResponseWriter, r *http.Request, s *session, err error) {
+	var usage usageError
+	switch {
+	case errors.Is(err, errPurpose):
+		c.render(w, http.StatusOK, "purpose", s, "", purposeData{purposes, r.URL.RequestURI()})
+	case errors.Is(err, archive.ErrNotFound):
+		c.render(w, http.StatusNotFound, "message", s, "Not found", "Nothing on record has that name or id. It may have been typed wrongly, or it never was recorded here.")
+	case errors.As(err, &usage):
+		c.render(w, http.StatusBadRequest, "message", s, "That did not work", usage.Error())
+	case errors.Is(err, errUnrecorded):
+		c.Log.Error("record an act of the console", "path", r.URL.Path, "error", err)
+		c.render(w, http.StatusServiceUnavailable, "message", s, "Not done", "This could not be recorded, and nobody works here unrecorded. The health page says what is broken.")
+	default:
+		c.Log.Error("page", "path", r.URL.Path, "error", err)
+		c.render(w, http.StatusInternalServerError, "message", s, "Something is wrong", "The page could not be made. The log says why; the health page says what is broken.")
+	}
+}
+
+func (c *Console) nowhere(http.ResponseWriter, *http.Request, *session) (string, any, error) {
+	return "", nil, archive.ErrNotFound
+}
+
+// foreign answers a form that another site sent.
+func (c *Console) foreign(w http.ResponseWriter, r *http.Request) {
+	c.say(w, r, http.StatusForbidden, "Not done", "Another site sent this form. Nothing was done; open the page here and try again.")
+}
+
+// say renders a page of words for somebody who may be signed in or not.
+func (c *Console) say(w http.ResponseWriter, r *http.Request, status int, title, words string) {
+	s, ok := c.session(r)
+	if !ok {
+		s = nil
+	}
+	c.render(w, status, "message", s, title, words)
 }
 
 // usageError is a mistake of the person who asked, in words for them.
@@ -225,46 +307,17 @@ func (c *Console) session(r *http.Request) (*session, bool) {
 	return &session{caller, cookie.Value, c.views[cookie.Value]}, true
 }
 
-// frame is what every page gets.
-type frame struct {
-	Title   string
-	Path    string
-	Account string
-	Reads   bool
-	Purpose string
-	Version string
-	Worst   health.State
-	Query   string
-	Data    any
-}
-
-func (c *Console) render(w http.ResponseWriter, status int, name string, s *session, title string, data any) {
-	f := frame{Title: title, Version: c.Version, Data: data, Path: name}
-	if s != nil {
-		f.Account, f.Worst = s.Account, c.Board.Worst()
-		f.Reads = s.Has(control.Reviewer, control.Counsel)
-		if s.view != nil {
-			f.Purpose = s.view.Purpose()
-		}
-	}
-	if q, ok := data.(interface{ query() string }); ok {
-		f.Query = q.query()
-	}
-	var b strings.Builder
-	if err := c.pages[name].Execute(&b, f); err != nil {
-		c.Log.Error("template", "page", name, "error", err)
-		http.Error(w, "the page could not be made", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	fmt.Fprint(w, b.String())
-}
-
 // act records what somebody did in the console, before it is done.
 func (c *Console) act(ctx context.Context, who, action, object string) error {
 	now := c.Clock.Now()
-	return c.Acts.Record(ctx, &event.Event{ID: event.NewID(), Kind: event.Act, Phase: action, Time: now, Received: now, Connector: "console",
+	err := c.Acts.Record(ctx, &event.Event{ID: event.NewID(), Kind: event.Act, Phase: action, Time: now, Received: now, Connector: "console",
 		From:    event.Party{Handle: who},
 		Content: event.Content{Act: &event.ActDetail{Action: action, Object: object}}})
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", errUnrecorded, action, err)
+	}
+	return nil
 }
+
+// errUnrecorded says that an act could not be recorded, and was not done.
+var errUnrecorded = errors.New("could not be recorded")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,15 @@ import (
 
 func (c *Console) functions() template.FuncMap {
 	return template.FuncMap{
-		"clock":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+		"clock":   instant,
+		"day":     func(t time.Time) string { return t.UTC().Format("Monday 2 January 2006") },
+		"hour":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
+		"ago":     c.ago,
+		"cut":     cut,
+		"short":   func(r archive.Record) string { return cut(c.summary(r), shortText) },
+		"long":    func(r archive.Record) string { return cut(c.summary(r), longText) },
+		"stops":   event.Action.Stops,
+		"bytes":   size,
 		"rfc":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"app":     c.appName,
 		"percent": func(p event.Confidence) string { return fmt.Sprintf("%.0f %%", 100*p.Float()) },
@@ -22,7 +31,6 @@ func (c *Console) functions() template.FuncMap {
 		"summary": c.summary,
 		"plane":   plane,
 		"link":    link,
-		"action":  func(r archive.Record) event.Action { return r.Action },
 		"join":    func(s []string) string { return strings.Join(s, ", ") },
 	}
 }
@@ -59,12 +67,59 @@ func who(p event.Party) string {
 	return p.Handle
 }
 
+// Bounds of what is shown of one record in a list, in a conversation, and of its parties; its own page shows all.
+const (
+	shortText   = 240
+	longText    = 4000
+	someParties = 6
+)
+
 func parties(list []event.Party) string {
-	names := make([]string, len(list))
-	for i, p := range list {
-		names[i] = who(p)
+	var names []string
+	for _, p := range list[:min(len(list), someParties)] {
+		names = append(names, cut(who(p), shortText))
+	}
+	if more := len(list) - someParties; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")
+}
+
+// instant writes a moment in UTC, as every page does.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// ago says how long ago something was, in words.
+func (c *Console) ago(t time.Time) string {
+	d := c.Clock.Now().Sub(t)
+	switch {
+	case t.IsZero():
+		return "never"
+	case d < time.Minute:
+		return "just now"
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/unit, 0
+	for ; f >= unit && i < 4; i++ {
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f %cB", f, "kMGTP"[i])
 }
 
 // plane says which plane a kind belongs to, for the mark in a time line.
@@ -87,13 +142,19 @@ func (c *Console) summary(r archive.Record) string {
 	case r.Erased:
 		return "content destroyed"
 	case e.Flow != nil:
-		return strings.TrimSpace(fmt.Sprintf("%s %s to %s %s", orUnknown(c.appName(e.Flow.App)), e.Flow.Service, e.Flow.Server, e.Flow.Name))
+		return words(orUnknown(c.appName(e.Flow.App)), e.Flow.Service, "to", e.Flow.Server, e.Flow.Name)
 	case e.Question != nil:
 		return fmt.Sprintf("asked for %s %s", e.Question.Name, e.Question.Type)
 	case e.Program != nil:
-		return fmt.Sprintf("%s %s in %s", orUnknown(c.appName(e.Program.App)), e.Program.Form, inside(e.Program))
+		return words(orUnknown(c.appName(e.Program.App)), e.Program.Form, "in", inside(e.Program))
+	case e.Web != nil:
+		return e.Web.Method + " " + e.Web.URL
+	case e.CallDetail != nil:
+		return words("call", e.Phase, e.CallDetail.Media)
+	case e.Kind == event.Gap:
+		return fmt.Sprintf("%s from %s to %s", e.Reason, instant(e.Time), instant(e.Until))
 	case e.Act != nil:
-		return strings.TrimSpace(fmt.Sprintf("%s %s", e.Act.Action, e.Act.Object))
+		return words(e.Act.Action, e.Act.Object)
 	case e.Kind == event.Delivery:
 		return e.Phase
 	case e.Kind == event.Retraction:
@@ -103,7 +164,12 @@ func (c *Console) summary(r archive.Record) string {
 	case e.Text != "":
 		return e.Text
 	}
-	return strings.TrimSpace(e.Subject + " " + e.Room.Name + " " + e.Reason)
+	return words(e.Subject, e.Room.Name, e.Reason)
+}
+
+// words joins those that are not empty.
+func words(list ...string) string {
+	return strings.Join(slices.DeleteFunc(list, func(s string) bool { return s == "" }), " ")
 }
 
 func orUnknown(s string) string {
@@ -118,4 +184,16 @@ func inside(p *event.Program) string {
 		return p.Path
 	}
 	return p.Path + "!/" + p.Inside
+}
+
+// cut shortens a text to a number of code points.
+func cut(s string, most int) string {
+	n := 0
+	for i := range s {
+		if n == most {
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return s
 }

@@ -5,82 +5,34 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/search"
 )
-
-type overviewData struct {
-	Items    []health.Item
-	Days     []dayLine
-	Apps     []archive.AppCount
-	Captures []archive.Capture
-}
-
-// dayLine is what one kind of event came to today.
-type dayLine struct {
-	Kind                                event.Kind
-	Allowed, Held, Quarantined, Blocked int
-}
-
-func (c *Console) overview(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	now := c.Clock.Now()
-	midnight := now.Truncate(24 * time.Hour)
-	counts, err := c.Archive.Verdicts(r.Context(), midnight, now.Add(time.Hour))
-	if err != nil {
-		return "", nil, err
-	}
-	apps, err := c.Archive.Apps(r.Context())
-	if err != nil {
-		return "", nil, err
-	}
-	captures, err := c.Archive.Captures(r.Context(), midnight, now.Add(time.Hour))
-	if err != nil {
-		return "", nil, err
-	}
-	return "overview", overviewData{c.Board.Items(), byKind(counts), apps, captures}, nil
-}
-
-func byKind(counts []archive.DayCount) []dayLine {
-	var out []dayLine
-	at := map[event.Kind]int{}
-	for _, n := range counts {
-		i, ok := at[n.Kind]
-		if !ok {
-			i = len(out)
-			at[n.Kind] = i
-			out = append(out, dayLine{Kind: n.Kind})
-		}
-		switch n.Action {
-		case event.Block:
-			out[i].Blocked += n.Records
-		case event.Hold:
-			out[i].Held += n.Records
-		case event.Quarantine:
-			out[i].Quarantined += n.Records
-		default:
-			out[i].Allowed += n.Records
-		}
-	}
-	return out
-}
 
 type messengersData struct {
 	Apps      []archive.AppCount
 	Sightings []archive.Sighting
 	App       string
 	Named     bool // whether the sightings, which name people, are shown
+	More      int  // sightings beyond those shown
 }
+
+// maxRows bounds the lists that have no parts.
+const maxRows = 300
 
 func (c *Console) messengers(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	apps, err := c.Archive.Apps(r.Context())
 	d := messengersData{Apps: apps, App: r.FormValue("app"), Named: s.view != nil}
 	if err == nil && s.view != nil {
 		d.Sightings, err = s.view.Sightings(r.Context(), archive.SightingFilter{App: d.App})
+		d.More = max(0, len(d.Sightings)-maxRows)
+		d.Sightings = d.Sightings[:len(d.Sightings)-d.More]
 	}
 	return "messengers", d, err
 }
@@ -92,18 +44,51 @@ func (s *session) look() (*archive.View, error) {
 	return s.view, nil
 }
 
+type peopleData struct {
+	Text   string
+	People []archive.Person
+	More   int // people beyond those shown
+}
+
 func (c *Console) people(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	v, err := s.look()
 	if err != nil {
 		return "", nil, err
 	}
-	people, err := v.People(r.Context())
-	return "people", people, err
+	d := peopleData{Text: strings.TrimSpace(r.FormValue("who"))}
+	all, err := v.People(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	for _, p := range all {
+		if !called(p, search.Fold(d.Text)) {
+			continue
+		}
+		if len(d.People) < maxRows {
+			d.People = append(d.People, p)
+		} else {
+			d.More++
+		}
+	}
+	return "people", d, nil
+}
+
+// called reports whether a part of one of the person's names is that.
+func called(p archive.Person, part string) bool {
+	names := []string{p.ID}
+	for _, h := range p.Handles {
+		names = append(names, h.Handle, h.Name)
+	}
+	for _, h := range p.Hosts {
+		names = append(names, h.Name, h.Address)
+	}
+	return slices.ContainsFunc(names, func(n string) bool { return strings.Contains(search.Fold(n), part) })
 }
 
 type personData struct {
 	Who       string
 	Person    archive.Person
+	Filter    filterForm
 	Line      archive.Part[archive.Record]
 	Sightings []archive.Sighting
 }
@@ -114,14 +99,28 @@ func (c *Console) person(w http.ResponseWriter, r *http.Request, s *session) (st
 		return "", nil, err
 	}
 	d := personData{Who: r.FormValue("who")}
+	if strings.TrimSpace(d.Who) == "" {
+		return "", nil, archive.ErrNotFound
+	}
+	form, filter, err := filterOf(r)
+	if err != nil {
+		return "", nil, err
+	}
+	d.Filter = form
 	if d.Person, err = v.Person(r.Context(), d.Who); err != nil {
 		return "", nil, err
 	}
-	d.Line, err = v.Timeline(r.Context(), d.Who, archive.Filter{}, archive.Page{Cursor: r.FormValue("cursor"), Limit: 100})
+	d.Line, err = v.Timeline(r.Context(), d.Who, filter, archive.Page{Cursor: r.FormValue("cursor"), Limit: 100})
 	if err == nil && d.Person.ID != "" {
 		d.Sightings, err = v.Sightings(r.Context(), archive.SightingFilter{Person: d.Person.ID})
 	}
 	return "person", d, err
+}
+
+type conversationsData struct {
+	Who   string
+	Part  archive.Part[archive.Conversation]
+	Later bool
 }
 
 func (c *Console) conversations(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
@@ -129,13 +128,15 @@ func (c *Console) conversations(w http.ResponseWriter, r *http.Request, s *sessi
 	if err != nil {
 		return "", nil, err
 	}
-	part, err := v.Conversations(r.Context(), r.FormValue("who"), archive.Page{Cursor: r.FormValue("cursor")})
-	return "conversations", part, err
+	d := conversationsData{Who: strings.TrimSpace(r.FormValue("who")), Later: r.FormValue("cursor") != ""}
+	d.Part, err = v.Conversations(r.Context(), d.Who, archive.Page{Cursor: r.FormValue("cursor")})
+	return "conversations", d, err
 }
 
 type conversationData struct {
 	Conversation archive.Conversation
 	Messages     archive.Part[archive.Message]
+	Later        bool
 }
 
 func (c *Console) conversation(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
@@ -143,7 +144,7 @@ func (c *Console) conversation(w http.ResponseWriter, r *http.Request, s *sessio
 	if err != nil {
 		return "", nil, err
 	}
-	var d conversationData
+	d := conversationData{Later: r.FormValue("cursor") != ""}
 	if d.Conversation, err = v.Conversation(r.Context(), r.FormValue("id")); err != nil {
 		return "", nil, err
 	}
@@ -153,10 +154,7 @@ func (c *Console) conversation(w http.ResponseWriter, r *http.Request, s *sessio
 
 type eventsData struct {
 	Records archive.Part[archive.Record]
-	Kind    string
-	Verdict string
-	Kinds   []event.Kind
-	Actions []event.Action
+	Filter  filterForm
 }
 
 func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
@@ -164,17 +162,12 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) (st
 	if err != nil {
 		return "", nil, err
 	}
-	d := eventsData{Kind: r.FormValue("kind"), Verdict: r.FormValue("verdict"),
-		Kinds:   []event.Kind{event.Message, event.Edit, event.Retraction, event.Reaction, event.FileUpload, event.Join, event.Leave, event.RoomChange, event.Delivery, event.Call, event.FlowSeen, event.DNSQuery, event.ProgramRun, event.FindingHit, event.Gap, event.Act},
-		Actions: []event.Action{event.Allow, event.Hold, event.Quarantine, event.Block}}
-	var f archive.Filter
-	if d.Kind != "" {
-		f.Kinds = []event.Kind{event.Kind(d.Kind)}
+	form, filter, err := filterOf(r)
+	if err != nil {
+		return "", nil, err
 	}
-	if d.Verdict != "" {
-		f.Actions = []event.Action{event.Action(d.Verdict)}
-	}
-	d.Records, err = v.Events(r.Context(), f, archive.Page{Cursor: r.FormValue("cursor")})
+	d := eventsData{Filter: form}
+	d.Records, err = v.Events(r.Context(), filter, archive.Page{Cursor: r.FormValue("cursor")})
 	return "events", d, err
 }
 
@@ -205,10 +198,11 @@ func (c *Console) search(w http.ResponseWriter, r *http.Request, s *session) (st
 	}
 	d := searchData{Text: r.FormValue("q"), Limit: searchLimit}
 	if d.Records, err = c.Search(r.Context(), v, d.Text, searchLimit); err != nil {
-		if r.Context().Err() != nil {
+		var syntax *search.SyntaxError
+		if !errors.As(err, &syntax) {
 			return "", nil, err
 		}
-		d.Error = err.Error()
+		d.Error = syntax.Error()
 	}
 	return "search", d, nil
 }
@@ -235,7 +229,8 @@ func (c *Console) policyPage(w http.ResponseWriter, r *http.Request, s *session)
 		return "policy", d, nil
 	}
 	if err := c.Try(r.Context(), e); err != nil {
-		d.Error = err.Error()
+		c.Log.Error("inspect a text for the policy page", "error", err)
+		d.Error = "The text could not be inspected; the health page says what is broken."
 		return "policy", d, nil
 	}
 	explained := p.Explain(&policy.Input{Event: e, Now: e.Received, Final: true, LeavesOrg: p.LeavesOrg(e)})
@@ -277,6 +272,10 @@ func (c *Console) ledgerPage(w http.ResponseWriter, r *http.Request, s *session)
 }
 
 func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	if !c.checking.TryLock() {
+		return "", nil, usageError{errors.New("A check is running already. Its answer comes to whoever asked; try again when it is done.")}
+	}
+	defer c.checking.Unlock()
 	if err := c.act(r.Context(), s.Account, "ledger.verify", ""); err != nil {
 		return "", nil, err
 	}
@@ -284,7 +283,8 @@ func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) 
 	defer cancel()
 	result, err := c.Verify(ctx)
 	if err != nil {
-		return "", nil, usageError{errors.New("the check did not finish: " + err.Error())}
+		c.Log.Error("verify from the console", "error", err)
+		return "", nil, usageError{errors.New("The check did not finish. Run chaperone verify on this machine: it says why.")}
 	}
 	state, err := c.Ledger(r.Context())
 	return "ledger", ledgerData{state, &result}, err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
@@ -24,12 +26,18 @@ type purposeData struct {
 	Back     string
 }
 
+// signInData is what the sign-in page shows: why signing in did not work, and where to go on.
+type signInData struct {
+	Said string
+	Back string
+}
+
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
-	c.render(w, http.StatusOK, "signin", nil, "Sign in", "")
+	c.render(w, http.StatusOK, "signin", nil, "", signInData{Back: r.FormValue("back")})
 }
 
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
-	name := r.PostFormValue("name")
+	name := strings.TrimSpace(r.PostFormValue("name"))
 	token, caller, err := c.Book.SignIn(name, r.PostFormValue("password"), strings.TrimSpace(r.PostFormValue("code")))
 	if err != nil {
 		c.refuseSignIn(w, r, name, err)
@@ -39,22 +47,19 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, name string, err error) {
-	if len(name) > 64 {
-		name = name[:64]
-	}
-	if e := c.act(r.Context(), "", "signin.refused", name); e != nil {
+	if e := c.act(r.Context(), "", "signin.refused", cut(name, 64)); e != nil {
 		c.Log.Error("record a refused sign-in", "error", e)
 	}
 	status := http.StatusUnauthorized
 	if errors.Is(err, account.ErrTooMany) {
 		status = http.StatusTooManyRequests
 	}
-	c.render(w, status, "signin", nil, "Sign in", "Not signed in: "+err.Error()+".")
+	c.render(w, status, "signin", nil, "", signInData{"Not signed in: " + err.Error() + ".", r.PostFormValue("back")})
 }
 
 // linkPage asks for a click: programs that look at links before people do must not use the link up.
 func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) {
-	c.render(w, http.StatusOK, "link", nil, "Sign in", nil)
+	c.render(w, http.StatusOK, "link", nil, "", nil)
 }
 
 func (c *Console) redeemLink(w http.ResponseWriter, r *http.Request) {
@@ -70,11 +75,20 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string, ca
 	if err := c.act(r.Context(), caller.Account, "signin", how); err != nil {
 		c.Book.SignOut(token)
 		c.Log.Error("record a sign-in", "error", err)
-		c.render(w, http.StatusServiceUnavailable, "signin", nil, "Sign in", "Not signed in: it could not be recorded, and nobody works here unrecorded. The health page of an administrator, or chaperone doctor, says what is broken.")
+		c.render(w, http.StatusServiceUnavailable, "signin", nil, "", signInData{"Not signed in: it could not be recorded, and nobody works here unrecorded. chaperone doctor says what is broken.", r.PostFormValue("back")})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, home(r.PostFormValue("back")), http.StatusSeeOther)
+}
+
+// home returns the address to go on to after a form, "/" unless it is one of our own pages.
+func home(back string) string {
+	u, err := url.Parse(back)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.ContainsAny(back, "\\\r\n\t") {
+		return "/"
+	}
+	return back
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +98,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 		delete(c.views, cookie.Value)
 		c.mu.Unlock()
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", Secure: true, HttpOnly: true, MaxAge: -1})
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 }
 
@@ -93,12 +107,15 @@ const maxViews = 1000
 
 func (c *Console) setPurpose(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	purpose := r.PostFormValue("purpose")
+	if !slices.Contains(purposes, purpose) {
+		return "", nil, usageError{errors.New("Choose one of the purposes. Your case number or note goes beside it.")}
+	}
 	if note := strings.TrimSpace(r.PostFormValue("note")); note != "" {
 		purpose += ": " + note
 	}
 	v, err := c.Archive.Open(r.Context(), archive.Account{Name: s.Account, Reads: true}, purpose)
 	if err != nil {
-		return "", nil, usageError{err}
+		return "", nil, usageError{errors.New("The note is too long: 900 characters are enough.")}
 	}
 	c.mu.Lock()
 	for token := range c.views {
@@ -108,11 +125,7 @@ func (c *Console) setPurpose(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	c.views[s.token] = v
 	c.mu.Unlock()
-	back := r.PostFormValue("back")
-	if !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, `\`) {
-		back = "/"
-	}
-	http.Redirect(w, r, back, http.StatusSeeOther)
+	http.Redirect(w, r, home(r.PostFormValue("back")), http.StatusSeeOther)
 	return "", nil, nil
 }
 
@@ -152,7 +165,8 @@ func (c *Console) setPassword(w http.ResponseWriter, r *http.Request, s *session
 	if err := c.Book.SetPassword(s.Account, r.PostFormValue("password")); err != nil {
 		return c.settingsWith(s, "Nothing was changed: "+err.Error()+".")
 	}
-	return c.settingsWith(s, "The new password holds from now on.")
+	c.Book.EndOthers(s.Account, s.token)
+	return c.settingsWith(s, "The new password holds from now on. Whoever else was signed in as you is not any more.")
 }
 
 func (c *Console) setTOTP(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -275,7 +276,15 @@ func (b *Book) SignOut(token string) {
 	delete(b.sessions, sha256.Sum256([]byte(token)))
 }
 
-// SetPassword sets an account's password and ends its other sessions.
+// EndOthers ends all sessions of an account but the one with that token.
+func (b *Book) EndOthers(name, token string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	keep := sha256.Sum256([]byte(token))
+	maps.DeleteFunc(b.sessions, func(key [32]byte, s *session) bool { return s.account == name && key != keep })
+}
+
+// SetPassword sets an account's password. Sessions that run stay: EndOthers ends them.
 func (b *Book) SetPassword(name, password string) error {
 	if len([]rune(password)) < 12 {
 		return ErrWeak
