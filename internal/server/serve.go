@@ -166,7 +166,7 @@ func (s *Server) console() error {
 		apps[a.ID] = a.Name
 	}
 	c, err := console.New(console.Deps{
-		Archive: s.store.Archive, Search: s.searchFor, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow,
+		Archive: s.store.Archive, Search: s.searchFor, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {
 		return err
