@@ -150,18 +150,20 @@ func TestRestartAddsNothingTwice(t *testing.T) {
 	}
 }
 
-// interrupted is a journal whose reading fails in the middle, some times.
+// interrupted is a journal whose first reading is ended in the middle by a stop.
 type interrupted struct {
 	*ledgertest.Journal
-	failures atomic.Int32
+	once atomic.Bool
+	stop context.CancelFunc
 }
 
 func (j *interrupted) Frames(ctx context.Context, stream string, from uint64) iter.Seq2[journal.Frame, error] {
 	return func(yield func(journal.Frame, error) bool) {
 		n := 0
 		for f, err := range j.Journal.Frames(ctx, stream, from) {
-			if n == 3 && j.failures.Add(-1) >= 0 {
-				yield(journal.Frame{}, errors.New("interrupted"))
+			if n == 3 && j.once.CompareAndSwap(false, true) {
+				j.stop()
+				yield(journal.Frame{}, ctx.Err())
 				return
 			}
 			n++
@@ -179,8 +181,6 @@ func TestInterruptedReadingAddsNothingTwice(t *testing.T) {
 	check(t, err)
 	j, err := ledgertest.OpenJournal(dir)
 	check(t, err)
-	broken := &interrupted{Journal: j}
-	broken.failures.Store(1)
 	frames, err := ledgertest.Frames(20, 1, 1)
 	check(t, err)
 	for _, f := range frames {
@@ -189,11 +189,7 @@ func TestInterruptedReadingAddsNothingTwice(t *testing.T) {
 	l, err := ledger.Open(context.Background(), dir, key, ledger.Options{Now: time.Now})
 	check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx, broken) }()
-	until(t, "all frames in the log", func() bool { return l.Size() >= 20 })
-	cancel()
-	check(t, errors.Join(<-done, l.Close(context.Background())))
+	check(t, errors.Join(l.Run(ctx, &interrupted{Journal: j, stop: cancel}), l.Close(context.Background())))
 	res, err := verify.Verify(context.Background(), dir, verify.Options{})
 	check(t, err)
 	if res.Verdict != verify.Consistent || res.Ledger != 20 {
