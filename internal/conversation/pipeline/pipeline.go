@@ -69,6 +69,7 @@ type Pipeline struct {
 	cfg      Config
 	deps     Deps
 	tally    tally
+	counts   []*event.Event // acts of what was excluded that are not recorded yet; only Run has them
 	outcomes chan *event.Event
 	spool    chan *event.Event
 }
@@ -146,6 +147,9 @@ func digest(f *event.File, body io.ReaderAt, size int64) error {
 // Outcome queues what became of an event. When the queue is full it answers with an error instead of making anybody wait.
 func (p *Pipeline) Outcome(_ context.Context, e *event.Event) error {
 	p.resolve(e)
+	if e.Received.IsZero() {
+		e.Received = p.deps.Clock.Now()
+	}
 	select {
 	case p.outcomes <- e:
 		return nil

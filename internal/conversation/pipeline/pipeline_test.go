@@ -77,10 +77,25 @@ func (r *recorder) set(err error) {
 	r.err = err
 }
 
+// all returns what was recorded, acts apart.
 func (r *recorder) all() []event.Event {
+	return r.kind(func(k event.Kind) bool { return k != event.Act })
+}
+
+func (r *recorder) acts() []event.Event {
+	return r.kind(func(k event.Kind) bool { return k == event.Act })
+}
+
+func (r *recorder) kind(wanted func(event.Kind) bool) []event.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.events
+	var out []event.Event
+	for _, e := range r.events {
+		if wanted(e.Kind) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 type objects struct{ kept map[string]string }
@@ -214,6 +229,10 @@ func TestOutcomesWaitForNobodyAndAreKeptAtTheEnd(t *testing.T) {
 	p.Run(ctx)
 	if len(r.all()) != 2 {
 		t.Errorf("%d outcomes recorded", len(r.all()))
+	}
+	counted := event.ExcludedIn(&r.acts()[0])
+	if len(counted) != 1 || counted[0].Reason != "outcomes-full" || counted[0].N != 1 {
+		t.Errorf("counted %+v", counted)
 	}
 }
 

@@ -13,15 +13,21 @@ const (
 	lastTry    = 5 * time.Second
 	quiet      = 300 * time.Millisecond // nothing new for so long at shutdown: nobody is left who could say more
 	linger     = 100 * time.Millisecond // nobody waits for an outcome, so that many share one commit
+	counting   = time.Minute            // how often counts of what was excluded are recorded
 )
 
-// Run records outcomes and spooled events until ctx ends, and then what is left of them.
+// Run records outcomes, spooled events and the counts of what was excluded until ctx ends, and then what is left of them.
 func (p *Pipeline) Run(ctx context.Context) error {
+	tick := time.NewTicker(counting)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			p.drain(context.WithoutCancel(ctx))
+			p.lastCounts()
 			return nil
+		case <-tick.C:
+			p.recordCounts(ctx)
 		case e := <-p.outcomes:
 			if len(p.outcomes) < batch {
 				select {
@@ -46,9 +52,41 @@ func (p *Pipeline) Run(ctx context.Context) error {
 func (p *Pipeline) lost(events []*event.Event) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastTry)
 	defer cancel()
-	if !p.keep(ctx, events) && p.deps.Log != nil {
+	if !p.keep(ctx, events) {
+		p.gone(events)
+	}
+}
+
+// gone counts and says what could not be recorded before the program ended.
+func (p *Pipeline) gone(events []*event.Event) {
+	for _, e := range events {
+		p.tally.add(e, Excluded, "lost-at-shutdown")
+	}
+	if len(events) > 0 && p.deps.Log != nil {
 		p.deps.Log.Error("events lost at shutdown: they could not be recorded", "count", len(events))
 	}
+}
+
+// recordCounts makes what was excluded since the last time durable. Acts that could not be recorded are tried again under the same ids, so
+// that nobody counts them twice. Only Run calls it.
+func (p *Pipeline) recordCounts(ctx context.Context) {
+	p.counts = append(p.counts, p.tally.take(p.cfg.Connector)...)
+	for len(p.counts) > 0 {
+		some := p.counts[:min(len(p.counts), batch)]
+		if err := p.deps.Recorder.Record(ctx, some...); err != nil {
+			if p.deps.Log != nil {
+				p.deps.Log.Warn("counts of what was excluded are not recorded yet", "acts", len(p.counts), "error", err)
+			}
+			return
+		}
+		p.counts = p.counts[len(some):]
+	}
+}
+
+func (p *Pipeline) lastCounts() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastTry)
+	defer cancel()
+	p.recordCounts(ctx)
 }
 
 // gather takes what waits, up to a batch: one commit for all.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -30,11 +31,15 @@ type slot struct{ connector, room, day, fate, reason string }
 
 // tally counts. Rooms beyond the bound are counted together, so that nobody can fill memory by naming rooms.
 type tally struct {
-	mu     sync.Mutex
-	counts map[slot]uint64
+	mu      sync.Mutex
+	counts  map[slot]uint64
+	unsaved map[slot]uint64 // excluded, and not yet handed to the record
 }
 
-const maxCounts = 50_000
+const (
+	maxCounts = 50_000
+	maxRoom   = 4 << 10 // longer names have no id
+)
 
 func (t *tally) stored(e *event.Event) {
 	if e.Verdict.Action == event.Quarantine {
@@ -45,16 +50,48 @@ func (t *tally) stored(e *event.Event) {
 }
 
 func (t *tally) add(e *event.Event, fate, reason string) {
-	k := slot{e.Connector, e.Room.Name, e.Received.UTC().Format("2006-01-02"), fate, reason}
+	k := slot{e.Connector, e.Room.Name, e.Received.UTC().Format(time.DateOnly), fate, reason}
+	if len(k.room) > maxRoom {
+		k.room = ""
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
-		t.counts = map[slot]uint64{}
+		t.counts, t.unsaved = map[slot]uint64{}, map[slot]uint64{}
 	}
-	if _, known := t.counts[k]; !known && len(t.counts) >= maxCounts {
+	count(t.counts, k)
+	if fate == Excluded {
+		count(t.unsaved, k)
+	}
+}
+
+func count(m map[slot]uint64, k slot) {
+	if _, known := m[k]; !known && len(m) >= maxCounts {
 		k.room = ""
 	}
-	t.counts[k]++
+	m[k]++
+}
+
+// take returns what was excluded since the last time, as acts to be recorded: one for each connector and room.
+func (t *tally) take(connector string) []*event.Event {
+	t.mu.Lock()
+	taken := t.unsaved
+	t.unsaved = map[slot]uint64{}
+	t.mu.Unlock()
+	type place struct{ connector, room string }
+	places := map[place][]event.Excluded{}
+	for k, n := range taken {
+		at := place{cmp.Or(k.connector, connector), k.room}
+		places[at] = append(places[at], event.Excluded{Day: k.day, Reason: k.reason, N: n})
+	}
+	var acts []*event.Event
+	for at, counts := range places {
+		slices.SortFunc(counts, func(a, b event.Excluded) int {
+			return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Reason, b.Reason))
+		})
+		acts = append(acts, event.NewCaptureCount(at.connector, at.room, counts...))
+	}
+	return acts
 }
 
 // Counts returns what was counted since the start, in order.

@@ -289,8 +289,10 @@ func (b *batch) judge(id event.ID, v event.Verdict) error {
 	return b.change(*old, r)
 }
 
-// act carries out what an act did to records: it makes the projections forget those that were destroyed.
+// act carries out what an act did to records: it makes the projections forget those that were destroyed. It also takes over what an act
+// counts.
 func (b *batch) act(e *event.Event) error {
+	b.exclude(e)
 	for _, id := range archive.Destroyed(e) {
 		if err := b.forget(id); err != nil {
 			return err

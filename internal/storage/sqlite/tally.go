@@ -220,6 +220,8 @@ func (t *tally) capture(e *event.Event, added bool) {
 	}
 	k := captureKey{dayOf(e), e.Connector, e.Room.ID, stored, ""}
 	switch {
+	case !added && e.Reason == event.ReasonLate:
+		return // the spool gave once more what it did not know to be recorded: it was seen once
 	case !added:
 		k.class, k.reason = excluded, event.ReasonDuplicate
 	case e.Reason == event.ReasonDuplicate || e.Reason == event.ReasonDisposed:
@@ -228,4 +230,11 @@ func (t *tally) capture(e *event.Event, added bool) {
 		k.class, k.reason = quarantined, cmp.Or(e.Reason, e.Verdict.Rule)
 	}
 	t.captures[k]++
+}
+
+// exclude adds what a connector counted and did not record.
+func (t *tally) exclude(e *event.Event) {
+	for _, c := range event.ExcludedIn(e) {
+		t.captures[captureKey{c.Day, e.Connector, e.Room.ID, excluded, c.Reason}] += int(c.N)
+	}
 }
