@@ -34,7 +34,7 @@ func (s *stage) captures() error {
 	if _, err := s.prove([]string{"whatsapp", "telegram", "mtproto"}, "inspect", path); err != nil {
 		return err
 	}
-	for _, name := range []string{"ndpi__skype.pcap", "ndpi__telegram.pcap", "ndpi__whatsapp_login_call.pcap"} {
+	for _, name := range []string{"ndpi__whatsapp_login_call.pcap", "ndpi__telegram_videocall.pcapng"} {
 		real := filepath.Join(s.corpus, "pcap", name)
 		if _, err := os.Stat(real); err != nil {
 			continue
