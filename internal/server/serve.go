@@ -116,7 +116,7 @@ func (s *Server) gateway(g config.Gateway) error {
 	p := pipeline.New(pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open"}, pipeline.Deps{
 		Directory: s.store.People, Inspection: s.rules, Policy: s.rules, Recorder: s.recorder, Objects: objects,
 		Meter: s.meters, Health: s.board, Clock: s.store.Clock, Log: s.log})
-	gw, err := xmpp.New(s.gatewayConfig(g), xmpp.Deps{Judge: p, Log: s.log, Clock: s.store.Clock, Health: s.board})
+	gw, err := xmpp.New(xmpp.FromConfig(g, s.cfg.Path), xmpp.Deps{Judge: p, Log: s.log, Clock: s.store.Clock, Health: s.board})
 	if err != nil {
 		return err
 	}
@@ -124,18 +124,6 @@ func (s *Server) gateway(g config.Gateway) error {
 	s.add(part{name: "pipeline " + g.ID, run: p.Run})
 	s.add(part{name: "gateway " + g.ID, ready: c.Ready(), run: c.Run})
 	return nil
-}
-
-func (s *Server) gatewayConfig(g config.Gateway) xmpp.Config {
-	c := xmpp.Config{ID: g.ID, Kind: g.Kind, Domain: g.Domain, OnFailure: g.OnFailure, MaxStanza: g.Limits.Stanza,
-		Upstream: xmpp.Upstream{Address: g.Upstream.Address, TLS: g.Upstream.TLS, CA: s.cfg.Path(g.Upstream.CA)}}
-	for _, l := range g.Listen {
-		c.Listen = append(c.Listen, xmpp.Listener{Address: l.Address, TLS: l.TLS, Certificate: s.cfg.Path(l.Certificate), Key: s.cfg.Path(l.Key)})
-	}
-	if u := g.Uploads; u != nil {
-		c.Uploads = &xmpp.Uploads{Listen: u.Listen, Upstream: u.Upstream, Public: u.Public, Certificate: s.cfg.Path(u.Certificate), Key: s.cfg.Path(u.Key), MaxBytes: u.MaxBytes}
-	}
-	return c
 }
 
 func (s *Server) resolver(c *config.Resolver) error {
