@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/server"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
@@ -26,7 +29,7 @@ func (c *serveCmd) Run(e *env) error {
 	log := telemetry.NewLog(e.errOut, c.Text, slog.LevelInfo)
 	s, err := server.New(e.ctx, cfg, log, version)
 	if err != nil {
-		return hinted{err, "chaperone doctor --config " + c.Config + " says what to do"}
+		return c.hint(err)
 	}
 	err = s.Run(e.ctx, func() {
 		log.Info("serving", "version", version, "started_in", time.Since(start).Round(time.Millisecond).String())
@@ -35,5 +38,22 @@ func (c *serveCmd) Run(e *env) error {
 		}
 	})
 	log.Info("stopped")
-	return err
+	return c.hint(err)
+}
+
+// hint says what helps when serve does not start, or ends.
+func (c *serveCmd) hint(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hinted{err, "another process has the address: ss -ltnp shows which; or change it in " + c.Config}
+	case errors.Is(err, syscall.EACCES):
+		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; files need to be readable by this user"}
+	case errors.Is(err, journal.ErrLocked):
+		return hinted{err, "one process writes a data directory: is chaperone serve running already?"}
+	case errors.Is(err, server.ErrNoKeys):
+		return hinted{err, "chaperone quickstart DIR makes a configuration, keys and accounts"}
+	}
+	return hinted{err, "chaperone doctor --config " + c.Config + " says what to do"}
 }

@@ -7,6 +7,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,7 +81,9 @@ func With[A any](name string, needs []Role, run func(ctx context.Context, call *
 	return Operation{name, needs, func(ctx context.Context, call *Call) error {
 		var args A
 		if len(call.Args) > 0 {
-			if err := json.Unmarshal(call.Args, &args); err != nil {
+			in := json.NewDecoder(bytes.NewReader(call.Args))
+			in.DisallowUnknownFields()
+			if err := in.Decode(&args); err != nil {
 				return fmt.Errorf("%s: arguments: %w", name, err)
 			}
 		}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chaperone-im/chaperone/internal/control"
 )
@@ -19,28 +19,27 @@ func (t table) ByUser(uid uint32) (control.Caller, bool) { c, ok := t[uid]; retu
 
 func serve(t *testing.T, ops control.Operations, accounts control.Accounts) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "control") // short: socket paths are bounded
-	if err != nil {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 40)) // longer than the address of a socket may be
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.Serve(ctx, dir, ops, accounts) }()
+	l, err := control.Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- control.Serve(ctx, l, dir, ops, accounts) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		os.RemoveAll(dir)
-	})
-	for range 200 {
-		if _, err := os.Stat(dir + "/" + control.SocketName); err == nil {
-			return dir
+		if _, err := os.Stat(filepath.Join(dir, control.SocketName)); err == nil {
+			t.Error("the socket was left behind")
 		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatal("the socket did not appear")
-	return ""
+	})
+	return dir
 }
 
 func me() table {
@@ -80,7 +79,7 @@ func TestErrorsAndRoles(t *testing.T) {
 	if err := control.Do(t.Context(), dir, "fail", nil, nil, &out); err == nil || err.Error() != "two\nlines" || out.String() != "half" {
 		t.Errorf("error %v, output %q", err, out.String())
 	}
-	if err := control.Do(t.Context(), dir, "read", nil, nil, &out); err == nil || !strings.Contains(err.Error(), "not allowed") {
+	if err := control.Do(t.Context(), dir, "read", nil, nil, &out); !errors.Is(err, control.ErrForbidden) || !strings.Contains(err.Error(), "reviewer") {
 		t.Errorf("an administrator read content: %v", err)
 	}
 	if err := control.Do(t.Context(), dir, "nope", nil, nil, &out); err == nil {
@@ -116,4 +115,37 @@ func TestClientThatGoesAwayCancels(t *testing.T) {
 		t.Error("a canceled call succeeded")
 	}
 	<-canceled
+}
+
+func TestArgumentsAreStrict(t *testing.T) {
+	type args struct{ Query string }
+	var got string
+	ops := control.Operations{control.With("find", []control.Role{control.Nobody}, func(_ context.Context, _ *control.Call, a args) error {
+		got = a.Query
+		return nil
+	})}
+	dir := serve(t, ops, me())
+	if err := control.Do(t.Context(), dir, "find", args{"\x7f\r\nX: y \u00e9\u2028"}, nil, io.Discard); err != nil || got != "\x7f\r\nX: y \u00e9\u2028" {
+		t.Errorf("arrived as %q: %v", got, err)
+	}
+	if err := control.Do(t.Context(), dir, "find", map[string]string{"Qeury": "x"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "Qeury") {
+		t.Errorf("a misspelt argument gave %v", err)
+	}
+}
+
+func TestSocketIsForTheGroupOnly(t *testing.T) {
+	dir := serve(t, control.Operations{}, me())
+	info, err := os.Stat(filepath.Join(dir, control.SocketName))
+	if err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket is %v (%v)", info.Mode(), err)
+	}
+}
+
+func TestSocketLeftBehindIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // the first is never closed, as after a crash
+		if _, err := control.Listen(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +31,9 @@ const (
 	argsHeader    = "Chaperone-Args"
 	errorTrailer  = "Chaperone-Error"
 	statusTrailer = "Chaperone-Status"
+
+	statusDone      = "done"
+	statusForbidden = "forbidden"
 )
 
 // Accounts tells which account a user id of this machine is. Root is an administrator and does not read.
@@ -38,20 +43,54 @@ type Accounts interface {
 
 type peerKey struct{}
 
-// Serve answers operations on DIR/control.sock until the context ends.
-func Serve(ctx context.Context, dir string, ops Operations, accounts Accounts) error {
-	path := filepath.Join(dir, SocketName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
+// Group is the group of this machine whose members may use the socket, where it exists; what they may do is their account's.
+const Group = "chaperone"
+
+// Listen binds DIR/control.sock. Only the process that holds the lock of DIR may call it: it takes the place of a socket left behind.
+func Listen(dir string) (net.Listener, error) {
+	short, err := shorten(dir)
 	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	defer os.Remove(path)
-	if err := os.Chmod(path, 0o660); err != nil {
-		return fmt.Errorf("control socket: %w", err)
+	defer short.Close()
+	path := short.path()
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false) // the short way to it is gone by then
+	err = os.Chmod(path, 0o660)
+	if group, unknown := user.LookupGroup(Group); err == nil && unknown == nil {
+		if gid, wrong := strconv.Atoi(group.Gid); wrong == nil {
+			err = os.Chown(path, -1, gid)
+		}
+	}
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+		err = nil // whoever is not root and not in the group serves its own group
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// short is a way to a data directory that fits into the 107 bytes of a socket's address (unix(7)), however long its own path is.
+type short struct{ dir *os.File }
+
+func shorten(dir string) (short, error) {
+	d, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	return short{d}, err
+}
+
+func (s short) path() string { return fmt.Sprintf("/proc/self/fd/%d/%s", s.dir.Fd(), SocketName) }
+func (s short) Close() error { return s.dir.Close() }
+
+// Serve answers operations on a listener of Listen(dir) until the context ends.
+func Serve(ctx context.Context, l net.Listener, dir string, ops Operations, accounts Accounts) error {
+	defer os.Remove(filepath.Join(dir, SocketName))
 	srv := &http.Server{
 		Handler:           handler(ops, accounts),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -68,7 +107,7 @@ func Serve(ctx context.Context, dir string, ops Operations, accounts Accounts) e
 		defer cancel()
 		srv.Shutdown(drain)
 	}()
-	err = srv.Serve(l)
+	err := srv.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		<-stopped
 		return nil
@@ -113,12 +152,25 @@ func handler(ops Operations, accounts Accounts) http.Handler {
 		call := &Call{Caller: caller, Args: json.RawMessage(r.Header.Get(argsHeader)), In: r.Body, Out: flushing{w, rc}}
 		err := ops.Run(r.Context(), strings.TrimPrefix(r.URL.Path, "/"), call)
 		if err != nil {
-			b, _ := json.Marshal(err.Error()) // one line, whatever it holds
-			w.Header().Set(errorTrailer, string(b))
+			b, _ := json.Marshal(err.Error())
+			w.Header().Set(errorTrailer, oneLine(b))
 		}
-		w.Header().Set(statusTrailer, "done")
+		status := statusDone
+		if errors.Is(err, ErrForbidden) {
+			status = statusForbidden
+		}
+		w.Header().Set(statusTrailer, status)
 	})
 }
+
+// oneLine makes JSON fit for a header: there is no control character left but DEL, which JSON allows and HTTP does not.
+func oneLine(b []byte) string { return strings.ReplaceAll(string(b), "\x7f", `\u007f`) }
+
+// refusal is an error of the other process that says ErrForbidden in words of its own.
+type refusal string
+
+func (r refusal) Error() string        { return string(r) }
+func (r refusal) Is(target error) bool { return target == ErrForbidden }
 
 // flushing sends each write at once, so that the other side sees progress.
 type flushing struct {
@@ -136,7 +188,14 @@ func (f flushing) Write(p []byte) (int, error) {
 
 // Do asks the process that serves dir to run an operation. It returns ErrNotRunning when there is none, and the operation's own error.
 func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Writer) error {
-	path := filepath.Join(dir, SocketName)
+	short, err := shorten(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return ErrNotRunning
+	}
+	if err != nil {
+		return err
+	}
+	defer short.Close()
 	encoded, err := json.Marshal(args)
 	if err != nil {
 		return err
@@ -146,7 +205,7 @@ func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Wr
 	}
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+			return (&net.Dialer{}).DialContext(ctx, "unix", short.path())
 		},
 		DisableKeepAlives: true,
 	}}
@@ -158,13 +217,13 @@ func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Wr
 	if err != nil {
 		return err
 	}
-	req.Header.Set(argsHeader, string(encoded))
+	req.Header.Set(argsHeader, oneLine(encoded))
 	resp, err := client.Do(req)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {
 			if errors.Is(err, os.ErrPermission) {
-				return fmt.Errorf("%s: %w; you must be root or in the group chaperone", path, os.ErrPermission)
+				return fmt.Errorf("%s: %w; you must be root or in the group %s", filepath.Join(dir, SocketName), os.ErrPermission, Group)
 			}
 			return ErrNotRunning
 		}
@@ -182,6 +241,9 @@ func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Wr
 		var words string
 		if err := json.Unmarshal([]byte(text), &words); err != nil {
 			words = text
+		}
+		if resp.Trailer.Get(statusTrailer) == statusForbidden {
+			return refusal(words)
 		}
 		return errors.New(words)
 	}

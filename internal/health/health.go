@@ -82,6 +82,13 @@ func (b *Board) Items() []Item {
 	return out
 }
 
+// State returns the state of one item, "" when it is not on the board.
+func (b *Board) State(name string) State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.items[name].State
+}
+
 // Worst returns the state of the worst item, OK for an empty board.
 func (b *Board) Worst() State {
 	if items := b.Items(); len(items) > 0 {

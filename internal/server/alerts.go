@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/alert"
+	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/seal"
 )
@@ -33,15 +34,12 @@ func (s *Server) alerts() (event.Recorder, error) {
 			return nil, err
 		}
 	}
-	if m := c.Mail; m != nil {
-		mc := alert.MailConfig{Server: m.Server, From: m.From, To: m.To, User: m.User}
-		if m.Password != "" {
-			var err error
-			if mc.Password, err = seal.Passphrase(m.Password, s.cfg.Dir); err != nil {
-				return nil, err
-			}
+	if c.Mail != nil {
+		m, err := mailConfig(s.cfg)
+		if err != nil {
+			return nil, err
 		}
-		if err := add(alert.Mail(mc)); err != nil {
+		if err := add(alert.Mail(m)); err != nil {
 			return nil, err
 		}
 	}
@@ -57,6 +55,17 @@ func (s *Server) alerts() (event.Recorder, error) {
 	}
 	desk := alert.NewDesk(channels, every, heartbeat, s.store.Clock, s.board, s.log)
 	desk.Watch(s.board)
-	s.add(part{name: "alerts", run: desk.Run})
+	s.add(part{name: "alerts", after: true, run: desk.Run})
 	return desk.Recorder(s.store.Recorder), nil
+}
+
+// mailConfig reads the password from where the configuration says.
+func mailConfig(c *config.Config) (alert.MailConfig, error) {
+	m := c.Alerts.Mail
+	out := alert.MailConfig{Server: m.Server, From: m.From, To: m.To, User: m.User}
+	var err error
+	if m.Password != "" {
+		out.Password, err = seal.Passphrase(m.Password, c.Dir)
+	}
+	return out, err
 }

@@ -1,11 +1,16 @@
 package server
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
+	"github.com/chaperone-im/chaperone/internal/alert"
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 )
@@ -13,38 +18,99 @@ import (
 // Check reads everything that a configuration refers to, and starts nothing.
 func Check(c *config.Config) error {
 	var errs []error
-	if _, err := LoadRules(c); err != nil {
-		errs = append(errs, fmt.Errorf("policy: %w", err))
-	}
-	if _, _, err := Keys(c); err != nil {
-		errs = append(errs, err)
-	}
-	if c.People.CSV != "" {
-		if _, err := identity.LoadPeople(c.Path(c.People.CSV)); err != nil {
-			errs = append(errs, err)
+	fail := func(at string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", at, err))
 		}
+	}
+	_, err := LoadRules(c)
+	fail("policy", err)
+	_, _, err = Keys(c)
+	fail("keys", err)
+	if c.People.CSV != "" {
+		_, err := identity.LoadPeople(c.Path(c.People.CSV))
+		fail("people", err)
 	}
 	for _, spec := range c.Ledger.Checkpoints {
-		if _, err := ledger.ParseRecipient(spec); err != nil {
-			errs = append(errs, err)
-		}
+		_, err := ledger.ParseRecipient(spec)
+		fail("ledger.checkpoints", err)
 	}
 	for _, g := range c.Gateways {
-		for _, l := range g.Listen {
-			errs = append(errs, readable(c.Path(l.Certificate)), readable(c.Path(l.Key)))
+		fail("gateways "+g.ID, checkGateway(c, g))
+	}
+	if c.Console.Listen != "" {
+		fail("console", checkPair(c.Path(c.Console.Certificate), c.Path(c.Console.Key)))
+		if c.Keys.Unlock == "" {
+			fail("console", errors.New("keys.unlock is missing: the console could read nothing"))
 		}
-		errs = append(errs, readable(c.Path(g.Upstream.CA)))
+	}
+	if r := c.Network.Resolver; r != nil {
+		_, err := rewrites(r)
+		fail("network.resolver", err)
+	}
+	fail("alerts", checkAlerts(c))
+	return errors.Join(errs...)
+}
+
+func checkGateway(c *config.Config, g config.Gateway) error {
+	x := xmpp.FromConfig(g, c.Path)
+	errs := []error{x.Check()}
+	for _, l := range x.Listen {
+		errs = append(errs, checkPair(l.Certificate, l.Key))
+	}
+	if x.Uploads != nil {
+		errs = append(errs, checkPair(x.Uploads.Certificate, x.Uploads.Key))
+	}
+	if x.Upstream.CA != "" {
+		pem, err := os.ReadFile(x.Upstream.CA)
+		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			err = fmt.Errorf("%s holds no certificate", x.Upstream.CA)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func readable(path string) error {
-	if path == "" {
+// checkPair reads a certificate and its key; none of both is fine.
+func checkPair(cert, key string) error {
+	if cert == "" && key == "" {
 		return nil
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
 	}
-	return f.Close()
+	return nil
+}
+
+func checkAlerts(c *config.Config) error {
+	var errs []error
+	for _, address := range c.Alerts.Webhooks {
+		_, err := alert.Webhook(address)
+		errs = append(errs, err)
+	}
+	for _, spec := range c.Alerts.Syslog {
+		_, err := alert.Syslog(spec)
+		errs = append(errs, err)
+	}
+	if c.Alerts.Mail != nil {
+		m, err := mailConfig(c)
+		if err == nil {
+			_, err = alert.Mail(m)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// rewrites returns the fixed answers of a resolver.
+func rewrites(c *config.Resolver) (map[string]netip.Addr, error) {
+	out := map[string]netip.Addr{}
+	for name, text := range c.Rewrite {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("rewrite %s: %w", name, err)
+		}
+		out[name] = addr
+	}
+	return out, nil
 }

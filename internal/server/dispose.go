@@ -37,13 +37,14 @@ func (o *operations) dispose(ctx context.Context, call *control.Call, a DisposeA
 	return json.NewEncoder(call.Out).Encode(did)
 }
 
-// mayBeSent reports whether another command may have an event recorded. Holds, erasures, disposals, looks at content and changes of accounts
-// are true only when this process made them: holds in force are read from such acts (law 5).
+// mayBeSent reports whether another command may have an event recorded: what inspect and scan find, and what quarantine does. Messages come
+// from gateways only; holds, erasures, disposals, looks at content and changes of accounts are true only when this process made them: holds
+// in force are read from such acts (law 5).
 func mayBeSent(e *event.Event) bool {
-	if e.Kind != event.Act {
+	if e.Kind == event.FlowSeen || e.Kind == event.FindingHit {
 		return true
 	}
-	if e.Act == nil {
+	if e.Kind != event.Act || e.Act == nil {
 		return false
 	}
 	for _, prefix := range []string{"quarantine.", "program."} {

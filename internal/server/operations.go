@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
@@ -86,13 +88,16 @@ func (w Wire) Event() (*event.Event, error) {
 
 // operations are what the process that writes offers.
 type operations struct {
-	store *Store
-	rules *Rules
+	store    *Store
+	rules    *Rules
+	recorder event.Recorder // of what other commands send
 }
 
 // Operations returns the explicit list of operations on a store.
-func Operations(s *Store, r *Rules) control.Operations {
-	o := &operations{s, r}
+func Operations(s *Store, r *Rules) control.Operations { return operationsOn(s, r, s.Recorder) }
+
+func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operations {
+	o := &operations{s, r, recorder}
 	anyone, admin := []control.Role{control.Nobody}, []control.Role{control.Administrator}
 	return control.Operations{
 		control.With("search", anyone, o.search),
@@ -277,26 +282,49 @@ func (o *operations) erase(ctx context.Context, call *control.Call, a EraseArgs)
 
 // record makes events of another command durable, in batches, as they come.
 func (o *operations) record(ctx context.Context, call *control.Call, _ struct{}) error {
-	in := json.NewDecoder(io.LimitReader(call.In, 1<<30))
+	in := json.NewDecoder(io.LimitReader(call.In, maxSent))
+	var batch []*event.Event
 	for {
-		var w Wire
-		if err := in.Decode(&w); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("record: %w", err)
+		e, err := next(in)
+		if err == nil {
+			resolveHost(o.store, e)
+			batch = append(batch, e)
 		}
-		e, err := w.Event()
+		if len(batch) == sentBatch || err != nil && len(batch) > 0 {
+			if failed := o.recorder.Record(ctx, batch...); failed != nil {
+				return errors.Join(err, failed)
+			}
+			batch = batch[:0]
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("record: %w", err)
 		}
-		if !mayBeSent(e) {
-			return fmt.Errorf("record: %w: acts of that name are made by this process only", control.ErrForbidden)
-		}
-		resolveHost(o.store, e)
-		if err := o.store.Recorder.Record(ctx, e); err != nil {
-			return err
-		}
 	}
+}
+
+// Bounds of what one command may send: bytes, and events in one commit.
+const (
+	maxSent   = 1 << 30
+	sentBatch = 128
+)
+
+// next reads one event that another command sends.
+func next(in *json.Decoder) (*event.Event, error) {
+	var w Wire
+	if err := in.Decode(&w); err != nil {
+		return nil, err
+	}
+	e, err := w.Event()
+	if err != nil {
+		return nil, err
+	}
+	if !mayBeSent(e) {
+		return nil, fmt.Errorf("%w: %s of that kind are made by this process only", control.ErrForbidden, e.Kind)
+	}
+	return e, nil
 }
 
 // resolveHost says whose machine an event was on.
@@ -338,6 +366,9 @@ func (o *operations) act(ctx context.Context, call *control.Call, action, object
 }
 
 func (o *operations) accountCreate(ctx context.Context, call *control.Call, a AccountArgs) error {
+	if err := o.store.Book.CanCreate(a.Name, a.Roles, a.UIDs...); err != nil {
+		return err
+	}
 	if err := o.act(ctx, call, "account.create", fmt.Sprintf("%s %v", a.Name, a.Roles)); err != nil {
 		return err
 	}
@@ -345,6 +376,9 @@ func (o *operations) accountCreate(ctx context.Context, call *control.Call, a Ac
 }
 
 func (o *operations) accountLink(ctx context.Context, call *control.Call, a AccountArgs) error {
+	if !slices.ContainsFunc(o.store.Book.List(), func(x account.Account) bool { return x.Name == a.Name }) {
+		return account.ErrUnknown
+	}
 	if err := o.act(ctx, call, "account.link", a.Name); err != nil {
 		return err
 	}

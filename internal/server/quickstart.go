@@ -5,8 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
@@ -33,37 +37,92 @@ type QuickstartResult struct {
 	Shares []string          // files of recovery shares
 }
 
-// Quickstart writes a commented configuration and policy, keys with recovery shares, and the first accounts: an administrator and a
-// reviewer. It refuses a folder that holds a configuration already.
+// Quickstart writes a commented configuration and policy, keys with recovery shares, and the first accounts: an administrator, a reviewer
+// and counsel. It never writes over anything: a key that is written over takes every record sealed to it along.
 func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 	r := &QuickstartResult{Config: filepath.Join(o.Dir, "chaperone.yaml"), Links: map[string]string{}}
-	if _, err := os.Stat(r.Config); !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s exists already; quickstart never writes over a configuration", r.Config)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	keys := filepath.Join(o.Dir, "data", "keys")
+	for _, path := range []string{r.Config, filepath.Join(o.Dir, "policy.yaml"), filepath.Join(o.Dir, "people.csv"), keys, filepath.Join(o.Dir, "recovery-shares")} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrSetUp, path)
+		}
 	}
 	rules, err := policy.Quickstart(o.Profile, o.Domain)
 	if err != nil {
 		return nil, err
 	}
-	keys := filepath.Join(o.Dir, "data", "keys")
 	if err := os.MkdirAll(keys, 0o700); err != nil {
 		return nil, err
 	}
 	if r.Shares, err = makeKeys(o, keys); err != nil {
 		return nil, err
 	}
-	for name, text := range map[string]string{
-		"policy.yaml": string(rules),
-		"people.csv":  "person,name,handle,host,address,from,to,groups\n# alice,Alice Example,alice@" + o.Domain + ",laptop-17,10.0.0.17,,,sales\n",
-	} {
-		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte(text), 0o640); err != nil {
-			return nil, err
-		}
+	people := "person,name,handle,host,address,from,to,groups\n# alice,Alice Example,alice@" + o.Domain + ",laptop-17,10.0.0.17,,,sales\n"
+	if err := write(filepath.Join(o.Dir, "policy.yaml"), rules, 0o640); err != nil {
+		return nil, err
+	}
+	if err := write(filepath.Join(o.Dir, "people.csv"), []byte(people), 0o640); err != nil {
+		return nil, err
 	}
 	if err := firstAccounts(o.Dir, r); err != nil {
 		return nil, err
 	}
 	// The configuration is written last: with it, everything is there.
-	return r, os.WriteFile(r.Config, []byte(configText(o)), 0o640)
+	return r, write(r.Config, []byte(configText(o)), 0o640)
+}
+
+// ErrSetUp says that a folder holds what quickstart would write.
+var ErrSetUp = errors.New("exists already, and quickstart never writes over anything")
+
+// domainName is what may stand in policy and configuration without quotes: letters, digits, dots and hyphens (RFC 1123, section 2.1).
+var domainName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*$`)
+
+func (o QuickstartOptions) check() error {
+	if len(o.Domain) > 253 || !domainName.MatchString(o.Domain) {
+		return fmt.Errorf("domain %q is not a domain name", o.Domain)
+	}
+	host, port, err := net.SplitHostPort(o.Console)
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	if _, bad := netip.ParseAddr(host); bad != nil && host != "" && !domainName.MatchString(host) {
+		return fmt.Errorf("console: %q is no host", host)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("console: port %q: want a number up to 65535", port)
+	}
+	if o.Needed < 2 || o.Needed > o.Shares {
+		return fmt.Errorf("%d of %d recovery shares: at least two must be needed, and no more than there are", o.Needed, o.Shares)
+	}
+	return nil
+}
+
+// write writes a file that must not exist, durably.
+func write(path string, text []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }
 
 func firstAccounts(dir string, r *QuickstartResult) error {
@@ -99,6 +158,10 @@ func makeKeys(o QuickstartOptions, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	back, err := seal.Recover(recovery, shares[:o.Needed])
+	if err != nil || back.Public().ID() != key.Public().ID() {
+		return nil, errors.Join(errors.New("the recovery shares do not give the key back"), err)
+	}
 	files := map[string][]byte{
 		filepath.Join(dir, CompliancePublic):  []byte(key.Public().String() + "\n"),
 		filepath.Join(dir, CompliancePrivate): locked,
@@ -116,13 +179,9 @@ func makeKeys(o QuickstartOptions, dir string) ([]string, error) {
 		files[name] = []byte(line + "\n")
 	}
 	for name, text := range files {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
+		if err := write(name, text, 0o600); err != nil {
 			return nil, err
 		}
-	}
-	back, err := seal.Recover(recovery, shares[:o.Needed])
-	if err != nil || back.Public().ID() != key.Public().ID() {
-		return nil, errors.Join(errors.New("the recovery shares do not give the key back"), err)
 	}
 	return names, nil
 }

@@ -33,13 +33,26 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 		k := classify.New(s.rules.catalog, classify.Options{Live: true, Policy: s.rules, Now: s.store.Clock.Now,
 			Host:   func(a netip.Addr) event.Host { return s.store.People.Host("", a.String(), s.store.Clock.Now()) },
 			Report: func(f *classify.Finding) { s.report(name, c, f, found) }})
-		s.board.Set(name, health.OK, "listening", "")
-		_, err := flow.Live(ctx, c.Interface, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+		for ctx.Err() == nil {
+			s.board.Set(name, health.OK, "listening", "")
+			_, err := flow.Live(ctx, c.Interface, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+			if err != nil && ctx.Err() == nil {
+				s.log.Error("sensor", "interface", c.Interface, "error", err)
+				s.board.Set(name, health.Failed, "nothing is seen: "+err.Error(), "The interface must exist and be up, and this process needs CAP_NET_RAW. It is tried again every few seconds.")
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(sensorRetry):
+			}
+		}
 		close(found)
 		<-recorded
-		return err
+		return nil
 	}
 }
+
+// sensorRetry is the pause before an interface that went away is tried again. Gateways and records go on meanwhile.
+const sensorRetry = 5 * time.Second
 
 func (s *Server) report(name string, c config.Sensor, f *classify.Finding, found chan<- *event.Event) {
 	e := *f.Event()

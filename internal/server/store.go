@@ -166,7 +166,10 @@ func installID(dir string) (string, error) {
 	var b [4]byte
 	rand.Read(b[:])
 	id := hex.EncodeToString(b[:])
-	return id, os.WriteFile(path, []byte(id+"\n"), 0o640)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	return id, write(path, []byte(id+"\n"), 0o640)
 }
 
 func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal.PrivateKey, public []*seal.PublicKey, classes Classes) error {

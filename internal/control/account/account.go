@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -32,6 +33,7 @@ var (
 	ErrRoles   = errors.New("one account cannot both administer and read")
 	ErrWeak    = errors.New("a password needs at least 12 characters")
 	ErrUnknown = errors.New("no account of that name")
+	ErrUser    = errors.New("this user of the machine is an account already; root is an administrator and does not read")
 )
 
 const (
@@ -69,12 +71,18 @@ type Book struct {
 	accounts map[string]*Account
 	sessions map[[32]byte]*session
 	failed   map[string][]time.Time
+
+	checking chan struct{} // a place for each password that is checked at a time
 }
+
+// checksAtOnce bounds the memory that strangers can make us use: each check takes argonMemory.
+const checksAtOnce = 2
 
 // Open reads the accounts in dir/state, or starts with none.
 func Open(dir string, c clock.Clock) (*Book, error) {
 	b := &Book{path: filepath.Join(dir, "state", "accounts.json"), clock: c,
-		accounts: map[string]*Account{}, sessions: map[[32]byte]*session{}, failed: map[string][]time.Time{}}
+		accounts: map[string]*Account{}, sessions: map[[32]byte]*session{}, failed: map[string][]time.Time{},
+		checking: make(chan struct{}, checksAtOnce)}
 	raw, err := os.ReadFile(b.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return b, nil
@@ -92,18 +100,46 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 	return b, nil
 }
 
-// Create makes an account. Who administers does not read.
-func (b *Book) Create(name string, roles []control.Role, uids ...uint32) error {
+// CanCreate says why Create would refuse, or nil.
+func (b *Book) CanCreate(name string, roles []control.Role, uids ...uint32) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if name == "" || len(name) > 64 || strings.ContainsAny(name, "\x00\n\r\t/") {
-		return errors.New("an account's name has 1 to 64 characters and no control characters")
+	return b.canCreate(name, roles, uids)
+}
+
+func (b *Book) canCreate(name string, roles []control.Role, uids []uint32) error {
+	if name == "" || len(name) > 64 || strings.Contains(name, "/") || strings.ContainsFunc(name, unicode.IsControl) {
+		return errors.New("an account's name has 1 to 64 characters, no slash and no control characters")
 	}
 	if b.accounts[name] != nil {
 		return ErrExists
 	}
+	for _, r := range roles {
+		if r != control.Administrator && !r.Reads() {
+			return fmt.Errorf("there is no role %q", r)
+		}
+	}
 	if slices.Contains(roles, control.Administrator) && slices.ContainsFunc(roles, control.Role.Reads) {
 		return ErrRoles
+	}
+	for _, uid := range uids {
+		taken := uid == 0
+		for _, a := range b.accounts {
+			taken = taken || slices.Contains(a.UIDs, uid)
+		}
+		if taken {
+			return fmt.Errorf("user id %d: %w", uid, ErrUser)
+		}
+	}
+	return nil
+}
+
+// Create makes an account. Who administers does not read, and a user of the machine is one account at most.
+func (b *Book) Create(name string, roles []control.Role, uids ...uint32) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.canCreate(name, roles, uids); err != nil {
+		return err
 	}
 	b.accounts[name] = &Account{Name: name, Roles: roles, UIDs: uids, Created: b.clock.Now()}
 	if err := b.save(); err != nil {
@@ -136,13 +172,13 @@ func mark(secret string) string {
 func (b *Book) ByUser(uid uint32) (control.Caller, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if uid == 0 {
+		return control.Caller{Account: "root", Roles: []control.Role{control.Administrator}}, true
+	}
 	for _, a := range b.accounts {
 		if slices.Contains(a.UIDs, uid) {
 			return control.Caller{Account: a.Name, Roles: a.Roles}, true
 		}
-	}
-	if uid == 0 {
-		return control.Caller{Account: "root", Roles: []control.Role{control.Administrator}}, true
 	}
 	return control.Caller{}, false
 }
@@ -160,13 +196,11 @@ func (b *Book) NewLink(name string) (string, error) {
 	return token, b.save()
 }
 
-// RedeemLink signs in with a one-time link and returns a session token.
+// RedeemLink signs in with a one-time link and returns a session token. However many guesses came before, the right one is taken:
+// nobody guesses 256 random bits, and a limit would let anybody keep everybody out.
 func (b *Book) RedeemLink(token string) (string, control.Caller, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.limited("link") {
-		return "", control.Caller{}, ErrTooMany
-	}
 	want := digest(token)
 	for _, a := range b.accounts {
 		if a.Link == "" || subtle.ConstantTimeCompare([]byte(a.Link), []byte(want)) != 1 {
@@ -180,6 +214,9 @@ func (b *Book) RedeemLink(token string) (string, control.Caller, error) {
 		if good {
 			return b.start(a)
 		}
+	}
+	if b.limited("link") {
+		return "", control.Caller{}, ErrTooMany
 	}
 	b.fail("link")
 	return "", control.Caller{}, ErrDenied
@@ -198,7 +235,9 @@ func (b *Book) SignIn(name, password, code string) (string, control.Caller, erro
 		stored = a.Password
 	}
 	b.mu.Unlock()
+	b.checking <- struct{}{}
 	good := checkPassword(stored, password)
+	<-b.checking
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.accounts[name]

@@ -173,3 +173,34 @@ func TestWhoAdministersDoesNotRead(t *testing.T) {
 		t.Error("list is wrong")
 	}
 }
+
+func TestRootNeverReads(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("admin", []control.Role{control.Administrator})
+	if err := b.Create("r", []control.Role{control.Reviewer}, 0); !errors.Is(err, account.ErrUser) {
+		t.Errorf("root became a reviewer: %v", err)
+	}
+	if err := b.Create("x", []control.Role{"king"}); err == nil {
+		t.Error("a role that does not exist was given")
+	}
+	if err := b.Create("one", []control.Role{control.Reviewer}, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.CanCreate("two", []control.Role{control.Administrator}, 1000); !errors.Is(err, account.ErrUser) {
+		t.Errorf("one user is two accounts: %v", err)
+	}
+}
+
+func TestBadLinksKeepNobodyOut(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	link, _ := b.NewLink("a")
+	for range 50 {
+		b.RedeemLink("guess")
+	}
+	if _, _, err := b.RedeemLink(link); err != nil {
+		t.Error(err)
+	}
+}
