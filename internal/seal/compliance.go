@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/hkdf"
 	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
@@ -134,6 +135,15 @@ func parsePrivate(raw []byte) (*PrivateKey, error) {
 		return nil, fmt.Errorf("seal: compliance private key: %w", err)
 	}
 	return &PrivateKey{key}, nil
+}
+
+// Derive returns a secret that only the private key and the salt give, for what a reading process keeps beside the records.
+func (k *PrivateKey) Derive(salt []byte, purpose string, size int) ([]byte, error) {
+	raw, err := k.key.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, raw, salt, purpose, size)
 }
 
 // Passphrase reads what an unlock reference points to: file:PATH, env:NAME or credential:NAME (a systemd credential). Relative paths

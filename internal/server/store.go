@@ -173,7 +173,12 @@ func installID(dir string) (string, error) {
 }
 
 func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal.PrivateKey, public []*seal.PublicKey, classes Classes) error {
-	key, err := sqlite.LoadKey(filepath.Join(s.Dir, "state", "projections.key"))
+	// Projections hold what records say. The file beside them is half of their key: without the compliance key they cannot be read.
+	salt, err := sqlite.LoadKey(filepath.Join(s.Dir, "state", "projections.key"))
+	if err != nil {
+		return err
+	}
+	key, err := private.Derive(salt, "chaperone projections v1", sqlite.KeySize)
 	if err != nil {
 		return err
 	}
