@@ -18,6 +18,8 @@ import (
 // version is stamped by the linker.
 var version = "dev"
 
+const description = "Keeps unapproved messengers out, and the approved ones clean and on record."
+
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
 	Version    versionCmd    `cmd:"" help:"Print the version."`
@@ -31,6 +33,7 @@ type cli struct {
 	Erase      eraseCmd      `cmd:"" help:"Ask for the destruction of one record's content; the second person who asks carries it out."`
 	Dispose    disposeCmd    `cmd:"" help:"Destroy the content of records whose retention has run out; changes nothing unless told to."`
 	Demo       demoCmd       `cmd:"" help:"Play the whole story on this machine, with real peers."`
+	Keys       keysCmd       `cmd:"" help:"Get the compliance key back from its recovery shares."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Derive search and pages anew from the journal."`
 	Verify     verifyCmd     `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
@@ -40,6 +43,9 @@ type cli struct {
 	Scan       scanCmd       `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
 	Quarantine quarantineCmd `cmd:"" help:"List and bring back files that scan took away."`
 	Survey     surveyCmd     `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
+
+	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete these commands."`
+	Reference  referenceCmd  `cmd:"" hidden:"" help:"Write the reference pages from the code."`
 }
 
 // env is what a command runs with. Tests give it their own streams.
@@ -82,7 +88,7 @@ func run(args []string, e *env) int {
 	var c cli
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("chaperone"), kong.UsageOnError(), kong.Writers(e.out, e.errOut),
-		kong.Description("Keeps unapproved messengers out, and the approved ones clean and on record."),
+		kong.Description(description),
 		kong.Exit(func(code int) { exit = code }))
 	if err != nil {
 		return report(e, err)
