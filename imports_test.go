@@ -47,6 +47,7 @@ var rows = map[string][]string{
 	"internal/control":        {"!internal/network", "!internal/endpoint", "!internal/conversation", "!internal/storage", "!internal/server", "!internal/console"},
 	"internal/console":        {"!internal/network", "!internal/endpoint", "!internal/conversation", "!internal/storage", "!internal/server"},
 	"internal/server":         {"*"},
+	"docs":                    {},
 	"bench":                   {"*"},
 	"internal/demo":           {"*"},
 	"cmd/chaperone":           {"*"},
