@@ -53,7 +53,7 @@ func (f Format) Program() bool {
 // Container reports whether files of the format hold other files.
 func (f Format) Container() bool {
 	switch f {
-	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage:
+	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE:
 		return true
 	default:
 		return false

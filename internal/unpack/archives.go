@@ -24,11 +24,11 @@ import (
 // maxWindow bounds the memory of a decompressor.
 const maxWindow = 128 << 20
 
-// zip walks a zip archive; appended means that it follows a program, and may then be none at all.
+// zip walks a zip archive; appended means that it may follow a program, and then may be none at all.
 func (w *walker) zip(inside string, data []byte, depth int, appended bool) error {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
-		if appended {
+		if appended && !program.ZipTail(data) {
 			return nil
 		}
 		return err

@@ -115,26 +115,21 @@ func (w *walker) visit(inside string, format program.Format, data []byte, depth 
 	if format == program.Deb {
 		e.Control = debControl(data)
 	}
-	descend := w.visitor.Visit(e)
-	container := format.Container() || program.ZipTail(data) // self-extracting: a zip behind a program
-	if !descend || !container {
+	if !w.visitor.Visit(e) {
+		return nil
+	}
+	found := payloads(format, data)
+	if !format.Container() && !program.ZipTail(data) && len(found) == 0 { // self-extracting: a zip behind a program
 		return nil
 	}
 	if depth >= w.limits.Depth {
 		w.visitor.Fail(inside, event.ReasonTooDeep, fmt.Sprintf("more than %d levels", w.limits.Depth))
 		return nil
 	}
-	err := w.open(inside, format, data, depth+1)
-	var b *bound
-	switch {
-	case err == nil, errors.Is(err, errStop), w.ctx.Err() != nil:
+	if err := w.openPayloads(inside, found, depth+1); err != nil {
 		return err
-	case errors.As(err, &b):
-		w.visitor.Fail(inside, b.reason, b.detail)
-	default:
-		w.visitor.Fail(inside, event.ReasonUnparseable, program.Text(err.Error()))
 	}
-	return nil
+	return w.memberError(inside, w.open(inside, format, data, depth+1))
 }
 
 // open takes one container apart. A panic of a decoder is that container's error.
@@ -159,6 +154,10 @@ func (w *walker) open(inside string, format program.Format, data []byte, depth i
 		return w.ar(inside, format, data, depth)
 	case program.RPM:
 		return w.rpm(inside, data, depth)
+	case program.OLE:
+		return w.ole(inside, data, depth)
+	case program.Cabinet:
+		return w.cabinet(inside, data, depth)
 	default:
 		return &bound{ReasonUnsupported, string(format) + " is not taken apart"}
 	}

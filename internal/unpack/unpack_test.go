@@ -298,6 +298,11 @@ func FuzzWalk(f *testing.F) {
 	f.Add([]byte("Rar!\x1a\x07\x01\x00 and no more"))
 	f.Add([]byte("7z\xbc\xaf\x27\x1c\x00\x04 and no more than this text here"))
 	f.Add(zeros(f, 1<<20))
+	f.Add(cab(0, 0, "a.exe", x))
+	f.Add(setupExe(cab(1, 0, "a.exe", []byte("CK\x4b\x04\x00"))))
+	f.Add(setupExe(zipped(f, file{"a.exe", x}), []byte("signature")))
+	f.Add(withResources(f, zipped(f, file{"a.exe", x})))
+	f.Add([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more"))
 	limits := unpack.Limits{Depth: 3, Entries: 100, Total: 4 << 20, Member: 1 << 20, Live: 2 << 20}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<17 {

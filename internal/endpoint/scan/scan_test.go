@@ -333,6 +333,32 @@ func TestNotLookedInto(t *testing.T) {
 	}
 }
 
+// TestInstallersAreSaid looks into real installers as far as that goes, and says where it ends, in the lines of the command.
+func TestInstallersAreSaid(t *testing.T) {
+	dir, work := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(work, "a.exe"), scantest.Installer())
+	write(t, filepath.Join(work, "a.nsi"), []byte("OutFile a-setup.exe\nSection\nSetOutPath $TEMP\nFile a.exe\nSectionEnd\n"))
+	write(t, filepath.Join(work, "a.wxs"), []byte(`<?xml version="1.0"?><Wix xmlns="http://schemas.microsoft.com/wix/2006/wi"><Product Id="*" Name="Tools" Language="1033" Version="1.0.0"
+Manufacturer="Example" UpgradeCode="11111111-2222-3333-4444-555555555555"><Package InstallerVersion="200" Compressed="yes"/><Media Id="1" Cabinet="cab1.cab" EmbedCab="yes"/>
+<Directory Id="TARGETDIR" Name="SourceDir"><Component Id="C" Guid="11111111-2222-3333-4444-555555555556"><File Id="P" Source="a.exe" KeyPath="yes"/></Component></Directory>
+<Feature Id="X" Level="1"><ComponentRef Id="C"/></Feature></Product></Wix>`))
+	command(t, work, "makensis", "-V1", "a.nsi")
+	command(t, work, "wixl", "-o", filepath.Join(dir, "tools.msi"), "a.wxs")
+	nsis, err := os.ReadFile(filepath.Join(work, "a-setup.exe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "backup.tar"), programtest.Tar(map[string][]byte{"holiday.jpg": nsis}))
+	write(t, filepath.Join(dir, "chat.snap"), []byte("hsqs and no more"))
+	r := run(t, scan.Options{}, dir)
+	if !slices.Equal(r.problems, []string{"backup.tar!/holiday.jpg: unsupported", "chat.snap: unsupported"}) {
+		t.Errorf("problems %q", r.problems)
+	}
+	if f := r.findings["tools.msi!/cab1.cab!/P"]; f == nil || f.Event.Program.App != "telegram" {
+		t.Errorf("the program in the cabinet of the MSI was not found: %q", r.order)
+	}
+}
+
 // TestParserDies kills every parser that starts, by limits that no work can meet: each file is a problem, and the scan goes on to its end.
 func TestParserDies(t *testing.T) {
 	dir := t.TempDir()

@@ -33,6 +33,9 @@ const signatureStream = "DigitalSignature"
 // ErrNotMSI says that a compound file is no installer database.
 var ErrNotMSI = errors.New("msi: no Property table")
 
+// ErrTooMany says that a compound file has more streams than are looked at.
+var ErrTooMany = fmt.Errorf("more than %d streams", maxStreams)
+
 // Parse reads an MSI file.
 func Parse(data []byte) (id program.Identity, err error) {
 	id = program.Identity{Format: program.MSI, Kind: program.Installer}
@@ -71,35 +74,56 @@ func Parse(data []byte) (id program.Identity, err error) {
 
 // readStreams returns the streams that are needed, by their unpacked names.
 func readStreams(data []byte) (map[string][]byte, error) {
-	doc, err := mscfb.New(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("msi: %w", err)
-	}
 	out := map[string][]byte{}
-	for range maxStreams {
-		f, err := doc.Next()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("msi: %w", err)
-		}
-		name := unpackName(f.Name)
+	err := Streams(data, func(name string, r io.Reader, _ int64) error {
 		switch name {
 		case "!Property", "!_StringPool", "!_StringData", signatureStream:
 		default:
-			continue
+			return nil
 		}
-		b, err := io.ReadAll(io.LimitReader(f, maxStream+1))
+		b, err := io.ReadAll(io.LimitReader(r, maxStream+1))
 		if err != nil {
-			return nil, fmt.Errorf("msi: stream %s: %w", name, err)
+			return fmt.Errorf("msi: stream %s: %w", name, err)
 		}
 		if len(b) > maxStream {
-			return nil, fmt.Errorf("msi: stream %s is too large", name)
+			return fmt.Errorf("msi: stream %s is too large", name)
 		}
 		out[name] = b
+		return nil
+	})
+	if errors.Is(err, ErrTooMany) {
+		err = nil // what is needed comes early; unpack says that the rest was not looked at
 	}
-	return out, nil
+	return out, err
+}
+
+// Streams calls f for each stream of a compound file, by its unpacked name, until f returns an error. The reader is good until f returns.
+func Streams(data []byte, f func(name string, r io.Reader, size int64) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library trusts sector numbers in places
+			err = fmt.Errorf("msi: %v", p)
+		}
+	}()
+	doc, err := mscfb.New(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("msi: %w", err)
+	}
+	for range maxStreams {
+		s, err := doc.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("msi: %w", err)
+		}
+		if s.FileInfo().IsDir() {
+			continue
+		}
+		if err := f(unpackName(s.Name), s, s.Size); err != nil {
+			return err
+		}
+	}
+	return ErrTooMany
 }
 
 // unpackName undoes the packing of stream names: code points from 0x3800 hold two of 64 characters, from 0x4800 one; 0x4840 marks a table.
