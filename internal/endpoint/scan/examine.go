@@ -144,6 +144,7 @@ func (s *Scanner) event(j *job, item *reveal.Item, inside string) *event.Event {
 		Content: event.Content{Program: &event.Program{
 			Path: j.path, Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
 			Publisher: publisher(id), SHA256: id.SHA256, Size: id.Size,
+			Owner: s.places.owner(j.uid), Media: s.places.medium(j.stat.Dev),
 		}},
 	}
 }

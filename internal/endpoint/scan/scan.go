@@ -35,6 +35,7 @@ type Options struct {
 	Workers       int            // default GOMAXPROCS
 	Timeout       time.Duration  // per file; see reveal
 	Limits        unpack.Limits
+	Sys           string // where sysfs is, which tells removable media; default /sys
 	Now           func() time.Time
 	Log           *slog.Logger
 }
@@ -44,6 +45,7 @@ type Scanner struct {
 	opts     Options
 	revealer *reveal.Revealer
 	match    *matcher
+	places   *places
 	files    atomic.Int64
 	bytes    atomic.Int64
 	findings atomic.Int64
@@ -112,7 +114,7 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scanner{opts: o, revealer: r, match: m}, nil
+	return &Scanner{opts: o, revealer: r, match: m, places: newPlaces(o.Sys)}, nil
 }
 
 // Close ends the sandbox.
@@ -134,6 +136,7 @@ type job struct {
 	path, real string
 	file       *os.File
 	stat       Stat
+	uid        uint32
 	results    []Result
 	err        error
 	done       chan struct{}

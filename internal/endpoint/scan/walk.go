@@ -86,7 +86,7 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 		t.directory(f, path, real, &st)
 		f.Close()
 	case unix.S_IFREG:
-		t.send(&job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}})
+		t.send(&job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid})
 	default:
 		f.Close()
 	}
