@@ -81,3 +81,20 @@ func (r *rig) tell() (moved *event.Event) {
 	r.board.Set("inspector malware", health.Degraded, "clamd does not answer at unix:/run/clamav/clamd.ctl", "Start clamav-daemon, or take malware out of inspectors. Until then files are not inspected and policy stops them.")
 	return moved
 }
+
+// history records two weeks before the story, so that a trend is seen.
+func (r *rig) history() {
+	r.t.Helper()
+	for back := 13; back > 0; back-- {
+		day := at(9, 30, 0).AddDate(0, 0, -back)
+		if day.Weekday() == time.Saturday || day.Weekday() == time.Sunday {
+			continue
+		}
+		for i := range 3 + back*7%6 {
+			r.record(message(day.Add(time.Duration(i)*17*time.Minute), "carol", "Good morning, the report of the day is in the folder", person("bob")))
+		}
+		if back%4 == 1 {
+			r.record(message(day.Add(7*time.Hour), "bob", "4111 1111 1111 1111", event.Party{Handle: "caterer@other.org"}), whatsapp(day.Add(8*time.Hour), laptop("laptop-17", "10.0.0.17", "alice")))
+		}
+	}
+}

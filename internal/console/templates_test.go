@@ -38,7 +38,7 @@ func TestTemplatesFitTheirData(t *testing.T) {
 		}
 	}
 	some := c.pages["record"]
-	for name, d := range map[string]any{"records": []archive.Record{}, "verdictof": archive.Record{}, "why": archive.Record{}, "evidence": &event.Event{}, "hits": &event.Event{}, "told": event.Verdict{}, "narrow": filterForm{}, "verdict": event.Allow} {
+	for name, d := range map[string]any{"records": []archive.Record{}, "verdictof": archive.Record{}, "judged": archive.Record{}, "why": archive.Record{}, "evidence": &event.Event{}, "hits": &event.Event{}, "told": event.Verdict{}, "narrow": filterForm{}, "verdict": event.Allow} {
 		if err := templatecheck.CheckHTML(some.Lookup(name), d); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
