@@ -16,29 +16,37 @@ type quickstartCmd struct {
 	Console string `name:"console" default:"127.0.0.1:8443" help:"Address of the console."`
 	Shares  int    `name:"shares" default:"3" help:"Recovery shares of the compliance key."`
 	Needed  int    `name:"needed" default:"2" help:"How many of them are needed."`
+	Data    string `name:"data" type:"path" placeholder:"DIR" help:"Data directory; by default data below the folder."`
 	Dir     string `arg:"" name:"dir" type:"path" default:"." help:"Folder for configuration, policy and data."`
 }
 
 // Run writes everything and says what comes next.
 func (c *quickstartCmd) Run(e *env) error {
-	r, err := server.Quickstart(server.QuickstartOptions{Dir: c.Dir, Profile: c.Profile, Domain: c.Domain, Console: c.Console, Shares: c.Shares, Needed: c.Needed})
+	r, err := server.Quickstart(server.QuickstartOptions{Dir: c.Dir, Data: c.Data, Profile: c.Profile, Domain: c.Domain, Console: c.Console, Shares: c.Shares, Needed: c.Needed})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, `Written to %s: chaperone.yaml, policy.yaml (network and programs are watched, messages enforced), people.csv, data/.
+	fmt.Fprintf(e.out, `Written to %s: chaperone.yaml, policy.yaml (network and programs are watched, messages enforced), people.csv; data is in %s.
 
 Next:
  1. chaperone doctor --config %s
  2. chaperone serve --config %s
  3. Open the console and sign in, each link once and within the hour (later: chaperone account link NAME --config %s):
-`, c.Dir, r.Config, r.Config, r.Config)
+`, c.Dir, c.data(), r.Config, r.Config, r.Config)
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
 		fmt.Fprintf(e.out, "      %-9s https://%s/link/%s\n", name, c.Console, r.Links[name])
 	}
 	fmt.Fprintf(e.out, ` 4. Give the %d recovery shares in %s to different people, off this machine, and delete the folder.
-    Any %d of them with data/keys/recovery.json give the compliance key back; without them a lost key loses every record.
+    Any %d of them with keys/recovery.json of the data give the compliance key back; without them a lost key loses every record.
  5. Name a recipient of checkpoints outside this machine (ledger.checkpoints): without one, nothing can be proven.
  6. Watch what enforcing would stop, then set mode: enforce in policy.yaml.
 `, len(r.Shares), filepath.Join(c.Dir, "recovery-shares"), c.Needed)
 	return nil
+}
+
+func (c *quickstartCmd) data() string {
+	if c.Data != "" {
+		return c.Data
+	}
+	return filepath.Join(c.Dir, "data")
 }

@@ -23,6 +23,7 @@ import (
 // QuickstartOptions say what quickstart writes.
 type QuickstartOptions struct {
 	Dir     string
+	Data    string // data directory; by default data below Dir
 	Profile string
 	Domain  string
 	Console string // address
@@ -44,7 +45,14 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	keys := filepath.Join(o.Dir, "data", "keys")
+	data := o.Data
+	if data == "" {
+		data = filepath.Join(o.Dir, "data")
+	}
+	if o.Data != "" && hasEntries(o.Data) {
+		return nil, fmt.Errorf("%s is not empty; quickstart never makes keys beside other data", o.Data)
+	}
+	keys := filepath.Join(data, "keys")
 	for _, path := range []string{r.Config, filepath.Join(o.Dir, "policy.yaml"), filepath.Join(o.Dir, "people.csv"), keys, filepath.Join(o.Dir, "recovery-shares")} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s", ErrSetUp, path)
@@ -67,7 +75,7 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 	if err := write(filepath.Join(o.Dir, "people.csv"), []byte(people), 0o640); err != nil {
 		return nil, err
 	}
-	if err := firstAccounts(o.Dir, r); err != nil {
+	if err := firstAccounts(data, r); err != nil {
 		return nil, err
 	}
 	// The configuration is written last: with it, everything is there.
@@ -125,8 +133,13 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-func firstAccounts(dir string, r *QuickstartResult) error {
-	book, err := account.Open(filepath.Join(dir, "data"), clock.System{})
+func hasEntries(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
+
+func firstAccounts(data string, r *QuickstartResult) error {
+	book, err := account.Open(data, clock.System{})
 	if err != nil {
 		return err
 	}
@@ -187,15 +200,19 @@ func makeKeys(o QuickstartOptions, dir string) ([]string, error) {
 }
 
 func configText(o QuickstartOptions) string {
-	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
+	data, unlock := "./data", "data"
+	if o.Data != "" {
+		data, unlock = o.Data, o.Data
+	}
+	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console, "{{DATA}}", data, "{{UNLOCK}}", unlock).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
 # Reference: chaperone config describe. Check: chaperone config test --config chaperone.yaml
-data_dir: ./data
+data_dir: "{{DATA}}"
 policy: policy.yaml
 people: {csv: people.csv}
 
 # Records are sealed to the compliance key. With unlock, this process reads too: console, search and holds.
 # Better than a file beside the data: a systemd credential ("credential:chaperone"). SECURITY.md says what each costs.
-keys: {unlock: "file:data/keys/passphrase"}
+keys: {unlock: "file:{{UNLOCK}}/keys/passphrase"}
 
 # Where checkpoints leave this machine. Until one recipient outside has acknowledged, nothing can be proven against an administrator,
 # and health says so. A folder counts as outside only when another machine owns it.
