@@ -1,0 +1,6 @@
+#!/bin/sh
+# Stops the service when the package goes, not when it is upgraded: $1 is "remove" (deb) or 0 (rpm) then.
+set -e
+case "$1" in
+remove | 0) [ ! -d /run/systemd/system ] || systemctl disable --now chaperone.service ;;
+esac
