@@ -134,15 +134,17 @@ func (s *Server) control() error {
 }
 
 func (s *Server) gateway(g config.Gateway) error {
-	p := pipeline.New(pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open"}, pipeline.Deps{
+	p, err := s.withSpool(g, pipeline.Config{Connector: g.ID, Open: g.OnFailure == "open"}, pipeline.Deps{
 		Directory: s.store.People, Inspection: s.rules, Policy: s.rules, Recorder: s.recorder, Objects: s.objects,
 		Meter: s.meters, Health: s.board, Clock: s.store.Clock, Log: s.log})
+	if err != nil {
+		return err
+	}
 	gw, err := xmpp.New(xmpp.FromConfig(g, s.cfg.Path), xmpp.Deps{Judge: p, Log: s.log, Clock: s.store.Clock, Health: s.board})
 	if err != nil {
 		return err
 	}
 	var c connector.Connector = gw
-	s.add(part{name: "pipeline " + g.ID, after: true, run: p.Run})
 	s.add(part{name: "gateway " + g.ID, ready: c.Ready(), run: c.Run})
 	return nil
 }

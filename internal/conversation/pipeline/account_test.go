@@ -179,3 +179,67 @@ func wantRound(d *directory, n int) {
 	d.want(9*n, map[string]int{"direct stored": n, "room stored": n, "direct quarantined words": n, "room quarantined words": n,
 		"direct excluded duplicate": n, "room excluded duplicate": 2 * n, "direct excluded not-recorded": n, "room excluded not-recorded": n})
 }
+
+// late returns what was recorded late, in the order of the journal, and the acts that say so.
+func (d *directory) late() (texts []string, acts int) {
+	d.t.Helper()
+	must(d.t, d.projector.Sync(d.t.Context()))
+	f := archive.Filter{Kinds: []event.Kind{event.Message, event.Act}, OldestFirst: true}
+	for r, err := range d.store.Select(d.t.Context(), f, "") {
+		must(d.t, err)
+		switch {
+		case r.Event.Kind == event.Act && r.Event.Phase == pipeline.ActLate:
+			acts++
+		case r.Event.Reason == event.ReasonLate:
+			texts = append(texts, r.Event.Text)
+		}
+	}
+	return texts, acts
+}
+
+// TestSpooledMessagesOutliveTheProgram: what was delivered while the journal failed is recorded, in order and once, although the program
+// ended before it could be, also when it ended again between recording and emptying the spool.
+func TestSpooledMessagesOutliveTheProgram(t *testing.T) {
+	dir := t.TempDir()
+	key, err := seal.GenerateCompliance()
+	must(t, err)
+	begin := func() (*directory, *pipeline.Pipeline, *file.Spool) {
+		d := openDirectory(t, dir, key)
+		spool, err := file.OpenSpool(dir, "office", 1<<20)
+		must(t, err)
+		return d, pipeline.New(pipeline.Config{Connector: "office", Open: true}, pipeline.Deps{Policy: words{}, Recorder: d, Spool: spool}), spool
+	}
+	var want []string
+	d, p, spool := begin()
+	must(t, p.Judge(t.Context(), message("", "before")))
+	d.failing.Store(true)
+	for i := range 300 { // more than a batch
+		e := message([]string{"", "desk@rooms.example.org"}[i%2], fmt.Sprint("message ", i))
+		must(t, p.Judge(t.Context(), e))
+		want = append(want, e.Text)
+	}
+	must(t, spool.Close()) // nobody ran the pipeline: as if the program was killed
+	d.close()
+
+	d, _, spool = begin() // it is recorded, and the program ends before the spool knows
+	events, _, err := spool.Next(200)
+	must(t, err)
+	must(t, d.Record(t.Context(), events...))
+	must(t, spool.Close())
+	d.close()
+
+	d, p, spool = begin()
+	run(t, p, func() { must(t, p.Judge(t.Context(), message("", "after"))) })
+	if got, acts := d.late(); fmt.Sprint(got) != fmt.Sprint(want) || acts != 2 {
+		t.Errorf("%d late messages with %d acts: %v", len(got), acts, got)
+	}
+	if left, _, err := spool.Next(1); err != nil || len(left) != 0 {
+		t.Errorf("%d are still spooled (%v)", len(left), err)
+	}
+	accounts := map[string]int{"direct stored": 2, "room stored": 0, "direct quarantined late": 150, "room quarantined late": 150}
+	d.want(302, accounts)
+	must(t, d.projector.Rebuild(t.Context()))
+	d.want(302, accounts)
+	must(t, spool.Close())
+	d.close()
+}

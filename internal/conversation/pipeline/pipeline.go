@@ -3,7 +3,7 @@
 //
 // It implements connector.Judge for one gateway. Whatever fails on the way fails as stated: an inspector that does not answer in time is a
 // mark on the event that policy sees; a record that cannot be made refuses the event, or, where the configuration says so, lets it through
-// into a bounded spool that is recorded, marked late, as soon as recording works again.
+// into a bounded durable spool that is recorded, marked late, as soon as recording works again.
 package pipeline
 
 import (
@@ -46,18 +46,30 @@ type Meter interface {
 // Config says how one gateway's events are judged.
 type Config struct {
 	Connector string
-	Open      bool // on_failure: open
-	Spool     int  // most events that wait to be recorded under on_failure: open; default 10,000
+	Open      bool // on_failure: open; it needs a Spool
 	Outcomes  int  // most outcomes that wait to be recorded; default 10,000
 }
 
-// Deps is what a pipeline works with. Inspection, Objects, Meter and Health may be nil.
+// Spool keeps, durably and in order, what was let through although it could not be recorded, until it is. A storage/file.Spool is one.
+type Spool interface {
+	// Put keeps an event. When it returns nil the event survives power loss.
+	Put(ctx context.Context, e *event.Event) error
+	// Next returns the oldest events, at most most, and how many more there were that cannot be read. They stay until Done.
+	Next(most int) (events []*event.Event, damaged int, err error)
+	// Done says that what Next returned last is recorded.
+	Done() error
+	// Waiting receives a value when there is something to be recorded.
+	Waiting() <-chan struct{}
+}
+
+// Deps is what a pipeline works with. Inspection, Objects, Spool, Meter and Health may be nil.
 type Deps struct {
 	Directory  identity.Directory
 	Inspection Inspection
 	Policy     policy.Decider
 	Recorder   event.Recorder
 	Objects    Objects
+	Spool      Spool
 	Meter      Meter
 	Health     *health.Board
 	Clock      clock.Clock
@@ -71,7 +83,6 @@ type Pipeline struct {
 	tally    tally
 	counts   []*event.Event // acts of what was excluded that are not recorded yet; only Run has them
 	outcomes chan *event.Event
-	spool    chan *event.Event
 }
 
 // ErrNotRecorded is wrapped by the error of an event that could not be recorded.
@@ -79,9 +90,6 @@ var ErrNotRecorded = errors.New("not recorded")
 
 // New returns a pipeline. Run must be running for outcomes and the spool to be recorded.
 func New(cfg Config, deps Deps) *Pipeline {
-	if cfg.Spool <= 0 {
-		cfg.Spool = 10_000
-	}
 	if cfg.Outcomes <= 0 {
 		cfg.Outcomes = 10_000
 	}
@@ -91,7 +99,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	if deps.Inspection == nil {
 		deps.Inspection = inspect.New(nil, time.Second)
 	}
-	return &Pipeline{cfg: cfg, deps: deps, outcomes: make(chan *event.Event, cfg.Outcomes), spool: make(chan *event.Event, cfg.Spool)}
+	return &Pipeline{cfg: cfg, deps: deps, outcomes: make(chan *event.Event, cfg.Outcomes)}
 }
 
 // Judge resolves, inspects, decides and records e.
@@ -125,7 +133,7 @@ func (p *Pipeline) JudgeFile(ctx context.Context, e *event.Event, body io.Reader
 	}
 	if p.deps.Objects != nil {
 		if err := p.deps.Objects.Put(ctx, f, io.NewSectionReader(body, 0, size)); err != nil {
-			return p.failed(e, fmt.Errorf("keep file: %w", err), p.decide(e))
+			return p.failed(ctx, e, fmt.Errorf("keep file: %w", err), p.decide(e))
 		}
 	}
 	return p.finish(ctx, e, start)
@@ -237,7 +245,7 @@ func (p *Pipeline) finish(ctx context.Context, e *event.Event, start time.Time) 
 		e.Verdict.Reason = "policy gave no answer"
 	}
 	if err := p.deps.Recorder.Record(ctx, e); err != nil {
-		return p.failed(e, err, e.Verdict)
+		return p.failed(ctx, e, err, e.Verdict)
 	}
 	p.state(health.OK, "", "")
 	p.tally.stored(e)
@@ -248,28 +256,39 @@ func (p *Pipeline) finish(ctx context.Context, e *event.Event, start time.Time) 
 }
 
 // failed is what happens to an event that cannot be recorded: refused, or let through into the spool. What policy stops stays stopped.
-func (p *Pipeline) failed(e *event.Event, err error, v event.Verdict) error {
+func (p *Pipeline) failed(ctx context.Context, e *event.Event, err error, v event.Verdict) error {
 	if p.deps.Meter != nil {
 		p.deps.Meter.Failed(p.cfg.Connector, e.Kind)
 	}
 	err = fmt.Errorf("%w: %w", ErrNotRecorded, err)
-	if !p.cfg.Open {
-		p.state(health.Failed, "messages are refused, because they cannot be recorded: "+err.Error(), "free space for the data directory, or mend its disk")
-		p.tally.add(e, Excluded, "not-recorded")
-		return err
+	const advice = "free space for the data directory, or mend its disk"
+	if p.cfg.Open {
+		spoolErr := p.spool(ctx, e, v)
+		if spoolErr == nil {
+			p.state(health.Degraded, "messages are delivered before they are recorded, and spooled (on_failure: open): "+err.Error(), advice)
+			return nil
+		}
+		err = fmt.Errorf("%w, and not spooled: %w", err, spoolErr)
+	}
+	p.state(health.Failed, "messages are refused, because they cannot be recorded: "+err.Error(), advice)
+	p.tally.add(e, Excluded, "not-recorded")
+	return err
+}
+
+// spool keeps an event that is let through until it can be recorded. Who sent it may be gone already: that does not matter.
+func (p *Pipeline) spool(ctx context.Context, e *event.Event, v event.Verdict) error {
+	if p.deps.Spool == nil {
+		return errors.New("there is no spool")
+	}
+	if e.ID == "" {
+		e.ID = event.NewID()
 	}
 	spooled := *e
-	spooled.Verdict = v
-	spooled.Reason = event.ReasonLate
-	select {
-	case p.spool <- &spooled:
-	default:
-		p.state(health.Failed, "messages are refused, because they cannot be recorded and the spool is full: "+err.Error(), "free space for the data directory, or mend its disk")
-		p.tally.add(e, Excluded, "not-recorded")
+	spooled.Verdict, spooled.Reason = v, event.ReasonLate
+	if err := p.deps.Spool.Put(context.WithoutCancel(ctx), &spooled); err != nil {
 		return err
 	}
 	e.Verdict, e.Reason = v, event.ReasonLate
-	p.state(health.Degraded, "messages are delivered without a durable record (on_failure: open): "+err.Error(), "free space for the data directory, or mend its disk")
 	return nil
 }
 

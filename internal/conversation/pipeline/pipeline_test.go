@@ -187,13 +187,57 @@ func TestClosedRefusesWhatCannotBeRecorded(t *testing.T) {
 	}
 }
 
+// memory is a spool for tests of what a pipeline does with one.
+type memory struct {
+	mu      sync.Mutex
+	most    int
+	events  []*event.Event
+	given   int
+	damaged int
+	wake    chan struct{}
+}
+
+func (m *memory) Put(_ context.Context, e *event.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.events) >= m.most {
+		return errors.New("the spool is full")
+	}
+	m.events = append(m.events, e)
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (m *memory) Next(most int) ([]*event.Event, int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.given = min(most, len(m.events))
+	return m.events[:m.given:m.given], m.damaged, nil
+}
+
+func (m *memory) Done() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events, m.given, m.damaged = m.events[m.given:], 0, 0
+	return nil
+}
+
+func (m *memory) Waiting() <-chan struct{} { return m.wake }
+
 func TestOpenSpoolsWhatCannotBeRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &recorder{err: errors.New("disk full")}
-		p := New(Config{Connector: "office", Open: true, Spool: 2}, Deps{Inspection: inspect.New([]inspect.Inspector{finds("card")}, time.Second), Policy: decider(blocksHits), Recorder: r})
+		r, spool, board := &recorder{err: errors.New("disk full")}, &memory{most: 2, damaged: 3, wake: make(chan struct{}, 1)}, health.NewBoard(time.Now)
+		p := New(Config{Connector: "office", Open: true}, Deps{Inspection: inspect.New([]inspect.Inspector{finds("card")}, time.Second), Policy: decider(blocksHits), Recorder: r, Spool: spool, Health: board})
 		good, bad, third := message("a"), message("card"), message("c")
-		if err := p.Judge(t.Context(), good); err != nil || good.Verdict.Action != event.Allow || good.Reason != event.ReasonLate {
+		good.ID = ""
+		if err := p.Judge(t.Context(), good); err != nil || good.Verdict.Action != event.Allow || good.Reason != event.ReasonLate || good.ID == "" {
 			t.Errorf("%v %+v", err, good.Verdict)
+		}
+		if board.Worst() != health.Degraded {
+			t.Errorf("health %+v", board.Items())
 		}
 		if err := p.Judge(t.Context(), bad); err != nil || bad.Verdict.Action != event.Block {
 			t.Errorf("what policy stops must stay stopped: %v %+v", err, bad.Verdict)
@@ -209,10 +253,24 @@ func TestOpenSpoolsWhatCannotBeRecorded(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		cancel()
 		<-done
-		if got := r.all(); len(got) != 2 || got[0].Reason != event.ReasonLate || got[0].Text != "a" {
+		if got := r.all(); len(got) != 2 || got[0].Reason != event.ReasonLate || got[0].Text != "a" || got[1].Text != "card" {
 			t.Errorf("recorded %+v", got)
 		}
+		acts := r.acts()
+		if len(acts) != 2 || acts[0].Act.Action != ActLate || acts[0].Act.Details[0].Value != "2" || acts[0].Act.Details[3].Value != "3" || board.Worst() != health.OK {
+			t.Errorf("said %+v, health %v", acts, board.Items())
+		}
+		if counted := event.ExcludedIn(&acts[1]); len(counted) != 2 || counted[0].Reason != "not-recorded" || counted[1] != (event.Excluded{Day: counted[1].Day, Reason: "spool-damaged", N: 3}) {
+			t.Errorf("counted %+v", counted)
+		}
 	})
+}
+
+func TestOpenWithoutASpoolRefuses(t *testing.T) {
+	p := New(Config{Connector: "office", Open: true}, Deps{Policy: decider(blocksHits), Recorder: &recorder{err: errors.New("disk full")}})
+	if err := p.Judge(t.Context(), message("x")); !errors.Is(err, ErrNotRecorded) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestOutcomesWaitForNobodyAndAreKeptAtTheEnd(t *testing.T) {

@@ -39,11 +39,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			if !p.keep(ctx, events) {
 				p.lost(events)
 			}
-		case e := <-p.spool:
-			events := gather(e, p.spool)
-			if !p.keep(ctx, events) {
-				p.lost(events)
-			}
+		case <-p.waiting():
+			p.unspool(ctx)
 		}
 	}
 }
@@ -117,6 +114,9 @@ func (p *Pipeline) keep(ctx context.Context, events []*event.Event) bool {
 			p.kept(events)
 			return true
 		}
+		if ctx.Err() != nil {
+			return false
+		}
 		if len(events) > 1 {
 			left := p.oneByOne(ctx, events)
 			if len(left) < len(events) {
@@ -143,7 +143,9 @@ func (p *Pipeline) keep(ctx context.Context, events []*event.Event) bool {
 
 func (p *Pipeline) kept(events []*event.Event) {
 	for _, e := range events {
-		p.tally.stored(e)
+		if e.Kind != event.Act {
+			p.tally.stored(e)
+		}
 	}
 }
 
@@ -170,27 +172,27 @@ func (p *Pipeline) giveUp(events []*event.Event, err error) {
 }
 
 // drain records what is left, within a bounded time: sessions that end now still say what became of their messages. What is lost then is
-// counted and said.
+// counted and said; what is spooled waits for the next start.
 func (p *Pipeline) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastTry)
 	defer cancel()
-	for {
-		var events []*event.Event
+	if p.deps.Spool != nil { // what Run had in hand
+		p.unspool(ctx)
+	}
+	for ctx.Err() == nil {
 		select {
-		case e := <-p.spool:
-			events = gather(e, p.spool)
+		case <-p.waiting():
+			p.unspool(ctx)
 		case e := <-p.outcomes:
-			events = gather(e, p.outcomes)
+			if events := gather(e, p.outcomes); !p.keep(ctx, events) {
+				p.gone(events)
+			}
 		case <-time.After(quiet):
 			return
 		case <-ctx.Done():
-			events = nil
 		}
-		if (len(events) == 0 || !p.keep(ctx, events)) && ctx.Err() != nil {
-			if n := len(events) + len(p.spool) + len(p.outcomes); n > 0 && p.deps.Log != nil {
-				p.deps.Log.Error("events lost at shutdown: they could not be recorded", "count", n)
-			}
-			return
-		}
+	}
+	for len(p.outcomes) > 0 {
+		p.gone(gather(<-p.outcomes, p.outcomes))
 	}
 }

@@ -17,13 +17,17 @@ import (
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
 
-const crashDir, crashFrom = "CHAPERONE_TEST_CRASH_DIR", "CHAPERONE_TEST_CRASH_FROM"
+const crashDir, crashFrom, crashSpool = "CHAPERONE_TEST_CRASH_DIR", "CHAPERONE_TEST_CRASH_FROM", "CHAPERONE_TEST_CRASH_SPOOL"
 
 // TestMain lets the test binary be the process that is killed.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		from, _ := strconv.Atoi(os.Getenv(crashFrom))
-		if err := victim(dir, int64(from)); err != nil {
+		play := victim
+		if os.Getenv(crashSpool) != "" {
+			play = spoolVictim
+		}
+		if err := play(dir, int64(from)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -83,7 +87,7 @@ func TestKill(t *testing.T) {
 	t.Logf("%d kills: %d acknowledged, %d there, last cut %+v", kills, len(all), len(there), cut)
 }
 
-func killOne(t *testing.T, dir string, from int) []int {
+func killOne(t *testing.T, dir string, from int, more ...string) []int {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -91,6 +95,7 @@ func killOne(t *testing.T, dir string, from int) []int {
 	}
 	c := exec.Command(self, "-test.run=none")
 	c.Env = append(os.Environ(), crashDir+"="+dir, crashFrom+"="+strconv.Itoa(from))
+	c.Env = append(c.Env, more...)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {

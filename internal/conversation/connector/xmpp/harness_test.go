@@ -20,6 +20,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/inspect"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
 
 const domain = "example.org"
@@ -170,7 +171,15 @@ func (s *setting) serve(change func(*xmpp.Config, *pipeline.Config)) {
 	if change != nil {
 		change(&cfg, &pc)
 	}
-	s.pipe = pipeline.New(pc, pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, 5*time.Second), Policy: cards{}, Recorder: s.journal, Health: s.health})
+	deps := pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, 5*time.Second), Policy: cards{}, Recorder: s.journal, Health: s.health}
+	if pc.Open {
+		spool, err := file.OpenSpool(s.t.TempDir(), "office", 1<<20)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		deps.Spool = spool
+	}
+	s.pipe = pipeline.New(pc, deps)
 	s.run(cfg, s.pipe)
 }
 
