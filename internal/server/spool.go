@@ -21,6 +21,7 @@ func (s *Server) withSpool(g config.Gateway, c pipeline.Config, d pipeline.Deps)
 	if err != nil {
 		return nil, err
 	}
+	s.unused = append(s.unused, spool)
 	d.Spool = spool
 	p := pipeline.New(c, d)
 	s.add(part{name: "pipeline " + g.ID, after: true, run: func(ctx context.Context) error { return errors.Join(p.Run(ctx), spool.Close()) }})
