@@ -113,7 +113,7 @@ func (w *walker) compressed(inside string, format program.Format, data []byte, d
 		return err
 	}
 	defer r.Close()
-	m := w.metered(r, inside, int64(len(data)))
+	m := complete{w.metered(r, inside, int64(len(data)))}
 	head := make([]byte, program.HeadSize)
 	n, err := io.ReadFull(m, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {

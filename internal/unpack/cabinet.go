@@ -84,7 +84,7 @@ func (w *walker) cabinetFile(inside string, from *cabinetStream, f cabinetFile, 
 	if _, err := io.CopyN(io.Discard, m, f.offset-from.read); err != nil {
 		return fmt.Errorf("cabinet: %w", err)
 	}
-	return w.member(inside, f.name, io.LimitReader(m, f.size), depth)
+	return w.member(inside, f.name, &exactly{m, f.size}, depth)
 }
 
 func openCabinet(data []byte) (*cabinet, error) {

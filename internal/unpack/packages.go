@@ -44,7 +44,10 @@ func eachAR(data []byte, f func(name string, body []byte) error) error {
 	if !bytes.HasPrefix(data, []byte(magic)) {
 		return errors.New("ar: no magic")
 	}
-	for at := len(magic); at+arHeader <= len(data); {
+	for at := len(magic); at < len(data); {
+		if at+arHeader > len(data) {
+			return errCut
+		}
 		head := data[at : at+arHeader]
 		size, err := strconv.ParseInt(strings.TrimSpace(string(head[48:58])), 10, 63)
 		at += arHeader
@@ -154,13 +157,13 @@ func (w *walker) cpio(inside string, r io.Reader, depth int) error {
 		if text == "TRAILER!!!" {
 			return nil
 		}
-		body := &io.LimitedReader{R: r, N: int64(size)}
+		body := &exactly{r, int64(size)}
 		if mode&0o170000 == 0o100000 {
 			if err := w.member(inside, text, body, depth); err != nil {
 				return err
 			}
 		}
-		if _, err := io.CopyN(io.Discard, r, body.N+int64((4-size%4)%4)); err != nil {
+		if _, err := io.CopyN(io.Discard, r, body.left+int64((4-size%4)%4)); err != nil {
 			return fmt.Errorf("cpio: %w", err)
 		}
 	}

@@ -169,6 +169,7 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 		return err
 	}
 	inside := w.join(outer, name)
+	r = complete{r}
 	head := make([]byte, program.HeadSize)
 	n, err := io.ReadFull(r, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -194,6 +195,41 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	w.live += int64(len(data))
 	defer func() { w.live -= int64(len(data)) }()
 	return w.visit(inside, format, data, depth)
+}
+
+// errCut says that something ends before it should.
+var errCut = errors.New("cut off")
+
+// complete tells the end of what is read from its being cut off, which readers of many formats give as io.ErrUnexpectedEOF: to ReadFull
+// that only means less than was asked for.
+type complete struct{ r io.Reader }
+
+// Read reads.
+func (c complete) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errCut
+	}
+	return n, err
+}
+
+// exactly reads size bytes of r; when there are fewer, it was cut off.
+type exactly struct {
+	r    io.Reader
+	left int64
+}
+
+// Read reads.
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if errors.Is(err, io.EOF) && e.left > 0 {
+		err = errCut
+	}
+	return n, err
 }
 
 // count counts a member against the bound over all containers.

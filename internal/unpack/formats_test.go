@@ -1,0 +1,405 @@
+package unpack_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/program/programtest"
+	"github.com/chaperone-im/chaperone/internal/unpack"
+)
+
+// packer makes an archive of one format.
+type packer struct {
+	name   string
+	pack   func(t testing.TB, files ...file) []byte
+	squash bool // it compresses
+	flat   bool // it keeps no folders in names
+}
+
+// packers are all formats that hold files by name.
+func packers() []packer {
+	tarred := func(t testing.TB, files ...file) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, f := range files {
+			if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body)), Format: tar.FormatPAX}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(f.body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	within := func(squeeze func(testing.TB, []byte) []byte) func(testing.TB, ...file) []byte {
+		return func(t testing.TB, files ...file) []byte { return squeeze(t, tarred(t, files...)) }
+	}
+	asMap := func(files []file) map[string][]byte {
+		m := map[string][]byte{}
+		for _, f := range files {
+			m[f.name] = f.body
+		}
+		return m
+	}
+	gzipped := func(_ testing.TB, b []byte) []byte { return programtest.Gzip(b) }
+	return []packer{
+		{"zip", zipped, true, false},
+		{"tar", tarred, false, false},
+		{"tar.gz", within(gzipped), true, false},
+		{"tar.xz", within(func(t testing.TB, b []byte) []byte { return xzipped(t, b) }), true, false},
+		{"tar.zst", within(func(t testing.TB, b []byte) []byte { return zstandard(t, b) }), true, false},
+		{"tar.bz2", within(bzipped), true, false},
+		{"7z", sevenZipped, true, false},
+		{"rar", func(_ testing.TB, files ...file) []byte { return rar(0, files...) }, false, false},
+		{"ar", func(_ testing.TB, files ...file) []byte { return ar(files...) }, false, true},
+		{"deb", func(_ testing.TB, files ...file) []byte { return programtest.Deb("example", "1", asMap(files)) }, true, false},
+		{"rpm", func(_ testing.TB, files ...file) []byte {
+			return programtest.RPM("example", "1", "", programtest.Gzip(programtest.CPIO(asMap(files))))
+		}, true, false},
+		{"cab", func(_ testing.TB, files ...file) []byte { return cabOf(files...) }, false, false},
+		{"zip behind a program", func(t testing.TB, files ...file) []byte { return setupExe(zipped(t, files...)) }, true, false},
+		{"7z behind a program", func(t testing.TB, files ...file) []byte { return setupExe(sevenZipped(t, files...)) }, true, false},
+	}
+}
+
+func bzipped(t testing.TB, b []byte) []byte {
+	cmd := exec.Command(need(t, "bzip2"), "-c")
+	cmd.Stdin = bytes.NewReader(b)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// sevenZipped makes a 7z archive with the real tool, which refuses some names: those are left out.
+func sevenZipped(t testing.TB, files ...file) []byte {
+	tool, dir := need(t, "7z"), t.TempDir()
+	tree := filepath.Join(dir, "tree")
+	for _, f := range files {
+		path := filepath.Join(tree, filepath.Clean("/"+f.name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, f.body, 0o644); err != nil {
+			t.Skipf("%q: %v", f.name, err)
+		}
+	}
+	cmd := exec.Command(tool, "a", "-bd", "-mx=1", filepath.Join(dir, "out.7z"), ".")
+	cmd.Dir = tree
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "out.7z"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func ar(files ...file) []byte {
+	b := []byte("!<arch>\n")
+	for _, f := range files {
+		b = fmt.Appendf(b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", f.name+"/", 0, 0, 0, "644", len(f.body))
+		if b = append(b, f.body...); len(f.body)%2 == 1 {
+			b = append(b, '\n')
+		}
+	}
+	return b
+}
+
+// rar makes an archive in the format of RAR 2.9, its files stored; flags are added to those of each file (4: encrypted).
+func rar(flags uint16, files ...file) []byte {
+	le := binary.LittleEndian
+	block := func(kind byte, flags uint16, rest []byte) []byte {
+		h := append([]byte{kind}, le.AppendUint16(le.AppendUint16(nil, flags), uint16(7+len(rest)))...)
+		h = append(h, rest...)
+		return append(le.AppendUint16(nil, uint16(crc32.ChecksumIEEE(h))), h...)
+	}
+	b := append([]byte("Rar!\x1a\x07\x00"), block(0x73, 0, make([]byte, 6))...)
+	for _, f := range files {
+		var h []byte
+		h = le.AppendUint32(h, uint32(len(f.body)))
+		h = le.AppendUint32(h, uint32(len(f.body)))
+		h = append(h, 3) // Unix
+		h = le.AppendUint32(h, crc32.ChecksumIEEE(f.body))
+		h = le.AppendUint32(h, 0)
+		h = append(h, 29, 0x30)
+		h = le.AppendUint16(h, uint16(len(f.name)))
+		h = le.AppendUint32(h, 0o100644)
+		b = append(append(b, block(0x74, 0x8000|flags, append(h, f.name...))...), f.body...)
+	}
+	return append(b, block(0x7b, 0x4000, nil)...)
+}
+
+// cabOf makes a cabinet of one folder whose files are stored in blocks.
+func cabOf(files ...file) []byte {
+	le := binary.LittleEndian
+	var entries, all []byte
+	for _, f := range files {
+		entries = le.AppendUint32(le.AppendUint32(entries, uint32(len(f.body))), uint32(len(all)))
+		entries = append(append(append(entries, make([]byte, 8)...), f.name...), 0)
+		all = append(all, f.body...)
+	}
+	var blocks []byte
+	count := 0
+	for chunk := range slices.Chunk(all, 32<<10) {
+		blocks = le.AppendUint16(le.AppendUint16(le.AppendUint32(blocks, 0), uint16(len(chunk))), uint16(len(chunk)))
+		blocks = append(blocks, chunk...)
+		count++
+	}
+	b := le.AppendUint32([]byte("MSCF\x00\x00\x00\x00"), uint32(44+len(entries)+len(blocks)))
+	b = append(le.AppendUint32(append(b, 0, 0, 0, 0), 44), 0, 0, 0, 0, 3, 1, 1, 0)
+	b = append(le.AppendUint16(b, uint16(len(files))), 0, 0, 0, 0, 0, 0)
+	b = le.AppendUint16(le.AppendUint16(le.AppendUint32(b, uint32(44+len(entries))), uint16(count)), 0)
+	return append(append(b, entries...), blocks...)
+}
+
+// holder keeps what members hold, by name.
+type holder struct {
+	seen
+	bodies map[string][]byte
+}
+
+func (h *holder) Visit(e *unpack.Entry) bool {
+	if h.bodies == nil {
+		h.bodies = map[string][]byte{}
+	}
+	h.bodies[e.Inside] = bytes.Clone(e.Data)
+	return h.seen.Visit(e)
+}
+
+func hold(t testing.TB, data []byte, limits unpack.Limits) *holder {
+	t.Helper()
+	var h holder
+	if err := unpack.Walk(context.Background(), data, limits, &h); err != nil {
+		t.Fatal(err)
+	}
+	return &h
+}
+
+// noise returns n bytes that do not compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return b
+}
+
+// TestEachFormat finds a program in every format, byte for byte, beside what is none.
+func TestEachFormat(t *testing.T) {
+	x := append(exe(), noise(100_000)...)
+	for _, p := range packers() {
+		t.Run(p.name, func(t *testing.T) {
+			h := hold(t, p.pack(t, file{"readme", []byte("words")}, file{"a.exe", x}, file{"z.txt", []byte("more words")}), unpack.Limits{})
+			if !bytes.Equal(h.bodies["a.exe"], x) || len(h.entries) != 1 || h.failures != nil {
+				t.Errorf("%d bytes, %q, failures %q", len(h.bodies["a.exe"]), h.entries, h.failures)
+			}
+		})
+	}
+}
+
+// TestCutShort cuts archives at every sixteenth: what can no longer be read is said, and nothing half is taken for the whole.
+func TestCutShort(t *testing.T) {
+	for _, p := range packers() {
+		t.Run(p.name, func(t *testing.T) {
+			for _, size := range []int{500, 60_000} { // less and more than is read to recognise a format
+				x := append(exe(), noise(size)...)
+				whole := p.pack(t, file{"a.exe", x})
+				for i := 1; i < 16; i++ {
+					cut := whole[:len(whole)*i/16]
+					if p.name == "tar" && len(cut) < 512 {
+						continue // not even one header, which alone shows the format
+					}
+					h := hold(t, cut, unpack.Limits{})
+					if body, found := h.bodies["a.exe"]; found && !bytes.Equal(body, x) && h.failures == nil {
+						t.Errorf("%d/16: %d of %d bytes were taken for the whole", i, len(body), len(x))
+					}
+					if _, found := h.bodies["a.exe"]; !found && h.failures == nil && !strings.HasSuffix(p.name, "behind a program") {
+						t.Errorf("%d/16: nothing was found and nothing said", i)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestFlippedBits damages archives all over: nothing panics, and every walk ends.
+func TestFlippedBits(t *testing.T) {
+	for _, p := range packers() {
+		t.Run(p.name, func(t *testing.T) {
+			whole := p.pack(t, file{"a.exe", exe()}, file{"b.exe", exe()})
+			for i := range 64 {
+				damaged := slices.Clone(whole)
+				damaged[(i*len(damaged))/64] ^= 1 << (i % 8)
+				walk(t, damaged, unpack.Limits{})
+			}
+		})
+	}
+}
+
+// TestHostileNames keeps names as they are, since they are only shown, and writes nothing anywhere.
+func TestHostileNames(t *testing.T) {
+	names := []string{"/etc/cron.d/x", "../../../x", "a/../../x", `..\..\x`, `C:\Windows\x`, "a\nb", "\x1b[2J", "bad\xff", "-rf", "con.txt", strings.Repeat("n", 200)}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, p := range packers() {
+		if p.flat || strings.HasPrefix(p.name, "7z") { // its tool makes files of these names itself
+			continue
+		}
+		for _, name := range names {
+			h := hold(t, p.pack(t, file{name, exe()}), unpack.Limits{})
+			if len(h.entries) != 1 || h.failures != nil {
+				t.Errorf("%s, %q: %q, failures %q", p.name, name, h.entries, h.failures)
+			}
+			if p.name != "rar" && h.bodies[name] == nil { // its reader takes \ for /
+				t.Errorf("%s: %q became %q", p.name, name, h.entries)
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("files appeared: %v, %v", left, err)
+	}
+}
+
+// TestLongNames bounds what one name may add to a report.
+func TestLongNames(t *testing.T) {
+	for _, p := range packers() {
+		if p.name != "zip" && p.name != "tar" && p.name != "tar.gz" {
+			continue // their names are short by format
+		}
+		s := walk(t, p.pack(t, file{strings.Repeat("n", 20_000), exe()}), unpack.Limits{Name: 100})
+		if len(s.entries) != 1 || len(s.entries[0]) > 120 {
+			t.Errorf("%s: %d entries, failures %q", p.name, len(s.entries), s.failures)
+		}
+	}
+}
+
+// TestTooManyMembers stops at the bound and says so once, whatever the format.
+func TestTooManyMembers(t *testing.T) {
+	var files []file
+	for i := range 30 {
+		files = append(files, file{fmt.Sprintf("%02d.exe", i), exe()})
+	}
+	for _, p := range packers() {
+		t.Run(p.name, func(t *testing.T) {
+			s := walk(t, p.pack(t, files...), unpack.Limits{Entries: 10})
+			if len(s.entries) != 10 || !slices.Equal(s.failures, []string{": bomb"}) {
+				t.Errorf("%d entries, failures %q", len(s.entries), s.failures)
+			}
+		})
+	}
+}
+
+// TestManyEmptyMembers counts members that hold nothing, links and folders too.
+func TestManyEmptyMembers(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 3000 {
+		kind := []byte{tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeChar}[i%4]
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprint(i), Typeflag: kind, Linkname: "/etc/passwd"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := walk(t, programtest.Gzip(b.Bytes()), unpack.Limits{Entries: 1000})
+	if s.entries != nil || !slices.Equal(s.failures, []string{": bomb"}) {
+		t.Errorf("%q, failures %q", s.entries, s.failures)
+	}
+}
+
+// TestBombsOfEachFormat unpacks no more than the bounds allow.
+func TestBombsOfEachFormat(t *testing.T) {
+	zeros := append(exe(), make([]byte, 34<<20)...)
+	for _, p := range packers() {
+		if !p.squash {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			data := p.pack(t, file{"zeros.exe", zeros})
+			for name, limits := range map[string]unpack.Limits{
+				"ratio": {Ratio: 20}, "in all": {Total: 1 << 20, Ratio: 1 << 40}, "member": {Member: 1 << 20, Ratio: 1 << 40}, "at one time": {Live: 1 << 20, Ratio: 1 << 40},
+			} {
+				h := hold(t, data, limits)
+				if len(h.bodies["zeros.exe"]) > 0 || len(h.failures) == 0 {
+					t.Errorf("%s: %d bytes came out, failures %q", name, len(h.bodies["zeros.exe"]), h.failures)
+				}
+				for _, f := range h.failures {
+					if !strings.HasSuffix(f, ": bomb") && !strings.HasSuffix(f, ": oversize") {
+						t.Errorf("%s: failures %q", name, h.failures)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestNestedInEachFormat counts levels whatever they are made of.
+func TestNestedInEachFormat(t *testing.T) {
+	list := packers()
+	for i, outer := range list {
+		inner := list[(i+5)%len(list)]
+		t.Run(inner.name+" in "+outer.name, func(t *testing.T) {
+			data := outer.pack(t, file{"inner.bin", inner.pack(t, file{"a.exe", exe()})})
+			if s := walk(t, data, unpack.Limits{}); !slices.Contains(s.entries, "inner.bin!/a.exe (pe)") || s.failures != nil {
+				t.Errorf("%q, failures %q", s.entries, s.failures)
+			}
+			if s := walk(t, data, unpack.Limits{Depth: 1}); !slices.Equal(s.failures, []string{"inner.bin: too-deep"}) {
+				t.Errorf("one level: %q, failures %q", s.entries, s.failures)
+			}
+		})
+	}
+}
+
+// TestEncryptedRAR says so for each file.
+func TestEncryptedRAR(t *testing.T) {
+	s := walk(t, rar(4, file{"a.exe", exe()}), unpack.Limits{})
+	if s.entries != nil || !slices.Equal(s.failures, []string{"a.exe: encrypted"}) {
+		t.Errorf("%q, failures %q", s.entries, s.failures)
+	}
+}
+
+// TestStopsInTheMiddle ends a walk when its context does, between members and within one.
+func TestStopsInTheMiddle(t *testing.T) {
+	for _, p := range packers() {
+		t.Run(p.name, func(t *testing.T) {
+			data := p.pack(t, file{"a.exe", exe()}, file{"b.exe", append(exe(), noise(1<<20)...)})
+			ctx, cancel := context.WithCancel(t.Context())
+			err := unpack.Walk(ctx, data, unpack.Limits{}, &canceller{cancel: cancel})
+			if err == nil {
+				t.Error("a walk went on after its end")
+			}
+		})
+	}
+}
+
+// canceller ends the context at the first member.
+type canceller struct {
+	seen
+	cancel context.CancelFunc
+}
+
+func (c *canceller) Visit(e *unpack.Entry) bool {
+	if e.Inside != "" {
+		c.cancel()
+	}
+	return c.seen.Visit(e)
+}
