@@ -121,6 +121,14 @@ type policyExplainCmd struct {
 	JSON          bool     `name:"json" help:"One JSON object."`
 }
 
+// sure is how surely a messenger that was named by hand is recognised.
+func sure(app string) event.Confidence {
+	if app == "" {
+		return 0
+	}
+	return event.Exact
+}
+
 // event makes an event of the flags: a program, a flow, a question or a message.
 func (c *policyExplainCmd) event() (*event.Event, error) {
 	e := &event.Event{From: event.Party{Handle: c.From, Person: c.From}, Host: event.Host{Name: c.Host, Address: c.Client, Person: c.From}}
@@ -130,7 +138,7 @@ func (c *policyExplainCmd) event() (*event.Event, error) {
 	}
 	switch {
 	case c.ProgramSHA256 != "" || c.Publisher != "":
-		e.Kind, e.Program = event.FindingHit, &event.Program{SHA256: c.ProgramSHA256, Publisher: c.Publisher, App: c.App}
+		e.Kind, e.Program = event.FindingHit, &event.Program{SHA256: c.ProgramSHA256, Publisher: c.Publisher, App: c.App, Confidence: sure(c.App)}
 	case c.Text != "" || len(c.To) > 0 || c.Room != "":
 		e.Kind, e.Text = event.Message, c.Text
 	case c.Address != "" || c.Port != 0 || c.Protocol != "" || c.Name == "" && c.App != "":
@@ -142,7 +150,7 @@ func (c *policyExplainCmd) event() (*event.Event, error) {
 			server = "[" + server + "]"
 		}
 		e.Kind = event.FlowSeen
-		e.Flow = &event.Flow{Proto: "tcp", Name: c.Name, App: c.App, Client: c.Client, Server: fmt.Sprintf("%s:%d", server, c.Port)}
+		e.Flow = &event.Flow{Proto: "tcp", Name: c.Name, App: c.App, Client: c.Client, Server: fmt.Sprintf("%s:%d", server, c.Port), Confidence: sure(c.App)}
 		if c.Protocol != "" {
 			e.Facts = []event.Fact{{Name: policy.ProtocolFact, Value: c.Protocol}}
 		}

@@ -58,6 +58,7 @@ func TestPolicyExplain(t *testing.T) {
 		{[]string{"--text", "4111 1111 1111 1111"}, []string{"message: block by cards (enforced)", "rule malware", "no: expression", "decides"}},
 		{[]string{"--name", "web.whatsapp.com"}, []string{"dns: block by no-messengers (not enforced: monitor mode)", "no: apps"}},
 		{[]string{"--app", "telegram", "--address", "149.154.167.50", "--port", "443"}, []string{"flow: block by no-messengers"}},
+		{[]string{"--address", "149.154.167.50", "--port", "443"}, []string{"flow: allow by otherwise", "no: apps: too weak (0.50, wants 0.80)"}},
 		{[]string{"--program-sha256", strings.Repeat("0", 64)}, []string{"finding: allow by otherwise"}},
 		{[]string{"--text", "let's move this to WhatsApp", "--json"}, []string{`"change-of-venue"`, `"kind":"review"`, `"result":"other plane"`}},
 	} {

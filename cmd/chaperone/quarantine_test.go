@@ -17,6 +17,10 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 	if status, _, errOut := command(t, "quickstart", firm); status != 0 {
 		t.Fatal(errOut)
 	}
+	bold := filepath.Join(dir, "bold.yaml") // a policy that stops what is only called a messenger
+	if err := os.WriteFile(bold, []byte("version: 1\nrules:\n  - {id: no-messengers, apps: [\"*\"], confidence: low, verdict: block}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	unsure, certain := filepath.Join(tree, "unsure.exe"), filepath.Join(tree, "certain.exe")
 	for _, act := range []string{"--quarantine", "--remove"} {
 		err := errors.Join(os.MkdirAll(tree, 0o755), os.WriteFile(unsure, programtest.PE(map[string]string{"ProductName": "Signal"}), 0o644),
@@ -24,7 +28,7 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status, out, errOut := command(t, "scan", "--json", act, "--data", filepath.Join(firm, "data"), tree)
+		status, out, errOut := command(t, "scan", "--json", act, "--policy", bold, "--data", filepath.Join(firm, "data"), tree)
 		if status != 1 {
 			t.Errorf("%s: status %d, %s", act, status, errOut)
 		}
@@ -38,7 +42,10 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 			t.Errorf("%s: it does not say why:\n%s", act, out)
 		}
 	}
-	if _, out, _ := command(t, "scan", tree); !strings.Contains(out, "unsure.exe: left alone") {
+	if _, out, _ := command(t, "scan", "--policy", bold, tree); !strings.Contains(out, "unsure.exe: left alone") {
 		t.Errorf("people are not told:\n%s", out)
+	}
+	if status, out, _ := command(t, "scan", tree); status != 0 || !strings.Contains(out, "confidence 0.50: allow by rule otherwise") {
+		t.Errorf("by the quickstart policy it is status %d:\n%s", status, out)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // index finds facts by what was seen. It never changes once built.
@@ -117,6 +119,8 @@ type NameMatch struct {
 	Service string
 	Suffix  string // the fact
 	Shared  bool   // other products use the name too
+
+	Strength event.Confidence // of the fact
 }
 
 // Name returns the messenger whose suffix covers host most closely. It is for paths that ask for every packet: it never allocates.
@@ -126,7 +130,7 @@ func (c *Catalog) Name(host string) (NameMatch, bool) {
 		return NameMatch{}, false
 	}
 	f := &facts[0]
-	return NameMatch{App: f.app, Service: f.service, Suffix: f.text, Shared: f.shared}, true
+	return NameMatch{App: f.app, Service: f.service, Suffix: f.text, Shared: f.shared, Strength: f.strength}, true
 }
 
 // ByName returns the facts of the longest domain suffix that covers host, on a label boundary.

@@ -12,8 +12,8 @@ import (
 
 // Finder fills in what a case or an explanation leaves out: findings and recognised messengers. cmd wires it; nil parts are left out.
 type Finder struct {
-	Inspect func(ctx context.Context, e *event.Event)            // adds hits and not-inspected marks
-	AppOf   func(name, address string) (app string, serv string) // the catalog's messenger of a host name or address
+	Inspect func(ctx context.Context, e *event.Event)                               // adds hits and not-inspected marks
+	AppOf   func(name, address string) (app, service string, sure event.Confidence) // the catalog's messenger of a host name or address
 }
 
 // Fill completes an event: inspects texts, and looks names and addresses up in the catalog where no messenger is given.
@@ -26,13 +26,15 @@ func (f Finder) Fill(ctx context.Context, e *event.Event) {
 	}
 	switch {
 	case e.Flow != nil && e.Flow.App == "":
-		app, service := f.AppOf(e.Flow.Name, e.Flow.Server)
-		e.Flow.App = app
+		app, service, sure := f.AppOf(e.Flow.Name, e.Flow.Server)
+		e.Flow.App, e.Flow.Confidence = app, sure
 		if e.Flow.Service == "" {
 			e.Flow.Service = service
 		}
 	case e.Question != nil && e.Question.App == "":
-		e.Question.App, _ = f.AppOf(e.Question.Name, "")
+		if app, _, sure := f.AppOf(e.Question.Name, ""); sure > event.Low {
+			e.Question.App = app // a name that others use too names nobody, as in the resolver
+		}
 	}
 }
 
@@ -107,7 +109,9 @@ func (c *Test) Input() (*Input, error) {
 	if c.Flow != nil {
 		parts++
 		in.Final = !c.Flow.Pending
-		c.Flow.fill(e)
+		if err := c.Flow.fill(e); err != nil {
+			return nil, err
+		}
 	}
 	if c.Question != nil {
 		parts++
@@ -116,7 +120,9 @@ func (c *Test) Input() (*Input, error) {
 	}
 	if c.Program != nil {
 		parts++
-		c.Program.fill(e)
+		if err := c.Program.fill(e); err != nil {
+			return nil, err
+		}
 	}
 	if parts != 1 {
 		return nil, fmt.Errorf("a case has one of message, flow, question and program")
@@ -153,7 +159,7 @@ func (m *TestMessage) fill(e *event.Event) {
 	}
 }
 
-func (f *TestFlow) fill(e *event.Event) {
+func (f *TestFlow) fill(e *event.Event) (err error) {
 	e.Kind, e.From, e.Host = event.FlowSeen, event.Party{Person: f.Person}, event.Host{Name: f.Host, Person: f.Person}
 	e.Flow = &event.Flow{Proto: f.Proto, Client: f.Client, Server: f.Server, App: f.App, Service: f.Service, Name: f.Name}
 	if f.Proto == "" {
@@ -162,9 +168,25 @@ func (f *TestFlow) fill(e *event.Event) {
 	if f.Protocol != "" {
 		e.Facts = []event.Fact{{Name: ProtocolFact, Value: f.Protocol}}
 	}
+	e.Flow.Confidence, err = sureOf(f.App, f.Confidence)
+	return err
 }
 
-func (t *TestProgram) fill(e *event.Event) {
+func (t *TestProgram) fill(e *event.Event) (err error) {
 	e.Kind, e.From, e.Host = event.FindingHit, event.Party{Person: t.Person}, event.Host{Name: t.Host, Person: t.Person}
 	e.Program = &event.Program{App: t.App, SHA256: t.SHA256, Publisher: t.Publisher, Format: t.Format, Form: t.Form, Media: t.Media, Path: t.Path}
+	e.Program.Confidence, err = sureOf(t.App, t.Confidence)
+	return err
+}
+
+// sureOf returns how surely a case's messenger was recognised: exactly, unless the case says otherwise.
+func sureOf(app, word string) (event.Confidence, error) {
+	if word == "" && app != "" {
+		return event.Exact, nil
+	}
+	c, ok := confidenceOf(word)
+	if word != "" && !ok {
+		return 0, fmt.Errorf("confidence: low, medium, high or exact, not %q", word)
+	}
+	return c, nil
 }

@@ -73,6 +73,7 @@ func (c *compiler) network(i int, src *Rule, r *rule) {
 			r.apps = append(r.apps, app)
 		}
 	}
+	c.sureness(i, src, r)
 	r.services = src.Service
 	if len(src.Service) > 0 && len(src.Apps) == 0 {
 		c.fail("service is a phase of a messenger", "add apps: [\"*\"]", "rules", i, "service")
@@ -101,6 +102,28 @@ func (c *compiler) network(i int, src *Rule, r *rule) {
 	}
 	for _, s := range src.Protocols {
 		r.protocols = append(r.protocols, strings.ToLower(s))
+	}
+}
+
+// confidenceOf reads a word for how sure a recognition is, as the catalog uses them.
+func confidenceOf(word string) (event.Confidence, bool) {
+	c, ok := map[string]event.Confidence{"low": event.Low, "medium": event.Medium, "high": event.High, "exact": event.Exact}[word]
+	return c, ok
+}
+
+// sureness finds how sure a recognition must be for the apps of a rule: what stops wants more than an address or a port unless it says so.
+func (c *compiler) sureness(i int, src *Rule, r *rule) {
+	switch sure, ok := confidenceOf(src.Confidence); {
+	case src.Confidence == "":
+		if r.action.Stops() {
+			r.sure = event.Medium
+		}
+	case !ok:
+		c.fail(fmt.Sprintf("unknown confidence %q", src.Confidence), "low, medium, high or exact", "rules", i, "confidence")
+	case len(src.Apps) == 0:
+		c.fail("confidence is how surely a messenger was recognised", "add apps", "rules", i, "confidence")
+	default:
+		r.sure = sure
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -16,7 +17,7 @@ type Explanation struct {
 type Step struct {
 	Rule    string `json:"rule"`
 	Result  string `json:"result"`            // yes, no, pending, error, or "other plane"
-	Matcher string `json:"matcher,omitempty"` // the matcher that said no, or that is pending
+	Matcher string `json:"matcher,omitempty"` // the matcher that said no, or that is pending; why, where that is not plain
 	Decides bool   `json:"decides,omitempty"`
 }
 
@@ -31,6 +32,9 @@ func (p *Policy) Explain(in *Input) Explanation {
 		if decided && r.planes[pl] {
 			result, matcher := r.match(&f)
 			step.Result, step.Matcher = result.String(), matcher
+			if matcher == "apps" && r.tooWeak(&f) && (r.anyApp || slices.Contains(r.apps, f.app)) {
+				step.Matcher = fmt.Sprintf("apps: too weak (%.2f, wants %.2f)", f.sure.Float(), r.sure.Float())
+			}
 			d.take(r)
 		}
 		step.Decides = r.id == out.Verdict.Rule

@@ -23,28 +23,29 @@ type File struct {
 
 // Rule is one rule. All its matchers must hold. It has a verdict, obligations, or both.
 type Rule struct {
-	ID        string   `yaml:"id" doc:"Name of the rule, unique; it is in every verdict and record."`
-	Apps      List     `yaml:"apps" doc:"Messengers by their id in the catalog; * is any."`
-	Service   List     `yaml:"service" doc:"Phase of the messenger: call, chat, login, download, web …"`
-	Names     List     `yaml:"names" doc:"Host names; *.example.com covers every name below example.com, * every name."`
-	Addresses List     `yaml:"addresses" doc:"Addresses or prefixes of the server."`
-	Ports     List     `yaml:"ports" doc:"Ports of the server: numbers or ranges such as 5060-5070."`
-	Protocols List     `yaml:"protocols" doc:"Protocols: tcp, udp, dns, dot, doh, doq, ntp, tls, quic, http, stun, xmpp, irc …"`
-	Programs  Programs `yaml:"programs" doc:"Programs and files on machines, by any of their properties (all given must hold)."`
-	Rooms     List     `yaml:"rooms" doc:"Rooms by name; * stands for any characters."`
-	Messages  string   `yaml:"messages" doc:"Expression (CEL) over a message or file of a conversation."`
-	When      string   `yaml:"when" doc:"Expression (CEL) over any event."`
-	Groups    List     `yaml:"groups" doc:"Who: the rule holds for members of any of these groups; for a message, its sender or anybody it reaches."`
-	Hours     List     `yaml:"hours" doc:"When: such as Mon-Fri 07:00-20:00, in the policy's time zone. A span that passes midnight belongs to the day it begins."`
-	Until     string   `yaml:"until" doc:"The rule ends with this day (2027-01-31), or at this moment (RFC 3339)."`
-	Verdict   string   `yaml:"verdict" doc:"allow, hold, quarantine or block. Ends the search."`
-	Redact    string   `yaml:"redact" doc:"Obligation: replace the spans of this hit (* for all hits) in what is delivered. The search goes on."`
-	Warn      string   `yaml:"warn" doc:"Obligation: tell the person these words. The search goes on."`
-	Review    string   `yaml:"review" doc:"Obligation: put the record into this review queue. The search goes on."`
-	Alert     string   `yaml:"alert" doc:"Obligation: alert this route. The search goes on."`
-	Say       string   `yaml:"say" doc:"Words for the person whose message, question or program was stopped."`
-	Reason    string   `yaml:"reason" doc:"Why the rule is there; kept with each verdict."`
-	Mode      string   `yaml:"mode" doc:"enforce or monitor, for this rule."`
+	ID         string   `yaml:"id" doc:"Name of the rule, unique; it is in every verdict and record."`
+	Apps       List     `yaml:"apps" doc:"Messengers by their id in the catalog; * is any."`
+	Confidence string   `yaml:"confidence" doc:"How sure the recognition must be for apps to match: low (0.5), medium (0.8), high (0.95) or exact (0.99). Default medium where the verdict is block, hold or quarantine, so that an address or a port alone never stops anything; else any. A name that is asked for is always exact."`
+	Service    List     `yaml:"service" doc:"Phase of the messenger: call, chat, login, download, web …"`
+	Names      List     `yaml:"names" doc:"Host names; *.example.com covers every name below example.com, * every name."`
+	Addresses  List     `yaml:"addresses" doc:"Addresses or prefixes of the server."`
+	Ports      List     `yaml:"ports" doc:"Ports of the server: numbers or ranges such as 5060-5070."`
+	Protocols  List     `yaml:"protocols" doc:"Protocols: tcp, udp, dns, dot, doh, doq, ntp, tls, quic, http, stun, xmpp, irc …"`
+	Programs   Programs `yaml:"programs" doc:"Programs and files on machines, by any of their properties (all given must hold)."`
+	Rooms      List     `yaml:"rooms" doc:"Rooms by name; * stands for any characters."`
+	Messages   string   `yaml:"messages" doc:"Expression (CEL) over a message or file of a conversation."`
+	When       string   `yaml:"when" doc:"Expression (CEL) over any event."`
+	Groups     List     `yaml:"groups" doc:"Who: the rule holds for members of any of these groups; for a message, its sender or anybody it reaches."`
+	Hours      List     `yaml:"hours" doc:"When: such as Mon-Fri 07:00-20:00, in the policy's time zone. A span that passes midnight belongs to the day it begins."`
+	Until      string   `yaml:"until" doc:"The rule ends with this day (2027-01-31), or at this moment (RFC 3339)."`
+	Verdict    string   `yaml:"verdict" doc:"allow, hold, quarantine or block. Ends the search."`
+	Redact     string   `yaml:"redact" doc:"Obligation: replace the spans of this hit (* for all hits) in what is delivered. The search goes on."`
+	Warn       string   `yaml:"warn" doc:"Obligation: tell the person these words. The search goes on."`
+	Review     string   `yaml:"review" doc:"Obligation: put the record into this review queue. The search goes on."`
+	Alert      string   `yaml:"alert" doc:"Obligation: alert this route. The search goes on."`
+	Say        string   `yaml:"say" doc:"Words for the person whose message, question or program was stopped."`
+	Reason     string   `yaml:"reason" doc:"Why the rule is there; kept with each verdict."`
+	Mode       string   `yaml:"mode" doc:"enforce or monitor, for this rule."`
 }
 
 // Group is a set of people, networks and machines.
@@ -140,16 +141,17 @@ type TestMessage struct {
 
 // TestFlow is a network flow of a test.
 type TestFlow struct {
-	App      string `yaml:"app" doc:"Messenger it was recognised as."`
-	Service  string `yaml:"service" doc:"Phase."`
-	Name     string `yaml:"name" doc:"Host name."`
-	Server   string `yaml:"server" doc:"address:port."`
-	Client   string `yaml:"client" doc:"address:port."`
-	Proto    string `yaml:"proto" doc:"tcp (default), udp …"`
-	Protocol string `yaml:"protocol" doc:"Recognised protocol, such as tls."`
-	Person   string `yaml:"person" doc:"Who."`
-	Host     string `yaml:"host" doc:"Which machine."`
-	Pending  bool   `yaml:"pending" doc:"Whether the recogniser may still tell more."`
+	App        string `yaml:"app" doc:"Messenger it was recognised as."`
+	Confidence string `yaml:"confidence" doc:"How surely: low, medium, high or exact (default)."`
+	Service    string `yaml:"service" doc:"Phase."`
+	Name       string `yaml:"name" doc:"Host name."`
+	Server     string `yaml:"server" doc:"address:port."`
+	Client     string `yaml:"client" doc:"address:port."`
+	Proto      string `yaml:"proto" doc:"tcp (default), udp …"`
+	Protocol   string `yaml:"protocol" doc:"Recognised protocol, such as tls."`
+	Person     string `yaml:"person" doc:"Who."`
+	Host       string `yaml:"host" doc:"Which machine."`
+	Pending    bool   `yaml:"pending" doc:"Whether the recogniser may still tell more."`
 }
 
 // TestQuestion is a question to the resolver of a test.
@@ -163,13 +165,14 @@ type TestQuestion struct {
 
 // TestProgram is a program of a test.
 type TestProgram struct {
-	App       string `yaml:"app" doc:"Messenger it was recognised as."`
-	SHA256    string `yaml:"sha256" doc:"Its hash."`
-	Publisher string `yaml:"publisher" doc:"Subject of its signature."`
-	Format    string `yaml:"format" doc:"Its format."`
-	Form      string `yaml:"form" doc:"Its form."`
-	Media     string `yaml:"media" doc:"removable or fixed."`
-	Path      string `yaml:"path" doc:"Its path."`
-	Person    string `yaml:"person" doc:"Whose machine."`
-	Host      string `yaml:"host" doc:"Which machine."`
+	App        string `yaml:"app" doc:"Messenger it was recognised as."`
+	Confidence string `yaml:"confidence" doc:"How surely: low, medium, high or exact (default)."`
+	SHA256     string `yaml:"sha256" doc:"Its hash."`
+	Publisher  string `yaml:"publisher" doc:"Subject of its signature."`
+	Format     string `yaml:"format" doc:"Its format."`
+	Form       string `yaml:"form" doc:"Its form."`
+	Media      string `yaml:"media" doc:"removable or fixed."`
+	Path       string `yaml:"path" doc:"Its path."`
+	Person     string `yaml:"person" doc:"Whose machine."`
+	Host       string `yaml:"host" doc:"Which machine."`
 }

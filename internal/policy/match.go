@@ -48,6 +48,7 @@ type rule struct {
 	groups    []int
 	anyApp    bool
 	apps      []string
+	sure      event.Confidence // apps match from this confidence on
 	services  []string
 	names     *nameSet
 	addresses []netip.Prefix
@@ -116,8 +117,17 @@ func (r *rule) matchApps(f *facts) tri {
 	case f.app == "":
 		return f.absent()
 	}
-	return triOf(r.anyApp || slices.Contains(r.apps, f.app))
+	if !r.anyApp && !slices.Contains(r.apps, f.app) {
+		return no
+	}
+	if r.tooWeak(f) {
+		return f.absent()
+	}
+	return yes
 }
+
+// tooWeak reports that the messenger was recognised, and not as surely as the rule wants: weak facts inform, and stop nothing.
+func (r *rule) tooWeak(f *facts) bool { return f.app != "" && f.sure < r.sure }
 
 // absent is the answer about a fact that is not there: pending while it may still come.
 func (f *facts) absent() tri {

@@ -186,6 +186,7 @@ type facts struct {
 	open        bool // a flow of which more may still be told
 	policyError bool
 	app         string
+	sure        event.Confidence // of app
 	service     string
 	name        string
 	proto       string // transport
@@ -208,17 +209,17 @@ func (p *Policy) facts(in *Input, pl plane) facts {
 	}
 	switch {
 	case e.Flow != nil:
-		f.app, f.service, f.name, f.proto = e.Flow.App, e.Flow.Service, hostName(e.Flow.Name), e.Flow.Proto
+		f.app, f.sure, f.service, f.name, f.proto = e.Flow.App, e.Flow.Confidence, e.Flow.Service, hostName(e.Flow.Name), e.Flow.Proto
 		f.server, _ = netip.ParseAddrPort(e.Flow.Server)
 		f.client = addressOf(e.Flow.Client)
 		f.open = !in.Final && e.Kind == event.FlowSeen
 	case e.Question != nil:
-		f.app, f.name, f.client = e.Question.App, hostName(e.Question.Name), addressOf(e.Question.Client)
+		f.app, f.sure, f.name, f.client = e.Question.App, event.Exact, hostName(e.Question.Name), addressOf(e.Question.Client)
 	case e.Web != nil:
-		f.app, f.protocol, f.proto = e.Web.App, "http", "tcp"
+		f.app, f.sure, f.protocol, f.proto = e.Web.App, event.Exact, "http", "tcp"
 		f.name, f.server = splitURL(e.Web.URL)
 	case e.Program != nil:
-		f.app = e.Program.App
+		f.app, f.sure = e.Program.App, e.Program.Confidence
 	}
 	if !f.client.IsValid() {
 		f.client = addressOf(e.Host.Address)

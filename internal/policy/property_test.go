@@ -18,7 +18,7 @@ import (
 // randomRule writes a rule over small alphabets, so that rules and events meet often.
 func randomRule(r *rand.Rand, id string) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	what := pick("apps: [whatsapp]", `apps: ["*"]`, `apps: ["*"], service: call`, "names: ['*.x.example', y.example]", "addresses: [192.0.2.0/25]", "ports: [443]", "protocols: [tls]",
+	what := pick("apps: [whatsapp]", `apps: ["*"]`, `apps: ["*"], confidence: low`, `apps: ["*"], service: call`, "names: ['*.x.example', y.example]", "addresses: [192.0.2.0/25]", "ports: [443]", "protocols: [tls]",
 		"programs: {format: pe}", "programs: {media: removable}", "rooms: ['desk*']", `messages: 'hits.exists(h, h.name == "payment-card")'`, `messages: 'leaves_org'`,
 		`messages: 'int(text) > 5'`, `when: 'sender.person == "p1"'`, `when: 'app == "whatsapp"'`)
 	who := pick("", "", ", groups: [g1]", ", groups: [g1, g2]", `, hours: "Mon-Fri 09:00-17:00"`, ", until: 2026-06-01")
@@ -37,14 +37,14 @@ func randomEvent(r *rand.Rand) *event.Event {
 	switch r.IntN(4) {
 	case 0:
 		e.Kind = event.FlowSeen
-		e.Flow = &event.Flow{Proto: "tcp", App: pick("", "whatsapp", "xmpp"), Service: pick("", "call"), Name: pick("", "a.x.example", "y.example"), Server: pick("192.0.2.1:443", "192.0.2.200:80"), Client: pick("10.1.1.1:9", "10.200.1.1:9")}
+		e.Flow = &event.Flow{Proto: "tcp", App: pick("", "whatsapp", "xmpp"), Service: pick("", "call"), Name: pick("", "a.x.example", "y.example"), Server: pick("192.0.2.1:443", "192.0.2.200:80"), Confidence: []event.Confidence{0, event.Low, event.Medium, event.Exact}[r.IntN(4)], Client: pick("10.1.1.1:9", "10.200.1.1:9")}
 		if r.IntN(2) == 0 {
 			e.Facts = []event.Fact{{Name: policy.ProtocolFact, Value: "tls"}}
 		}
 	case 1:
 		e.Kind, e.Question = event.DNSQuery, &event.Question{Name: pick("a.x.example", "z.example"), App: pick("", "whatsapp"), Client: "10.1.1.1"}
 	case 2:
-		e.Kind, e.Program = event.FindingHit, &event.Program{App: pick("", "whatsapp"), Format: pick("pe", "elf"), Media: pick("", "removable")}
+		e.Kind, e.Program = event.FindingHit, &event.Program{App: pick("", "whatsapp"), Format: pick("pe", "elf"), Media: pick("", "removable"), Confidence: []event.Confidence{event.Low, event.High}[r.IntN(2)]}
 	case 3:
 		e.Kind, e.Text, e.Room.Name = event.Message, pick("7", "3", "words"), pick("", "desk1")
 		e.To = []event.Party{{Handle: pick("c@example.org", "d@other.org"), Person: pick("p1", "p3")}}
@@ -218,8 +218,8 @@ func TestRunTests(t *testing.T) {
 				e.Hits = append(e.Hits, event.Hit{Inspector: "pattern", Name: "payment-card", Count: 1})
 			}
 		},
-		AppOf: func(name, _ string) (string, string) {
-			return strings.TrimSuffix(strings.TrimPrefix(name, "web."), ".com"), ""
+		AppOf: func(name, _ string) (string, string, event.Confidence) {
+			return strings.TrimSuffix(strings.TrimPrefix(name, "web."), ".com"), "", event.High
 		},
 	}
 	failures, count := p.RunTests(t.Context(), find)

@@ -25,14 +25,14 @@ func profileOf(name string) (profile, error) {
 		return profile{}, nil
 	case "us-broker-dealer":
 		return profile{
-			about: "US broker-dealer: business communications are kept six years, the first two easily accessible (17 CFR 240.17a-4(b)(4)),\n# and supervised (FINRA rule 3110). Off-channel business is the main risk: moves to another venue go to review.",
+			about: "US broker-dealer: communications are kept six years (FINRA rule 4511), more than the three of SEC rule 17a-4(b)(4), the first two easily\n# accessible, and supervised (FINRA rule 3110). Off-channel business is the main risk: moves to another venue go to review.",
 			rules: `  - {id: supervise-outside, messages: 'leaves_org && event.kind == "message"', review: correspondence, reason: "FINRA 3110(b)(4): review of correspondence"}` + "\n",
 			retention: `  - {id: default, days: 2192, erasable: no}   # six years
 `,
 		}, nil
 	case "uk-eu":
 		return profile{
-			about: "UK and EU investment firm: relevant communications are kept five years, seven where the authority asks (MiFID II, article 16(7);\n# SYSC 10A). Everything else is kept no longer than needed and can be erased on request (GDPR, articles 5 and 17).",
+			about: "UK and EU investment firm: relevant communications are kept five years, seven where the authority asks (MiFID II, article 16(7);\n# SYSC 10A.1). Everything else is kept no longer than needed and can be erased on request (GDPR, articles 5 and 17).",
 			rules: "",
 			retention: `  - {id: default, days: 365, erasable: request}
   - {id: relevant-communications, days: 1827, erasable: no, kinds: [message, edit, retraction, reaction, file, call]}   # five years
@@ -40,7 +40,7 @@ func profileOf(name string) (profile, error) {
 		}, nil
 	case "works-council":
 		return profile{
-			about: "With a works council (such as BetrVG, section 87(1) no. 6): few inspections, short retention, erasure on request, nothing watched\n# beyond what the agreement lists.",
+			about: "With a works council: few inspections, short retention, erasure on request, nothing watched\n# beyond what the agreement lists.",
 			rules: "",
 			retention: `  - {id: default, days: 180, erasable: request}
 `,

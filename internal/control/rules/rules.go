@@ -149,20 +149,20 @@ func (s *Set) Finder() policy.Finder {
 	}
 }
 
-func (s *Set) appOf(name, address string) (app, service string) {
+func (s *Set) appOf(name, address string) (app, service string, sure event.Confidence) {
 	if m, ok := s.Catalog.Name(name); ok && name != "" {
-		return m.App, m.Service
+		return m.App, m.Service, m.Strength
 	}
 	var addr netip.Addr
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		addr = ap.Addr()
 	} else if addr, err = netip.ParseAddr(address); err != nil {
-		return "", ""
+		return "", "", 0
 	}
 	if matches := s.Catalog.ByAddress(addr.Unmap()); len(matches) > 0 {
-		return matches[0].App, matches[0].Service
+		return matches[0].App, matches[0].Service, matches[0].Evidence.Strength
 	}
-	return "", ""
+	return "", "", 0
 }
 
 // Hint returns the hint of the first policy mistake in err, or "".
