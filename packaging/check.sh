@@ -5,17 +5,14 @@ cd "$(dirname "$0")/.."
 unformatted=$(gofmt -l $(git ls-files '*.go'))
 [[ -z $unformatted ]] || { echo "not formatted: $unformatted" >&2; exit 1; }
 go vet ./...
-mkdir -p bin/tools
-tool() { [[ -x bin/tools/$1 ]] || (cd tools && GOBIN="$PWD/../bin/tools" go install "$2"); }
-tool staticcheck honnef.co/go/tools/cmd/staticcheck
+./packaging/tool.sh staticcheck golangci-lint govulncheck
 bin/tools/staticcheck ./...
-tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 bin/tools/golangci-lint run
-tool govulncheck golang.org/x/vuln/cmd/govulncheck
 if ! bin/tools/govulncheck ./... >bin/govulncheck.txt 2>&1; then
   if grep -q 'Vulnerability #' bin/govulncheck.txt; then cat bin/govulncheck.txt >&2; exit 1; fi
   echo "govulncheck: its database could not be reached; not checked" >&2
 fi
 [[ ! -x ../shared/tools/figures.sh ]] || ../shared/tools/figures.sh -c ../shared/tools/limits .
 go generate ./...
-git diff --exit-code -- docs || { echo "generated files are stale: commit the result of make generate" >&2; exit 1; }
+stale=$(git status --porcelain -- docs)
+[[ -z $stale ]] || { printf 'generated files are stale: commit the result of make generate\n%s\n' "$stale" >&2; exit 1; }

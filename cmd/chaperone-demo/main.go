@@ -44,7 +44,6 @@ type stage struct {
 	options
 	ctx   context.Context
 	out   io.Writer
-	n     int
 	root  bool
 	undo  []func()
 	began time.Time

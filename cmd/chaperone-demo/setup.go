@@ -22,15 +22,13 @@ import (
 
 // peers are the real programs around the one that is shown.
 type peers struct {
-	prosody       *xmpptest.Prosody
-	clamd         *clamdtest.Server
-	alice, bob    *xmpptest.Client
-	gateway       string // addresses
-	uploads       string
-	console       string
-	serveStop     func()
-	namespaceUp   bool
-	removedRecord string
+	prosody     *xmpptest.Prosody
+	clamd       *clamdtest.Server
+	alice, bob  *xmpptest.Client
+	gateway     string // addresses
+	uploads     string
+	console     string
+	namespaceUp bool
 }
 
 // aliceAddress is her machine in the generated captures.

@@ -28,7 +28,6 @@ type groupKey struct{ app, host string }
 
 type group struct {
 	groupKey
-	service    string
 	confidence float64
 	verdict    string
 	rule       string

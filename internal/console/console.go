@@ -291,7 +291,9 @@ func (c *Console) say(w http.ResponseWriter, r *http.Request, status int, title,
 }
 
 // usageError is a mistake of the person who asked, in words for them.
-type usageError struct{ error }
+type usageError string
+
+func (u usageError) Error() string { return string(u) }
 
 func (c *Console) session(r *http.Request) (*session, bool) {
 	cookie, err := r.Cookie(cookieName)

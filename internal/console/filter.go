@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -34,11 +33,11 @@ func filterOf(r *http.Request) (filterForm, archive.Filter, error) {
 	var f archive.Filter
 	switch {
 	case d.Kind != "" && !slices.Contains(d.Kinds, event.Kind(d.Kind)):
-		return d, f, usageError{errors.New("There is no such kind of event. Choose one of the list.")}
+		return d, f, usageError("There is no such kind of event. Choose one of the list.")
 	case d.Plane != "" && !slices.Contains(d.Planes, d.Plane):
-		return d, f, usageError{errors.New("There is no such plane. Choose one of the list.")}
+		return d, f, usageError("There is no such plane. Choose one of the list.")
 	case d.Verdict != "" && !slices.Contains(d.Actions, event.Action(d.Verdict)):
-		return d, f, usageError{errors.New("There is no such verdict. Choose one of the list.")}
+		return d, f, usageError("There is no such verdict. Choose one of the list.")
 	}
 	if d.Kind != "" {
 		f.Kinds = []event.Kind{event.Kind(d.Kind)}
@@ -54,7 +53,7 @@ func filterOf(r *http.Request) (filterForm, archive.Filter, error) {
 	if d.Day != "" {
 		day, err := time.Parse(time.DateOnly, d.Day)
 		if err != nil {
-			return d, f, usageError{errors.New("A day is written as year, month and day, such as 2026-11-24.")}
+			return d, f, usageError("A day is written as year, month and day, such as 2026-11-24.")
 		}
 		f.After, f.Before = day, day.AddDate(0, 0, 1)
 	}

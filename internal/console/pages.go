@@ -273,7 +273,7 @@ func (c *Console) ledgerPage(w http.ResponseWriter, r *http.Request, s *session)
 
 func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	if !c.checking.TryLock() {
-		return "", nil, usageError{errors.New("A check is running already. Its answer comes to whoever asked; try again when it is done.")}
+		return "", nil, usageError("A check is running already. Its answer comes to whoever asked; try again when it is done.")
 	}
 	defer c.checking.Unlock()
 	if err := c.act(r.Context(), s.Account, "ledger.verify", ""); err != nil {
@@ -284,7 +284,7 @@ func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) 
 	result, err := c.Verify(ctx)
 	if err != nil {
 		c.Log.Error("verify from the console", "error", err)
-		return "", nil, usageError{errors.New("The check did not finish. Run chaperone verify on this machine: it says why.")}
+		return "", nil, usageError("The check did not finish. Run chaperone verify on this machine: it says why.")
 	}
 	state, err := c.Ledger(r.Context())
 	return "ledger", ledgerData{state, &result}, err

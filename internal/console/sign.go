@@ -108,14 +108,14 @@ const maxViews = 1000
 func (c *Console) setPurpose(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	purpose := r.PostFormValue("purpose")
 	if !slices.Contains(purposes, purpose) {
-		return "", nil, usageError{errors.New("Choose one of the purposes. Your case number or note goes beside it.")}
+		return "", nil, usageError("Choose one of the purposes. Your case number or note goes beside it.")
 	}
 	if note := strings.TrimSpace(r.PostFormValue("note")); note != "" {
 		purpose += ": " + note
 	}
 	v, err := c.Archive.Open(r.Context(), archive.Account{Name: s.Account, Reads: true}, purpose)
 	if err != nil {
-		return "", nil, usageError{errors.New("The note is too long: 900 characters are enough.")}
+		return "", nil, usageError("The note is too long: 900 characters are enough.")
 	}
 	c.mu.Lock()
 	for token := range c.views {

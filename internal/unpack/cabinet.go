@@ -28,12 +28,12 @@ var errCabinet = errors.New("cabinet: cut off")
 
 // cabinet is the header of a cabinet file.
 type cabinet struct {
-	data            []byte
-	files           int
-	filesAt         int
-	folders         []cabinetFolder
-	blockReserve    int
-	reserve, before int // bytes beside each folder; where the folders begin
+	data         []byte
+	files        int
+	filesAt      int
+	folders      []cabinetFolder
+	blockReserve int
+	reserve      int // bytes beside each folder
 }
 
 type cabinetFolder struct {

@@ -135,7 +135,7 @@ func hears(t *testing.T, ctx context.Context, to Client, want string) {
 }
 
 func delivered(t *testing.T, ctx context.Context, s Setting, j *Judge, from, to Client) {
-	text := "zwölf <Boxkämpfer> & \"Viktor\" \U0001F469‍\U0001F680 \t ]]>"
+	text := "zwölf <Boxkämpfer> & \"Viktor\" \U0001F469\u200D\U0001F680 \t ]]>"
 	say(t, ctx, from, to, "d1", text)
 	hears(t, ctx, to, text)
 	got := j.Judged(text)

@@ -130,7 +130,6 @@ type parser struct {
 	limits   Limits
 	elements int
 	nodes    []Node // handed out one by one: one allocation for several elements
-	attrs    []Attr
 	text     []byte
 }
 
