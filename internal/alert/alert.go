@@ -1,6 +1,6 @@
 // Package alert tells people and other systems what needs a look: by mail, webhook and syslog, as OCSF detection findings.
 //
-// The same alert goes out once in an interval; what comes between is counted and told with the next one. A heartbeat in each interval says
+// The same alert goes out once in an interval; what comes between is counted and told when the interval is over. A heartbeat in each interval says
 // that nothing comes because nothing happened, and not because alerting is dead. Alerts carry no message text.
 package alert
 
@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,101 +47,211 @@ type Channel interface {
 
 // Bounds of a Desk.
 const (
-	queueLen = 1024
-	maxKeys  = 10_000
-	attempts = 3
+	queueLen  = 256 // alerts that wait for one channel
+	maxKeys   = 10_000
+	attempts  = 3
+	sendLimit = 10 * time.Second
+	lastLimit = 5 * time.Second // for what waits when the desk stops
+	maxTitle  = 200
+	maxDetail = 2000
 )
 
-// Desk takes alerts and tells them to channels.
+// Desk takes alerts and tells them to channels, each in its own time: one that hangs holds up no other.
 type Desk struct {
-	channels  []Channel
+	boxes     []*box
 	every     time.Duration
 	heartbeat time.Duration
 	clock     clock.Clock
 	board     *health.Board
 	log       *slog.Logger
-	queue     chan Alert
 
 	mu   sync.Mutex
 	seen map[string]*told
-	lost int
 }
 
+// told is an alert that was told, and how often it came since.
 type told struct {
+	last  Alert
 	at    time.Time
 	since int
 }
 
-// NewDesk returns a desk; Run must run for alerts to go out. A heartbeat that is not positive is none.
-func NewDesk(channels []Channel, every, heartbeat time.Duration, c clock.Clock, board *health.Board, log *slog.Logger) *Desk {
-	return &Desk{channels: channels, every: every, heartbeat: heartbeat, clock: c, board: board, log: log,
-		queue: make(chan Alert, queueLen), seen: map[string]*told{}}
+// box is what waits for one channel.
+type box struct {
+	channel Channel
+	queue   chan Alert
+
+	mu   sync.Mutex
+	lost int // not told since the last that was
 }
 
-// Raise takes an alert. It never blocks: what the queue does not hold is counted and told.
+// NewDesk returns a desk; Run must run for alerts to go out. A heartbeat that is not positive is none.
+func NewDesk(channels []Channel, every, heartbeat time.Duration, c clock.Clock, board *health.Board, log *slog.Logger) *Desk {
+	d := &Desk{every: every, heartbeat: heartbeat, clock: c, board: board, log: log, seen: map[string]*told{}}
+	for _, c := range channels {
+		d.boxes = append(d.boxes, &box{channel: c, queue: make(chan Alert, queueLen)})
+	}
+	return d
+}
+
+// Raise takes an alert. It never blocks: what a channel's queue does not hold is counted and told with the next one.
 func (d *Desk) Raise(a Alert) {
 	now := d.clock.Now()
 	if a.Time.IsZero() {
 		a.Time = now
 	}
+	a.Title, a.Detail = clip(a.Title, maxTitle), clip(a.Detail, maxDetail)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if t := d.seen[a.Key]; t != nil {
-		if now.Sub(t.at) < d.every {
-			t.since++
-			return
-		}
-		a.Repeated, t.at, t.since = t.since, now, 0
-	} else {
-		if len(d.seen) >= maxKeys {
-			clear(d.seen)
-		}
-		d.seen[a.Key] = &told{at: now}
+	t := d.seen[a.Key]
+	if t != nil && now.Sub(t.at) < d.every {
+		t.last, t.since = a, t.since+1
+		d.mu.Unlock()
+		return
 	}
-	select {
-	case d.queue <- a:
-	default:
-		d.lost++
+	if t != nil {
+		a.Repeated = t.since
+	}
+	if t == nil && len(d.seen) >= maxKeys {
+		d.forget(now)
+	}
+	d.seen[a.Key] = &told{last: a, at: now}
+	d.mu.Unlock()
+	d.put(a)
+}
+
+// forget makes room: first what is told anew anyway, then all.
+func (d *Desk) forget(now time.Time) {
+	for key, t := range d.seen {
+		if now.Sub(t.at) >= d.every {
+			delete(d.seen, key)
+		}
+	}
+	if len(d.seen) >= maxKeys {
+		clear(d.seen)
 	}
 }
 
-// Run tells alerts until the context ends.
+func (d *Desk) put(a Alert) {
+	for _, b := range d.boxes {
+		select {
+		case b.queue <- a:
+		default:
+			b.lose(1)
+		}
+	}
+}
+
+func (b *box) lose(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost += n
+}
+
+func (b *box) takeLost() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.lost
+	b.lost = 0
+	return n
+}
+
+// Run tells alerts until the context ends, and then, for a short time, those that wait.
 func (d *Desk) Run(ctx context.Context) error {
-	beat := make(<-chan time.Time)
+	var boxes sync.WaitGroup
+	for _, b := range d.boxes {
+		boxes.Go(func() { d.empty(ctx, b) })
+	}
+	defer boxes.Wait()
+	var beat <-chan time.Time
 	if d.heartbeat > 0 {
 		tick := time.NewTicker(d.heartbeat)
 		defer tick.Stop()
 		beat = tick.C
 	}
+	again := time.NewTicker(max(d.every, time.Second))
+	defer again.Stop()
 	for {
 		select {
-		case a := <-d.queue:
-			d.tell(ctx, a)
+		case <-again.C:
+			d.repeat()
 		case <-beat:
-			d.mu.Lock()
-			lost := d.lost
-			d.lost = 0
-			d.mu.Unlock()
-			d.tell(ctx, Alert{Key: "heartbeat", Title: "Chaperone is at work", Severity: Informational, Time: d.clock.Now(),
-				Detail: fmt.Sprintf("health: %s; alerts not told for lack of room: %d", d.board.Worst(), lost)})
+			d.put(Alert{Key: "heartbeat", Title: "Chaperone is at work", Severity: Informational, Time: d.clock.Now(), Detail: "health: " + string(d.board.Worst())})
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-func (d *Desk) tell(ctx context.Context, a Alert) {
-	for _, c := range d.channels {
-		name := "alerts " + c.Name()
-		if err := send(ctx, c, a); err != nil {
-			if ctx.Err() == nil {
-				d.log.Error("alert not told", "channel", c.Name(), "error", err)
-				d.board.Set(name, health.Degraded, err.Error(), "Look at the recipient; the alert is in the log and, where it is about a record, in the journal.")
-			}
-			continue
+// repeat tells alerts that came again within the interval, now that it is over.
+func (d *Desk) repeat() {
+	now := d.clock.Now()
+	var due []Alert
+	d.mu.Lock()
+	for key, t := range d.seen {
+		switch {
+		case now.Sub(t.at) < d.every:
+		case t.since == 0:
+			delete(d.seen, key)
+		default:
+			a := t.last
+			a.Repeated = t.since - 1 // the last of them is this one
+			d.seen[key] = &told{last: a, at: now}
+			due = append(due, a)
 		}
-		d.board.Set(name, health.OK, "last told "+a.Time.Format(time.RFC3339), "")
 	}
+	d.mu.Unlock()
+	slices.SortFunc(due, func(x, y Alert) int { return x.Time.Compare(y.Time) })
+	for _, a := range due {
+		d.put(a)
+	}
+}
+
+// empty tells what is in a box as it comes.
+func (d *Desk) empty(ctx context.Context, b *box) {
+	for ctx.Err() == nil {
+		select {
+		case a := <-b.queue:
+			if !d.tell(ctx, b, a) && ctx.Err() != nil {
+				d.last(ctx, b, a)
+				return
+			}
+		case <-ctx.Done():
+		}
+	}
+	d.last(ctx, b)
+}
+
+// last tells what a stop left, once each.
+func (d *Desk) last(ctx context.Context, b *box, left ...Alert) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLimit)
+	defer cancel()
+	for _, a := range left {
+		b.takeLost()
+		d.tell(ctx, b, a)
+	}
+	for len(b.queue) > 0 && ctx.Err() == nil {
+		d.tell(ctx, b, <-b.queue)
+	}
+	if n := len(b.queue) + b.takeLost(); n > 0 {
+		d.log.Error("alerts not told before the end", "channel", b.channel.Name(), "count", n)
+	}
+}
+
+// tell reports whether the alert went out.
+func (d *Desk) tell(ctx context.Context, b *box, a Alert) bool {
+	lost := b.takeLost()
+	if lost > 0 {
+		a.Detail = strings.TrimSpace(fmt.Sprintf("%s (%d earlier alerts could not be told here)", a.Detail, lost))
+	}
+	item := "alerts " + b.channel.Name()
+	if err := send(ctx, b.channel, a); err != nil {
+		b.lose(lost + 1)
+		d.log.Error("alert not told", "channel", b.channel.Name(), "alert", a.Title, "error", err)
+		d.board.Set(item, health.Degraded, err.Error(), "Look at the recipient; the alert is in the log and, where it is about a record, in the journal.")
+		return false
+	}
+	d.board.Set(item, health.OK, "last told "+a.Time.Format(time.RFC3339), "")
+	return true
 }
 
 func send(ctx context.Context, c Channel, a Alert) error {
@@ -149,10 +261,10 @@ func send(ctx context.Context, c Channel, a Alert) error {
 			select {
 			case <-time.After(time.Duration(n) * time.Second):
 			case <-ctx.Done():
-				return ctx.Err()
+				return err
 			}
 		}
-		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		try, cancel := context.WithTimeout(ctx, sendLimit)
 		err = c.Send(try, a)
 		cancel()
 		if err == nil {
@@ -162,14 +274,32 @@ func send(ctx context.Context, c Channel, a Alert) error {
 	return err
 }
 
-// Watch raises an alert for each health item that goes bad, or well again.
+// clip shortens a text to at most n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-3], "") + "…"
+}
+
+// Watch raises an alert for each health item that goes bad, and when it is well again. Channels' own items are told like any: by the others.
 func (d *Desk) Watch(board *health.Board) {
+	var mu sync.Mutex
+	bad := map[string]bool{}
 	board.Watch(func(i health.Item) {
-		switch i.State {
-		case health.Failed:
-			d.Raise(Alert{Key: "health " + i.Name + " failed", Title: i.Name + " has failed", Detail: i.Detail + " " + i.Advice, Severity: High})
-		case health.Degraded:
-			d.Raise(Alert{Key: "health " + i.Name + " degraded", Title: i.Name + " is degraded", Detail: i.Detail + " " + i.Advice, Severity: Medium})
+		mu.Lock()
+		was := bad[i.Name]
+		bad[i.Name] = i.State != health.OK
+		mu.Unlock()
+		about := strings.TrimSpace(i.Detail + " " + i.Advice)
+		switch {
+		case i.State == health.Failed:
+			d.Raise(Alert{Key: "health " + i.Name + " failed", Title: i.Name + " has failed", Detail: about, Severity: High})
+		case i.State == health.Degraded:
+			d.Raise(Alert{Key: "health " + i.Name + " degraded", Title: i.Name + " is degraded", Detail: about, Severity: Medium})
+		case was:
+			d.Raise(Alert{Key: "health " + i.Name + " well", Title: i.Name + " is well again", Detail: about, Severity: Informational})
 		}
 	})
 }
