@@ -209,8 +209,8 @@ func TestAPersonWorksWithoutScripts(t *testing.T) {
 		t.Errorf("the purpose is %q", nav)
 	}
 
-	b.do(chromedp.Click(chromedp.CSS(".network details summary")))
-	b.do(chromedp.WaitVisible(chromedp.CSS(".network details[open] table")))
+	b.do(chromedp.Click(chromedp.CSS(".network .why:not(.more) summary")))
+	b.do(chromedp.WaitVisible(chromedp.CSS(".network .why[open] table")))
 	b.press(".entry.network .what a")
 	b.sees("no-messengers", "The verdict was not carried out", "web.whatsapp.com", "AS32934")
 	b.press(`a[href="/conversations"]`)
@@ -336,7 +336,7 @@ func (r *rig) everyPage(moved, conversation string) []shown {
 		{"people", "cora!", page("/people")},
 		{"person", "cora!", func(b *tab) {
 			b.open("/person?who=alice")
-			b.do(chromedp.Click(chromedp.CSS(".network details summary")))
+			b.do(chromedp.Click(chromedp.CSS(".network .why:not(.more) summary")))
 		}},
 		{"conversations", "cora!", page("/conversations")},
 		{"conversation", "cora!", page(conversation)},

@@ -106,7 +106,11 @@ func (c *Console) ago(t time.Time) string {
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h ago", int(d.Hours()))
 	}
-	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+	days := int(d.Hours() / 24)
+	if days > 2*365 {
+		return fmt.Sprintf("%d years ago", days/365)
+	}
+	return fmt.Sprintf("%d days ago", days)
 }
 
 // size writes a number of bytes for people.

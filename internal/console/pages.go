@@ -85,38 +85,6 @@ func called(p archive.Person, part string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.Contains(search.Fold(n), part) })
 }
 
-type personData struct {
-	Who       string
-	Person    archive.Person
-	Filter    filterForm
-	Line      archive.Part[archive.Record]
-	Sightings []archive.Sighting
-}
-
-func (c *Console) person(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	v, err := s.look()
-	if err != nil {
-		return "", nil, err
-	}
-	d := personData{Who: r.FormValue("who")}
-	if strings.TrimSpace(d.Who) == "" {
-		return "", nil, archive.ErrNotFound
-	}
-	form, filter, err := filterOf(r)
-	if err != nil {
-		return "", nil, err
-	}
-	d.Filter = form
-	if d.Person, err = v.Person(r.Context(), d.Who); err != nil {
-		return "", nil, err
-	}
-	d.Line, err = v.Timeline(r.Context(), d.Who, filter, archive.Page{Cursor: r.FormValue("cursor"), Limit: 100})
-	if err == nil && d.Person.ID != "" {
-		d.Sightings, err = v.Sightings(r.Context(), archive.SightingFilter{Person: d.Person.ID})
-	}
-	return "person", d, err
-}
-
 type conversationsData struct {
 	Who   string
 	Part  archive.Part[archive.Conversation]

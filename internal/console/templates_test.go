@@ -1,11 +1,13 @@
 package console
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/jba/templatecheck"
@@ -97,6 +99,36 @@ func TestSmallWords(t *testing.T) {
 	}
 	if got := parties(many); got != strings.Repeat("x, ", 6)+"and 3 more" {
 		t.Errorf("parties are %s", got)
+	}
+}
+
+func TestLikeFlowsAreOneLine(t *testing.T) {
+	flow := func(app string, hours int, action event.Action) archive.Record {
+		return archive.Record{Action: action, Event: &event.Event{Kind: event.FlowSeen, Time: testNoon.Add(time.Duration(-hours) * time.Hour), Content: event.Content{Flow: &event.Flow{App: app}}}}
+	}
+	text := archive.Record{Event: &event.Event{Kind: event.Message, Time: testNoon, Content: event.Content{Text: "hi"}}}
+	lines := fold([]archive.Record{flow("a", 0, event.Block), flow("a", 1, event.Block), flow("a", 2, event.Block), flow("b", 3, event.Block), flow("b", 3, event.Allow), flow("b", 30, event.Allow), text, text})
+	var got []int
+	for _, l := range lines {
+		got = append(got, len(l.More))
+	}
+	if !slices.Equal(got, []int{2, 0, 0, 0, 0, 0}) {
+		t.Errorf("lines have %v more", got)
+	}
+	if since := lines[0].Since(); !since.Equal(testNoon.Add(-2 * time.Hour)) {
+		t.Errorf("since %v", since)
+	}
+}
+
+func TestAgo(t *testing.T) {
+	c := &Console{Deps: Deps{Clock: clock.Func(func() time.Time { return testNoon })}}
+	for back, want := range map[time.Duration]string{0: "just now", -time.Hour: "just now", 90 * time.Minute: "90 min ago", 47 * time.Hour: "47 h ago", 72 * time.Hour: "3 days ago", 4 * 366 * 24 * time.Hour: "4 years ago"} {
+		if got := c.ago(testNoon.Add(-back)); got != want {
+			t.Errorf("%v: %s, want %s", back, got, want)
+		}
+	}
+	if got := c.ago(time.Time{}); got != "never" {
+		t.Errorf("no time is %s", got)
 	}
 }
 
