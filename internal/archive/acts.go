@@ -7,6 +7,8 @@ const (
 	ActRead    = "content.read"
 	ActErase   = "record.erase"   // one record, before its time, asked for by two
 	ActDispose = "record.dispose" // the certificate of records whose time was over
+
+	ActDisposed = "disposal.end" // all that the certificates of a run say is done
 )
 
 // DetailRecord names, in the details of an act that destroys, a record that it destroyed.

@@ -35,9 +35,9 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 		return d, fmt.Errorf("dispose: %w", err)
 	}
 	var due []archive.Record
-	gone := map[uint64][]int{}
+	left := newRemains()
 	flush := func() error {
-		err := k.certify(ctx, by, reason, due, dry, &d, gone)
+		err := k.certify(ctx, by, reason, due, dry, &d, left)
 		due = due[:0]
 		return err
 	}
@@ -59,13 +59,14 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 	if err := flush(); err != nil {
 		return d, fmt.Errorf("dispose: %w", err)
 	}
-	if dry {
+	if dry || d.Disposed == 0 {
 		return d, nil
 	}
-	if k.Detach != nil && len(gone) > 0 {
-		if err := k.Detach(ctx, gone); err != nil {
-			return d, fmt.Errorf("dispose: drop sealed bytes: %w", err)
-		}
+	if err := k.clear(ctx, left); err != nil {
+		return d, fmt.Errorf("dispose: %w", err)
+	}
+	if err := k.end(ctx, by, string(d.Run)); err != nil {
+		return d, fmt.Errorf("dispose: %w", err)
 	}
 	return d, k.Sync(ctx)
 }
@@ -78,7 +79,7 @@ func disposable() []event.Kind {
 }
 
 // certify leaves out what is held, makes the certificates of the rest durable, and destroys it. No hold can be placed meanwhile.
-func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.Record, dry bool, d *Disposal, gone map[uint64][]int) error {
+func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.Record, dry bool, d *Disposal, left *remains) error {
 	k.Holds.mu.RLock()
 	defer k.Holds.mu.RUnlock()
 	var free []archive.Record
@@ -107,10 +108,9 @@ func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.R
 		return err
 	}
 	for _, r := range free {
-		if err := k.destroy(context.WithoutCancel(ctx), r); err != nil {
+		if err := k.destroy(context.WithoutCancel(ctx), r, left); err != nil {
 			return err
 		}
-		gone[r.Position.Sequence] = append(gone[r.Position.Sequence], r.Position.Record-1)
 		d.Disposed++
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
@@ -71,6 +72,14 @@ func (e *HeldError) Error() string { return fmt.Sprintf("%s is held for matter %
 type Records interface {
 	Record(ctx context.Context, id event.ID) (archive.Record, error)
 	Select(ctx context.Context, f archive.Filter, cursor string) iter.Seq2[archive.Selected, error]
+}
+
+// Places tells where records are in the journal.
+type Places interface {
+	// Places returns where an event was recorded: once, or again where an answer of the journal was lost.
+	Places(ctx context.Context, id event.ID) ([]journal.Position, error)
+	// Bringing returns where the records are that name a sealed file.
+	Bringing(ctx context.Context, object string) ([]journal.Position, error)
 }
 
 // Bindings tells which handles and hosts are or were a person's.

@@ -11,7 +11,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
-	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
 // Class is a retention class.
@@ -66,6 +65,7 @@ func (f FramesOf) Frame(ctx context.Context, stream string, sequence uint64) (jo
 type Config struct {
 	Holds   *Holds
 	Records Records
+	Places  Places
 	Frames  Frames
 	Eraser  Eraser
 	Acts    event.Recorder
@@ -76,6 +76,15 @@ type Config struct {
 	// Detach drops the sealed bytes of disposed records, by sequence and index in their frames, from the journal (storage/file.Journal.Detach).
 	// Without it they stay, as bytes that no key opens.
 	Detach func(ctx context.Context, records map[uint64][]int) error
+
+	// Objects holds the sealed files. One is deleted when no record that names it has content any more; nil, or without Detach, they stay, as
+	// bytes that no key opens. So do those of records that were erased on request, whose sealed bytes stay too.
+	Objects Objects
+}
+
+// Objects deletes sealed files. Deleting one that is not there is no error.
+type Objects interface {
+	Delete(ctx context.Context, name string) error
 }
 
 // Keeper destroys what may be destroyed, and nothing else.
@@ -102,36 +111,77 @@ func NewKeeper(ctx context.Context, c Config) (*Keeper, error) {
 	return k, k.resume(ctx)
 }
 
-// resume destroys once more what the latest certificates say: the program may have ended between act and destruction. A batch is the most
-// that can be unfinished.
+// resume destroys once more what certificates say that no end of a run confirms: the program may have ended between act and destruction.
 func (k *Keeper) resume(ctx context.Context) error {
-	var latest []event.ID
-	f := archive.Filter{Kinds: []event.Kind{event.Act}, Acts: []string{archive.ActErase, archive.ActDispose}}
+	latest, run, err := k.unfinished(ctx)
+	if err != nil {
+		return fmt.Errorf("read certificates: %w", err)
+	}
+	left := newRemains()
+	held := false
+	for _, c := range latest {
+		kept, err := k.redo(ctx, c, left)
+		if err != nil {
+			return fmt.Errorf("finish the erasure of %s: %w", c.record, err)
+		}
+		held = held || kept
+	}
+	if run == "" {
+		return nil
+	}
+	if err := k.clear(ctx, left); err != nil || held { // what is held is tried again
+		return err
+	}
+	return k.end(ctx, "system", run)
+}
+
+// certificate is what an act says that it destroyed.
+type certificate struct {
+	record  event.ID
+	dispose bool // else erased on request
+}
+
+// unfinished returns the latest certificates down to the last end of a run, and the run that they are of, "" when none was a disposal. Where
+// no run ever ended these are those of the last one, and a batch before.
+func (k *Keeper) unfinished(ctx context.Context) (latest []certificate, run string, err error) {
+	f := archive.Filter{Kinds: []event.Kind{event.Act}, Acts: []string{archive.ActErase, archive.ActDispose, archive.ActDisposed}}
 	for r, err := range k.Records.Select(ctx, f, "") {
 		if err != nil {
-			return fmt.Errorf("read certificates: %w", err)
+			return nil, "", err
 		}
-		if latest = append(latest, archive.Destroyed(r.Event)...); len(latest) >= perBatch {
+		if r.Event.Phase == archive.ActDisposed {
 			break
 		}
-	}
-	for _, id := range latest {
-		r, err := k.Records.Record(ctx, id)
-		if errors.Is(err, archive.ErrNotFound) {
-			continue
+		dispose := r.Event.Phase == archive.ActDispose
+		if dispose && r.Event.Act != nil && run == "" {
+			run = r.Event.Act.Object
 		}
-		held := false
-		if err == nil {
-			_, held, err = k.Holds.RecordHeld(ctx, r) // by the ids in its header
+		if len(latest) >= perBatch && (!dispose || r.Event.Act == nil || r.Event.Act.Object != run) {
+			break
 		}
-		if err == nil && !held {
-			err = k.destroy(ctx, r)
-		}
-		if err != nil {
-			return fmt.Errorf("finish the erasure of %s: %w", id, err)
+		for _, id := range archive.Destroyed(r.Event) {
+			latest = append(latest, certificate{id, dispose})
 		}
 	}
-	return nil
+	return latest, run, nil
+}
+
+// redo destroys a certified record again, unless it is held by now.
+func (k *Keeper) redo(ctx context.Context, c certificate, left *remains) (held bool, err error) {
+	r, err := k.Records.Record(ctx, c.record)
+	if errors.Is(err, archive.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		_, held, err = k.Holds.RecordHeld(ctx, r) // by the ids in its header
+	}
+	if err != nil || held {
+		return held, err
+	}
+	if !c.dispose {
+		left = newRemains()
+	}
+	return false, k.destroy(ctx, r, left)
 }
 
 // Erase asks, in the name of an account, that a record's content be destroyed before its time. The first request is put on record; the same
@@ -179,7 +229,7 @@ func (k *Keeper) erase(ctx context.Context, by string, id event.ID, reason strin
 		return "", err
 	}
 	delete(k.pending, id)
-	if err := k.destroy(ctx, r); err != nil {
+	if err := k.destroy(ctx, r, newRemains()); err != nil {
 		return "", err
 	}
 	return Erased, k.Sync(ctx)
@@ -218,23 +268,4 @@ func (k *Keeper) over(r archive.Record, c Class) bool {
 		from = r.Event.Time
 	}
 	return !from.IsZero() && c.Days > 0 && k.Clock.Now().Sub(from) > time.Duration(c.Days)*24*time.Hour
-}
-
-// destroy destroys the key of a record.
-func (k *Keeper) destroy(ctx context.Context, r archive.Record) error {
-	frame, err := k.Frames.Frame(ctx, r.Position.Stream, r.Position.Sequence)
-	if err != nil {
-		return err
-	}
-	if r.Position.Record < 1 || r.Position.Record > len(frame.Records) {
-		return fmt.Errorf("frame %d has no record %d", r.Position.Sequence, r.Position.Record)
-	}
-	sealed := frame.Records[r.Position.Record-1].Sealed
-	if len(sealed) == 0 {
-		return nil
-	}
-	if err := k.Eraser.Erase(sealed); err != nil && !errors.Is(err, seal.ErrErased) {
-		return err
-	}
-	return nil
 }

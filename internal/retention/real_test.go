@@ -73,7 +73,7 @@ func (d *directory) keeper(t *testing.T) (*retention.Holds, *retention.Keeper) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := retention.NewKeeper(t.Context(), retention.Config{Holds: holds, Records: d.store, Frames: retention.FramesOf{Reader: d.journal}, Eraser: d.opener, Acts: d.recorder,
+	k, err := retention.NewKeeper(t.Context(), retention.Config{Holds: holds, Records: d.store, Places: d.store, Frames: retention.FramesOf{Reader: d.journal}, Eraser: d.opener, Acts: d.recorder,
 		Sync: d.projector.Sync, ClassOf: func(*event.Event) (retention.Class, bool) {
 			return retention.Class{ID: "d", Days: 9, Request: true}, true
 		}, Clock: clock.System{}})

@@ -53,7 +53,7 @@ func (o *office) restart() {
 	if o.holds, err = retention.NewHolds(o.t.Context(), o.store, o.store, o.log, c); err != nil {
 		o.t.Fatal(err)
 	}
-	o.keeper, err = retention.NewKeeper(o.t.Context(), retention.Config{Holds: o.holds, Records: o.store, Frames: retention.FramesOf{Reader: o.log}, Eraser: o.log,
+	o.keeper, err = retention.NewKeeper(o.t.Context(), retention.Config{Holds: o.holds, Records: o.store, Places: o.store, Frames: retention.FramesOf{Reader: o.log}, Eraser: o.log,
 		Acts: o.log, Sync: o.projector.Sync, ClassOf: func(*event.Event) (retention.Class, bool) { return o.class, o.class.ID != "" }, Clock: c})
 	if err != nil {
 		o.t.Fatal(err)

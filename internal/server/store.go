@@ -28,6 +28,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
+	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
 
@@ -195,8 +196,12 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 		return err
 	}
 	s.Searcher = search.New(s.projections, s.Holds)
-	s.Keeper, err = retention.NewKeeper(ctx, retention.Config{Holds: s.Holds, Records: s.projections, Frames: retention.FramesOf{Reader: s.Journal},
-		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock, Detach: s.Journal.Detach})
+	objects, err := object.Open(s.Dir, 0)
+	if err != nil {
+		return err
+	}
+	s.Keeper, err = retention.NewKeeper(ctx, retention.Config{Holds: s.Holds, Records: s.projections, Places: s.projections, Frames: retention.FramesOf{Reader: s.Journal},
+		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock, Detach: s.Journal.Detach, Objects: objects})
 	return err
 }
 

@@ -89,7 +89,13 @@ func (b *batch) apply(entry *archive.Entry) error {
 	}
 	b.capture(e, added)
 	if !added {
-		return nil
+		p := entry.Position
+		return b.conn.exec("INSERT OR IGNORE INTO copies VALUES(?,?,?,?)", key(e.ID), p.Stream, int64(p.Sequence), p.Record)
+	}
+	for _, o := range entry.Header.Objects {
+		if err := b.conn.exec("INSERT OR IGNORE INTO objects VALUES(?,?)", o.Name, key(e.ID)); err != nil {
+			return err
+		}
 	}
 	switch {
 	case e.Kind == event.VerdictSet && e.Refers != "" && e.Verdict.Action != "":

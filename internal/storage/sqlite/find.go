@@ -12,6 +12,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
@@ -177,6 +178,28 @@ func (s *Store) Record(ctx context.Context, id event.ID) (archive.Record, error)
 		return archive.Record{}, err
 	}
 	return found.Record, nil
+}
+
+// Places returns where an event was recorded: once, or again where an answer of the journal was lost.
+func (s *Store) Places(ctx context.Context, id event.ID) ([]journal.Position, error) {
+	return s.places(ctx, "SELECT stream, sequence, record FROM events WHERE id=?1 UNION ALL SELECT stream, sequence, number FROM copies WHERE record=?1", key(id))
+}
+
+// Bringing returns where the records are that name a sealed file.
+func (s *Store) Bringing(ctx context.Context, object string) ([]journal.Position, error) {
+	return s.places(ctx, `SELECT e.stream, e.sequence, e.record FROM objects o JOIN events e ON e.id=o.record WHERE o.name=?1
+		UNION ALL SELECT c.stream, c.sequence, c.number FROM objects o JOIN copies c ON c.record=o.record WHERE o.name=?1`, object)
+}
+
+func (s *Store) places(ctx context.Context, query string, of any) ([]journal.Position, error) {
+	var out []journal.Position
+	err := s.read(ctx, func(c *conn) error {
+		return c.each(query, func(r *sqlite3.Stmt) error {
+			out = append(out, journal.Position{Stream: r.ColumnText(0), Sequence: uint64(r.ColumnInt64(1)), Record: r.ColumnInt(2)})
+			return nil
+		}, of)
+	})
+	return out, err
 }
 
 // maxReferring bounds the records that Referring returns.

@@ -8,7 +8,7 @@ import (
 )
 
 // schemaVersion changes with the tables, the codec of their bodies, and the tokenizer. A file of another version is built anew.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // tables makes the tables. Times are nanoseconds since 1970; those outside what that holds are cut to its ends.
 const tables = `
@@ -43,6 +43,9 @@ CREATE TABLE days(day TEXT NOT NULL, kind TEXT NOT NULL, action TEXT NOT NULL, r
 CREATE TABLE captures(
 	day TEXT NOT NULL, connector TEXT NOT NULL, room TEXT NOT NULL, class TEXT NOT NULL, reason TEXT NOT NULL, records INTEGER NOT NULL,
 	PRIMARY KEY(day, connector, room, class, reason)) WITHOUT ROWID;
+CREATE TABLE objects(name TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY(name, record)) WITHOUT ROWID;
+CREATE TABLE copies(
+	record BLOB NOT NULL, stream TEXT NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY(record, stream, sequence, number)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE terms USING fts5(text, facets, content='', tokenize="ascii tokenchars '%s'");
 INSERT INTO terms(terms, rank) VALUES('secure-delete', 1);
 PRAGMA user_version=%d;
