@@ -18,6 +18,8 @@ type policyCmd struct {
 	Test    policyTestCmd    `cmd:"" help:"Run the cases at the end of a policy."`
 	Explain policyExplainCmd `cmd:"" help:"Say what the policy says to something, and why."`
 	Try     policyTryCmd     `cmd:"" help:"Judge texts and deliver nothing."`
+	Replay  policyReplayCmd  `cmd:"" help:"Decide every record anew from what is stored, and compare."`
+	DryRun  policyDryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
 }
 
 // loadRules loads a policy with all it refers to, and turns its first mistake's hint into ours.

@@ -51,6 +51,12 @@ func planeOf(k event.Kind) (plane, bool) {
 	return 0, false
 }
 
+// Decides reports whether a policy decides events of a kind.
+func Decides(k event.Kind) bool {
+	_, ok := planeOf(k)
+	return ok
+}
+
 // mode says whether verdicts are carried out; unset leaves it to what is around.
 type mode uint8
 

@@ -110,6 +110,7 @@ func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operation
 		control.With("dispose", anyone, o.dispose),
 		control.With("record", admin, o.record),
 		control.With("rebuild", admin, o.rebuild),
+		control.With("policy.replay", anyone, o.policyReplay), control.With("policy.dry-run", anyone, o.policyDryRun),
 		control.With("health", anyone, o.health),
 		control.With("account.create", admin, o.accountCreate),
 		control.With("account.link", admin, o.accountLink),

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+type policyReplayCmd struct {
+	dataFlags
+	signFlags
+	JSON  bool   `name:"json" help:"One JSON object per record that differs or was erased, and a summary."`
+	Query string `arg:"" optional:"" help:"Which records, as in chaperone search. Empty is all."`
+}
+
+// Run replays. A verdict that the same version of the policy does not give again is exit status 1.
+func (c *policyReplayCmd) Run(e *env) error {
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	sum, err := decideAnew(e, &c.dataFlags, "policy.replay", server.ReplayArgs{Sign: s, Query: c.Query}, nil, c.JSON)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(e.out, "%d of %d verdicts come again from the record, by policy version %s\n", sum.Same, sum.Records, sum.Policy)
+		if sum.OtherVersion > 0 {
+			fmt.Fprintf(e.out, "%d were decided by another version of the policy: of them, those that differ are what the change of policy changed\n", sum.OtherVersion)
+		}
+		if sum.Broken > 0 {
+			fmt.Fprintf(e.out, "%d differ although the same version decided them: their records do not hold what they were decided by\n", sum.Broken)
+		}
+		printChanges(e.out, sum)
+	}
+	if sum.Broken > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+type policyDryRunCmd struct {
+	dataFlags
+	signFlags
+	Policy string `name:"policy" required:"" type:"existingfile" placeholder:"FILE" help:"The new policy."`
+	JSON   bool   `name:"json" help:"One JSON object per record that would differ or was erased, and a summary."`
+	Query  string `arg:"" optional:"" help:"Which records, as in chaperone search. Empty is all."`
+}
+
+// Run inspects the texts on record again by the new policy and compares; nothing is changed.
+func (c *policyDryRunCmd) Run(e *env) error {
+	if _, err := loadRules(c.Policy); err != nil {
+		return err
+	}
+	f, err := os.Open(c.Policy)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := c.sign(e)
+	if err != nil {
+		return err
+	}
+	sum, err := decideAnew(e, &c.dataFlags, "policy.dry-run", server.ReplayArgs{Sign: s, Query: c.Query}, f, c.JSON)
+	if err != nil || c.JSON {
+		return err
+	}
+	fmt.Fprintf(e.out, "%d of %d verdicts would be the same, by policy version %s; texts were inspected again, what was found in files stands\n", sum.Same, sum.Records, sum.Policy)
+	printChanges(e.out, sum)
+	return nil
+}
+
+func printChanges(out io.Writer, sum server.Replayed) {
+	for _, change := range slices.Sorted(maps.Keys(sum.Changes)) {
+		fmt.Fprintf(out, "%d %s\n", sum.Changes[change], change)
+	}
+	if sum.Erased > 0 {
+		fmt.Fprintf(out, "%d cannot be decided anew: their content was destroyed\n", sum.Erased)
+	}
+}
+
+// decideAnew runs an operation that answers with a line a record and a summary.
+func decideAnew(e *env, d *dataFlags, op string, args server.ReplayArgs, in io.Reader, plain bool) (server.Replayed, error) {
+	r, w := io.Pipe()
+	var sum server.Replayed
+	printed := make(chan error, 1)
+	go func() {
+		var err error
+		sum, err = printRedecided(e.out, r, plain)
+		r.CloseWithError(err)
+		printed <- err
+	}()
+	err := operate(e, d, op, args, in, w)
+	w.Close()
+	err = readingHint(errors.Join(err, <-printed))
+	if err == nil && sum.Type == "" {
+		err = errors.New("the answer ended early")
+	}
+	return sum, err
+}
+
+// printRedecided prints each line, and returns the summary.
+func printRedecided(out io.Writer, in io.Reader, plain bool) (sum server.Replayed, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if plain {
+			if _, err := fmt.Fprintf(out, "%s\n", lines.Bytes()); err != nil {
+				return sum, err
+			}
+		}
+		var l server.Redecided
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return sum, err
+		}
+		switch {
+		case l.Type == "summary":
+			if err := json.Unmarshal(lines.Bytes(), &sum); err != nil {
+				return sum, err
+			}
+		case plain:
+		case l.Now == nil:
+			fmt.Fprintf(out, "%s %s: recorded %s, content destroyed\n", l.ID, l.Kind, decidedBy(l.Recorded))
+		default:
+			fmt.Fprintf(out, "%s %s: recorded %s, now %s\n", l.ID, l.Kind, decidedBy(l.Recorded), decidedBy(*l.Now))
+		}
+	}
+	return sum, lines.Err()
+}
+
+func decidedBy(a server.Answer) string {
+	if a.Rule == "" {
+		return string(a.Verdict)
+	}
+	return string(a.Verdict) + " by " + printable(a.Rule)
+}
