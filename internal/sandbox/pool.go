@@ -224,6 +224,7 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/", childMark + "=1"}
 	w.cmd.ExtraFiles = []*os.File{theirs}
 	w.cmd.Stderr = w.stderr
+	w.cmd.WaitDelay = time.Second // should anything else hold its standard error
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = w.cmd.Start()
 	// The child alone must hold its end, so that its death is seen at once.
@@ -236,7 +237,11 @@ func startWorker(opts *Options) (*worker, Status, error) {
 		var kind byte
 		var body []byte
 		kind, body, err = readFrame(w.sock)
-		if err == nil && kind == frameHello {
+		switch {
+		case err != nil:
+		case kind != frameHello: // an empty Status would claim that everything is in force
+			err = errors.New("no greeting")
+		default:
 			err = json.Unmarshal(body, &status)
 		}
 	}

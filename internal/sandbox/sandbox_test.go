@@ -66,6 +66,10 @@ func testParsers() []Parser {
 				}
 			}
 		}},
+		{"calls", tryCalls},
+		{"live", live},
+		{"sizes", sizes},
+		{"map", mapped},
 		{"escape", func(j *Job) error { return j.Answer([]byte(escape())) }},
 	}
 }
@@ -148,7 +152,6 @@ func TestRunAnswers(t *testing.T) {
 }
 
 func TestFailuresEndOneJobOnly(t *testing.T) {
-	p := newPool(t, Options{Memory: 512 << 20, Timeout: time.Second, MaxAnswer: 10 << 20})
 	f := openTemp(t, "x")
 	for _, c := range []struct{ parser, reason, at, kept string }{
 		{"exit", Crashed, "", ""},
@@ -159,6 +162,11 @@ func TestFailuresEndOneJobOnly(t *testing.T) {
 		{"no such", Refused, "", ""},
 	} {
 		t.Run(c.parser, func(t *testing.T) {
+			patience := time.Minute
+			if c.reason == Timeout {
+				patience = time.Second
+			}
+			p := newPool(t, Options{Memory: 512 << 20, Timeout: patience, MaxAnswer: 10 << 20})
 			kept, err := collect(p, c.parser, f, "")
 			var failed *Failure
 			if !errors.As(err, &failed) || failed.Reason != c.reason || failed.At != c.at {
