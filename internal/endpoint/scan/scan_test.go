@@ -1,6 +1,7 @@
 package scan_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -362,12 +363,12 @@ Manufacturer="Example" UpgradeCode="11111111-2222-3333-4444-555555555555"><Packa
 // TestParserDies kills every parser that starts, by limits that no work can meet: each file is a problem, and the scan goes on to its end.
 func TestParserDies(t *testing.T) {
 	dir := t.TempDir()
-	long := slow()
+	long := slow(t)
 	for i := range 2 {
 		write(t, filepath.Join(dir, fmt.Sprintf("%d.tgz", i)), long)
 	}
 	write(t, filepath.Join(dir, "last.exe"), scantest.Installer())
-	r := run(t, scan.Options{Workers: 1, Timeout: 5 * time.Millisecond, Limits: unpack.Limits{Ratio: 1 << 40}}, dir)
+	r := run(t, scan.Options{Workers: 1, Timeout: time.Second, Limits: endless()}, dir)
 	if len(r.problems) != 2 || !strings.HasSuffix(r.problems[0], ": timeout") {
 		t.Errorf("problems %q", r.problems)
 	}
@@ -376,20 +377,23 @@ func TestParserDies(t *testing.T) {
 	}
 }
 
-// slow returns a small archive that takes a while to unpack.
-func slow() []byte {
-	return programtest.Gzip(programtest.Tar(map[string][]byte{"zeros": make([]byte, 64<<20)}))
+// slow is a small archive that takes seconds to read anywhere: one member of 8 GiB, in gzip streams one after the other.
+func slow(t *testing.T) []byte {
+	t.Helper()
+	const pieces, piece = 128, 64 << 20
+	var head bytes.Buffer
+	if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Name: "zeros", Mode: 0o600, Size: pieces * piece, Format: tar.FormatGNU}); err != nil {
+		t.Fatal(err)
+	}
+	return append(programtest.Gzip(head.Bytes()), bytes.Repeat(programtest.Gzip(make([]byte, piece)), pieces)...)
 }
 
 // TestKilledParser kills a parser process from outside while it works.
 func TestKilledParser(t *testing.T) {
 	dir := t.TempDir()
-	long := slow()
-	for i := range 30 {
-		write(t, filepath.Join(dir, fmt.Sprintf("%02d.tgz", i)), long)
-	}
+	write(t, filepath.Join(dir, "a.tgz"), slow(t))
 	write(t, filepath.Join(dir, "last.exe"), scantest.Installer())
-	s := newScanner(t, scan.Options{Workers: 1, Limits: unpack.Limits{Ratio: 1 << 40}})
+	s := newScanner(t, scan.Options{Workers: 1, Timeout: time.Minute, Limits: endless()})
 	if _, err := s.Sandbox(t.Context()); err != nil { // starts the child
 		t.Fatal(err)
 	}
@@ -398,9 +402,12 @@ func TestKilledParser(t *testing.T) {
 		t.Skipf("cannot tell the child among %v", victims)
 	}
 	done := make(chan struct{})
+	before := ticks(victims[0])
 	go func() {
 		defer close(done)
-		time.Sleep(100 * time.Millisecond) // it works on one of the archives by then
+		for ticks(victims[0]) < before+3 { // then it works on the archive
+			time.Sleep(time.Millisecond)
+		}
 		_ = syscall.Kill(victims[0], syscall.SIGKILL)
 	}()
 	var reasons []string
@@ -419,12 +426,27 @@ func TestKilledParser(t *testing.T) {
 	}
 }
 
+// endless are limits that a slow archive keeps.
+func endless() unpack.Limits { return unpack.Limits{Ratio: 1 << 40, Total: 1 << 40} }
+
+// ticks is how much processor time a process has used (proc(5): utime); very much when it is gone.
+func ticks(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 1 << 30
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(after)
+	n := 0
+	if len(fields) > 11 {
+		_, _ = fmt.Sscan(fields[11], &n)
+	}
+	return n
+}
+
 // children lists the child processes of pid.
 func children(pid int) []int {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
+	var b []byte
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, task := range tasks {
 		more, err := os.ReadFile(task)
