@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -60,7 +61,7 @@ func reencoded(b []byte) bool {
 }
 
 func appendJSON(b []byte, v any) ([]byte, bool) {
-	ok := true
+	var ok bool
 	switch x := v.(type) {
 	case map[string]any:
 		keys := slices.SortedFunc(maps.Keys(x), byUnits)
@@ -178,11 +179,11 @@ func TestReadFrameBounds(t *testing.T) {
 	if f, err := read(good); err != nil || !f.crcGood || string(f.headers[0]) != "h" || string(f.sealed[0]) != "s" {
 		t.Errorf("%+v %v", f, err)
 	}
-	if _, err := read(nil); err != io.EOF {
+	if _, err := read(nil); !errors.Is(err, io.EOF) {
 		t.Errorf("nothing: %v", err)
 	}
 	for n := 1; n < len(good); n++ {
-		if _, err := read(good[:n]); err != errTorn {
+		if _, err := read(good[:n]); !errors.Is(err, errTorn) {
 			t.Errorf("cut after %d: %v", n, err)
 		}
 	}
@@ -190,7 +191,7 @@ func TestReadFrameBounds(t *testing.T) {
 	binary.BigEndian.PutUint32(huge[12:], 1<<32-1)
 	unequal := segment([]byte("{}"), []byte{1, 'h'}, nil)
 	for name, b := range map[string][]byte{"a huge length": huge, "no magic": append([]byte("XXXX"), good[4:]...), "unequal sections": unequal} {
-		if _, err := read(b); err == nil || err == errTorn {
+		if _, err := read(b); err == nil || errors.Is(err, errTorn) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

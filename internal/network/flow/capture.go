@@ -50,7 +50,7 @@ func openCapture(r io.Reader) (*capture, error) {
 	}
 	old, err := pcapgo.NewReader(br)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrNotCapture, err)
+		return nil, fmt.Errorf("%w: %w", ErrNotCapture, err)
 	}
 	if old.Snaplen() < maxPacket { // headers that say less than their packets have are common
 		old.SetSnaplen(maxPacket)

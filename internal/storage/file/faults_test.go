@@ -208,7 +208,7 @@ func TestFailingDisk(t *testing.T) {
 						}
 						for range 2 {
 							_, err := j.Append(t.Context(), journaltest.Record(2*round+1))
-							if !errors.Is(err, cause) || errors.Is(err, journal.ErrFull) != (cause != syscall.EIO) {
+							if !errors.Is(err, cause) || errors.Is(err, journal.ErrFull) == errors.Is(cause, syscall.EIO) {
 								t.Fatalf("the disk fails: %v", err)
 							}
 							if got := len(check(t, j, nil)); got != round+1 {

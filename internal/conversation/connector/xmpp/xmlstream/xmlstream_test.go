@@ -29,7 +29,7 @@ func TestFramesAreTheBytesThatCame(t *testing.T) {
 			var got []string
 			for {
 				frame, err := f.Next()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil {
