@@ -3,86 +3,139 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
 
 // keysCmd is about the compliance key: what everything on record is sealed to.
 type keysCmd struct {
-	Recover keysRecoverCmd `cmd:"" help:"Get the compliance key back from recovery shares; without --out it only tries, which is the drill."`
+	Drill   keysDrillCmd   `cmd:"" help:"Prove that recovery shares give the compliance key back; writes no key, and the drill is put on record."`
+	Recover keysRecoverCmd `cmd:"" help:"Get the compliance key back from recovery shares, and lock it under a new passphrase."`
 }
 
-type keysRecoverCmd struct {
-	dataFlags
-	Recovery   string   `name:"recovery" type:"existingfile" placeholder:"FILE" help:"The recovery file; by default recovery.json in the keys folder."`
-	Share      []string `name:"share" required:"" type:"existingfile" sep:"none" placeholder:"FILE" help:"A recovery share; give as many as are needed."`
-	Passphrase string   `name:"new-passphrase" type:"existingfile" placeholder:"FILE" help:"File with the passphrase that locks the key that is written."`
-	Out        string   `name:"out" type:"path" placeholder:"FILE" help:"Where to write the key; it must not exist."`
+// sharesFlags say what to recover from.
+type sharesFlags struct {
+	Recovery string   `name:"recovery" type:"existingfile" placeholder:"FILE" help:"The recovery file; by default recovery.json in the keys folder."`
+	Shares   []string `arg:"" name:"share-file" type:"existingfile" help:"Recovery shares, a file each; as many as are needed."`
 }
 
-// Run recovers the key, compares it with the public one, and writes it when told to.
-func (c *keysRecoverCmd) Run(e *env) error {
-	if (c.Out == "") != (c.Passphrase == "") {
-		return hinted{errors.New("--out and --new-passphrase go together"), "without both it tries the shares and writes nothing"}
-	}
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	path := c.Recovery
+// errOtherKey says that shares are good, and of another installation or of a key before this one.
+var errOtherKey = errors.New("not the one that records are sealed to")
+
+// recovered gives the key back, and compares it with the public one. Shares and key stay in this process.
+func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
+	path := s.Recovery
 	if path == "" {
 		path = filepath.Join(cfg.KeysDir(), server.RecoveryFile)
 	}
-	key, err := c.recover(path)
-	if err != nil {
-		return hinted{err, "each file holds one share as it was given out; the recovery file is the one made with them"}
-	}
-	cfg.Keys.Unlock = "" // the passphrase may be what was lost: only the public key is compared
-	public, _, err := server.Keys(cfg)
-	if err != nil && !errors.Is(err, server.ErrNoKeys) {
-		return err
-	}
-	if err == nil && !containsKey(public, key.Public()) {
-		return fmt.Errorf("the shares give the key %s, which is not the one that records are sealed to", key.Public().ID())
-	}
-	fmt.Fprintf(e.out, "the shares give the compliance key %s back\n", key.Public().ID())
-	if c.Out == "" {
-		return nil
-	}
-	return c.write(e, key)
-}
-
-func (c *keysRecoverCmd) recover(path string) (*seal.PrivateKey, error) {
 	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var shares []string
-	for _, name := range c.Share {
-		raw, err := os.ReadFile(name)
+	for _, name := range s.Shares {
+		raw, err := readSmall(name)
 		if err != nil {
 			return nil, err
 		}
 		shares = append(shares, strings.TrimSpace(string(raw)))
 	}
-	return seal.Recover(file, shares)
-}
-
-func containsKey(keys []*seal.PublicKey, k *seal.PublicKey) bool {
-	for _, other := range keys {
-		if other.ID() == k.ID() {
-			return true
-		}
+	key, err := seal.Recover(file, shares)
+	if err != nil {
+		return nil, err
 	}
-	return false
+	closed := *cfg
+	closed.Keys.Unlock = "" // the passphrase may be what was lost: only the public key is compared
+	public, _, err := server.Keys(&closed)
+	if errors.Is(err, server.ErrNoKeys) {
+		return key, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(public, func(k *seal.PublicKey) bool { return k.ID() == key.Public().ID() }) {
+		return nil, fmt.Errorf("the shares give the key %s, %w", key.Public().ID(), errOtherKey)
+	}
+	return key, nil
 }
 
-func (c *keysRecoverCmd) write(e *env, key *seal.PrivateKey) error {
-	raw, err := os.ReadFile(c.Passphrase)
+// maxShare bounds the file of a share or passphrase, in bytes.
+const maxShare = 64 << 10
+
+func readSmall(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxShare+1))
+	if err == nil && len(raw) > maxShare {
+		err = fmt.Errorf("%s is larger than 64 KiB: that is no share", name)
+	}
+	return raw, err
+}
+
+type keysDrillCmd struct {
+	dataFlags
+	sharesFlags
+}
+
+// Run tries the shares, says yes or no, and puts the answer on record. No is exit status 1.
+func (c *keysDrillCmd) Run(e *env) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	key, failed := c.recovered(cfg)
+	drill := server.DrillArgs{Action: server.ActDrill, Shares: len(c.Shares), Works: failed == nil}
+	if failed == nil {
+		drill.Key = key.Public().ID()
+		fmt.Fprintf(e.out, "yes: %d shares give the compliance key %s back\n", len(c.Shares), drill.Key)
+	} else {
+		fmt.Fprintf(e.out, "no: %d shares do not give the compliance key back: %v\n", len(c.Shares), failed)
+	}
+	if err := operate(e, &c.dataFlags, "keys.drill", drill, nil, io.Discard); err != nil {
+		return hinted{fmt.Errorf("the drill is not on record: %w", err), "run it where the data directory is set up, as its administrator"}
+	}
+	if failed != nil {
+		return errFindings
+	}
+	return nil
+}
+
+type keysRecoverCmd struct {
+	dataFlags
+	sharesFlags
+	Passphrase string `name:"new-passphrase" required:"" type:"existingfile" placeholder:"FILE" help:"File with the passphrase that locks the key that is written."`
+	Out        string `name:"out" type:"path" placeholder:"FILE" help:"Where to write the key; by default compliance.key in the keys folder."`
+	Force      bool   `name:"force" help:"Write over a key that is there."`
+}
+
+// Run recovers the key and writes it. A key that is not the one that records are sealed to is never written.
+func (c *keysRecoverCmd) Run(e *env) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	path := c.Out
+	if path == "" {
+		path = filepath.Join(cfg.KeysDir(), server.CompliancePrivate)
+	}
+	if fileExists(path) && !c.Force {
+		return hinted{fmt.Errorf("%s exists already", path), "--out FILE, or --force to write over it"}
+	}
+	key, err := c.recovered(cfg)
+	if err != nil {
+		return hinted{err, "each file holds one share as it was given out; the recovery file is the one made with them"}
+	}
+	raw, err := readSmall(c.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -90,14 +143,38 @@ func (c *keysRecoverCmd) write(e *env, key *seal.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err := replaceKey(path, locked, c.Force); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "the compliance key %s is written to %s; let keys.unlock name its new passphrase\n", key.Public().ID(), path)
+	act := server.DrillArgs{Action: server.ActRecover, Shares: len(c.Shares), Works: true, Key: key.Public().ID()}
+	if err := operate(e, &c.dataFlags, "keys.drill", act, nil, io.Discard); err != nil {
+		fmt.Fprintf(e.errOut, "chaperone: the recovery is not on record: %v; once keys.unlock is right, run chaperone keys drill\n", err)
+	}
+	return nil
+}
+
+// replaceKey writes a key durably: the whole file or nothing, and over another one only when told to.
+func replaceKey(path string, locked []byte, over bool) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".compliance-*") // mode 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(locked)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.out, "written to %s; put it in the keys folder as %s, and let keys.unlock name its passphrase\n", c.Out, server.CompliancePrivate)
-	return err
+	put := os.Link // fails when there is one
+	if over {
+		put = os.Rename
+	}
+	if err := put(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -33,7 +33,7 @@ type cli struct {
 	Erase      eraseCmd      `cmd:"" help:"Ask for the destruction of one record's content; the second person who asks carries it out."`
 	Dispose    disposeCmd    `cmd:"" help:"Destroy the content of records whose retention has run out; changes nothing unless told to."`
 	Demo       demoCmd       `cmd:"" help:"Play the whole story on this machine, with real peers."`
-	Keys       keysCmd       `cmd:"" help:"Get the compliance key back from its recovery shares."`
+	Keys       keysCmd       `cmd:"" help:"Try the recovery shares of the compliance key, or get it back from them."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Derive search and pages anew from the journal."`
 	Verify     verifyCmd     `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 

@@ -111,6 +111,7 @@ func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operation
 		control.With("record", admin, o.record),
 		control.With("rebuild", admin, o.rebuild),
 		control.With("policy.replay", anyone, o.policyReplay), control.With("policy.dry-run", anyone, o.policyDryRun),
+		control.With("keys.drill", admin, o.keysDrill),
 		control.With("health", anyone, o.health),
 		control.With("account.create", admin, o.accountCreate),
 		control.With("account.link", admin, o.accountLink),
