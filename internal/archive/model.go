@@ -73,6 +73,27 @@ type Conversation struct {
 	Stopped   int // records that policy kept from their recipients
 }
 
+// ConversationOf returns the id of the conversation that an event belongs to, "" when it belongs to none.
+func ConversationOf(e *event.Event) string {
+	switch {
+	case e.Room.ID != "":
+		return "room:" + e.Room.ID
+	case e.From.ID != "" && len(e.To) == 1 && e.To[0].ID != "" && Conversational(e.Kind):
+		return "direct:" + min(e.From.ID, e.To[0].ID) + "+" + max(e.From.ID, e.To[0].ID)
+	}
+	return ""
+}
+
+// Conversational reports whether events of a kind are parts of conversations.
+func Conversational(k event.Kind) bool {
+	switch k {
+	case event.Message, event.Edit, event.Retraction, event.Reaction, event.FileUpload, event.Join, event.Leave, event.RoomChange, event.Call,
+		event.Delivery, event.Gap, event.VerdictSet:
+		return true
+	}
+	return false
+}
+
 // Message is one message with all that became of it.
 type Message struct {
 	Record

@@ -334,6 +334,7 @@ func (r *rig) everyPage(moved, conversation string) []shown {
 		{"overview", "cora!", page("/")},
 		{"messengers", "cora!", page("/messengers")},
 		{"people", "cora!", page("/people")},
+		{"hosts", "cora!", page("/hosts")},
 		{"person", "cora!", func(b *tab) {
 			b.open("/person?who=alice")
 			b.do(chromedp.Click(chromedp.CSS(".network .why:not(.more) summary")))

@@ -28,6 +28,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/retention"
+	"github.com/chaperone-im/chaperone/internal/search"
 )
 
 //go:embed templates static
@@ -53,20 +54,20 @@ type VerifyResult struct {
 
 // Deps is what the console works on.
 type Deps struct {
-	Archive *archive.Archive
-	Search  func(ctx context.Context, v *archive.View, query string, limit int) ([]archive.Record, error)
-	Policy  func() *policy.Policy
-	Try     func(ctx context.Context, e *event.Event) error // inspects a text for the policy page, delivers nothing
-	Ledger  func(ctx context.Context) (LedgerState, error)
-	Verify  func(ctx context.Context) (VerifyResult, error)
-	Holds   func() []retention.Hold // nil where nothing can be held
-	Board   *health.Board
-	Book    *account.Book
-	Acts    event.Recorder
-	Apps    map[string]string // names of the messengers by catalog id
-	Clock   clock.Clock
-	Log     *slog.Logger
-	Version string
+	Archive  *archive.Archive
+	Searcher *search.Searcher
+	Policy   func() *policy.Policy
+	Try      func(ctx context.Context, e *event.Event) error // inspects a text for the policy page, delivers nothing
+	Ledger   func(ctx context.Context) (LedgerState, error)
+	Verify   func(ctx context.Context) (VerifyResult, error)
+	Holds    func() []retention.Hold // nil where nothing can be held
+	Board    *health.Board
+	Book     *account.Book
+	Acts     event.Recorder
+	Apps     map[string]string // names of the messengers by catalog id
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Version  string
 }
 
 // Console is the web console.
@@ -135,6 +136,7 @@ func (c *Console) list() []listed {
 		{"GET /messengers", anyone, c.messengers},
 		{"GET /people", readers, c.people},
 		{"GET /person", readers, c.person},
+		{"GET /hosts", readers, c.hosts},
 		{"GET /conversations", readers, c.conversations},
 		{"GET /conversation", readers, c.conversation},
 		{"GET /events", readers, c.events},

@@ -31,6 +31,7 @@ func (c *Console) functions() template.FuncMap {
 		"summary": c.summary,
 		"plane":   plane,
 		"link":    link,
+		"talk":    archive.ConversationOf,
 		"join":    func(s []string) string { return strings.Join(s, ", ") },
 	}
 }

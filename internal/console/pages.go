@@ -139,6 +139,23 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, s *session) (st
 	return "events", d, err
 }
 
+type hostsData struct {
+	Hosts []archive.Host
+	More  int
+}
+
+func (c *Console) hosts(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
+	v, err := s.look()
+	if err != nil {
+		return "", nil, err
+	}
+	var d hostsData
+	d.Hosts, err = v.Hosts(r.Context(), "")
+	d.More = max(0, len(d.Hosts)-maxRows)
+	d.Hosts = d.Hosts[:len(d.Hosts)-d.More]
+	return "hosts", d, err
+}
+
 func (c *Console) record(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	v, err := s.look()
 	if err != nil {
@@ -151,26 +168,36 @@ func (c *Console) record(w http.ResponseWriter, r *http.Request, s *session) (st
 type searchData struct {
 	Text    string
 	Records []archive.Record
+	Next    string
+	Later   bool
 	Error   string
-	Limit   int
 }
 
 func (d searchData) query() string { return d.Text }
 
-const searchLimit = 100
+const searchPart = 50
 
 func (c *Console) search(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	v, err := s.look()
 	if err != nil {
 		return "", nil, err
 	}
-	d := searchData{Text: r.FormValue("q"), Limit: searchLimit}
-	if d.Records, err = c.Search(r.Context(), v, d.Text, searchLimit); err != nil {
+	d := searchData{Text: r.FormValue("q"), Later: r.FormValue("cursor") != ""}
+	cursor := ""
+	for found, err := range c.Searcher.Search(r.Context(), v, d.Text, r.FormValue("cursor"), searchPart+1) {
 		var syntax *search.SyntaxError
-		if !errors.As(err, &syntax) {
+		if errors.As(err, &syntax) {
+			d.Error = syntax.Error()
+			return "search", d, nil
+		}
+		if err != nil {
 			return "", nil, err
 		}
-		d.Error = syntax.Error()
+		if len(d.Records) == searchPart { // there is at least one more
+			d.Next = cursor
+			break
+		}
+		d.Records, cursor = append(d.Records, found.Record), found.Cursor
 	}
 	return "search", d, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // contentPages are the pages that show what people wrote or did.
-var contentPages = []string{"/people", "/person?who=alice", "/conversations", "/conversation?id=x", "/events", "/record?id=x", "/search?q=x"}
+var contentPages = []string{"/people", "/hosts", "/person?who=alice", "/conversations", "/conversation?id=x", "/events", "/record?id=x", "/search?q=x"}
 
 // everybodysPages are those that show none of it to who gave no purpose.
 var everybodysPages = []string{"/", "/messengers", "/policy", "/health", "/ledger", "/settings"}
@@ -179,6 +179,8 @@ func TestTheStoryIsTold(t *testing.T) {
 	want(t, v.get("/events?day=2026-11-23"), http.StatusOK, "Nothing on record fits")
 	want(t, v.get("/search?q=tranche"), http.StatusOK, "2 records", `value="tranche"`)
 	want(t, v.get("/search?q="+url.QueryEscape(`"broken`)), http.StatusOK, "query, character")
+	want(t, v.get("/hosts"), http.StatusOK, "laptop-17", "10.0.0.22", "/person?who=alice")
+	want(t, v.get("/record?id="+string(moved.ID)), http.StatusOK, url.QueryEscape(r.conversationOf(moved)))
 	want(t, v.get("/people?who=LAPTOP-22"), http.StatusOK, "bob")
 	lacks(t, v.get("/people?who=LAPTOP-22"), "alice")
 	want(t, v.get("/messengers"), http.StatusOK, "By host and person", "laptop-17")
@@ -202,7 +204,7 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 	for _, p := range []string{"/events?kind=x", "/events?verdict=x", "/events?plane=x", "/events?day=x", "/person?who=alice&day=24.11.2026"} {
 		want(t, v.get(p), http.StatusBadRequest, "That did not work")
 	}
-	for _, p := range []string{"/events?cursor=x", "/person?who=alice&cursor=x", "/conversations?cursor=%ff"} {
+	for _, p := range []string{"/events?cursor=x", "/person?who=alice&cursor=x", "/conversations?cursor=%ff", "/search?q=a&cursor=x"} {
 		if a := v.get(p); a.status == http.StatusOK {
 			t.Errorf("%s: a made-up cursor gave a page", p)
 		} else {
@@ -222,7 +224,7 @@ func TestPartsFollowEachOther(t *testing.T) {
 	}
 	v := r.reading("rita")
 	older := regexp.MustCompile(`<a href="([^"]+)" rel="next">Older</a>`)
-	for _, start := range []string{"/events?kind=message", "/person?who=alice", "/conversation?id=" + url.QueryEscape(r.conversationOf(events[0]))} {
+	for _, start := range []string{"/events?kind=message", "/search?q=message", "/person?who=alice", "/conversation?id=" + url.QueryEscape(r.conversationOf(events[0]))} {
 		seen := map[string]bool{}
 		page := start
 		for range 5 {

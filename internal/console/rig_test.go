@@ -161,18 +161,9 @@ func (r *rig) serve(c clock.Clock, store *sqlite.Store) {
 	}
 	searcher := search.New(store, r.holds)
 	web := must[*console.Console](r.t)(console.New(console.Deps{
-		Archive: archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c),
-		Search: func(ctx context.Context, v *archive.View, query string, limit int) ([]archive.Record, error) {
-			var out []archive.Record
-			for s, err := range searcher.Search(ctx, v, query, "", limit) {
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, s.Record)
-			}
-			return out, nil
-		},
-		Policy: func() *policy.Policy { return r.rules.Policy }, Try: r.try, Ledger: r.ledgerState, Verify: r.verify, Holds: r.holds.List,
+		Archive:  archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c),
+		Searcher: searcher,
+		Policy:   func() *policy.Policy { return r.rules.Policy }, Try: r.try, Ledger: r.ledgerState, Verify: r.verify, Holds: r.holds.List,
 		Board: r.board, Book: r.book, Acts: r.acts, Apps: apps, Clock: c, Log: slog.New(slog.DiscardHandler), Version: "test"}))
 	r.server = httptest.NewTLSServer(web.Handler())
 	r.t.Cleanup(r.server.Close)

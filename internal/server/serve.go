@@ -9,7 +9,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/console"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -173,7 +172,7 @@ func (s *Server) console() error {
 		apps[a.ID] = a.Name
 	}
 	c, err := console.New(console.Deps{
-		Archive: s.store.Archive, Search: s.searchFor, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
+		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {
 		return err
@@ -189,15 +188,4 @@ func (s *Server) console() error {
 		}
 	}
 	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key)
-}
-
-func (s *Server) searchFor(ctx context.Context, v *archive.View, query string, limit int) ([]archive.Record, error) {
-	var out []archive.Record
-	for r, err := range s.store.Searcher.Search(ctx, v, query, "", limit) {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r.Record)
-	}
-	return out, nil
 }

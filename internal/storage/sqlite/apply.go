@@ -184,29 +184,9 @@ func (b *batch) root(refers event.ID) ([]byte, error) {
 	return root, err
 }
 
-// conversationOf names the conversation of an event: "" when it belongs to none.
-func conversationOf(e *event.Event) string {
-	switch {
-	case e.Room.ID != "":
-		return "room:" + e.Room.ID
-	case e.From.ID != "" && len(e.To) == 1 && e.To[0].ID != "" && conversational(e.Kind):
-		return "direct:" + min(e.From.ID, e.To[0].ID) + "+" + max(e.From.ID, e.To[0].ID)
-	}
-	return ""
-}
-
-func conversational(k event.Kind) bool {
-	switch k {
-	case event.Message, event.Edit, event.Retraction, event.Reaction, event.FileUpload, event.Join, event.Leave, event.RoomChange, event.Call,
-		event.Delivery, event.Gap, event.VerdictSet:
-		return true
-	}
-	return false
-}
-
 // conversation returns the number of an event's conversation, made when new; 0 for none.
 func (b *batch) conversation(e *event.Event) (int64, error) {
-	id := conversationOf(e)
+	id := archive.ConversationOf(e)
 	if id == "" || e.Kind == event.Act {
 		return 0, nil
 	}

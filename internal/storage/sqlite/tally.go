@@ -215,7 +215,7 @@ const (
 
 // capture accounts for an event (law 3): a second record of one event is excluded as a duplicate.
 func (t *tally) capture(e *event.Event, added bool) {
-	if !conversational(e.Kind) || e.Kind == event.Delivery || e.Kind == event.VerdictSet {
+	if !archive.Conversational(e.Kind) || e.Kind == event.Delivery || e.Kind == event.VerdictSet {
 		return
 	}
 	k := captureKey{dayOf(e), e.Connector, e.Room.ID, stored, ""}
