@@ -60,8 +60,13 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request, s *session) (
 	if d.Apps, err = c.Archive.Apps(r.Context()); err != nil {
 		return "", nil, err
 	}
-	if d.Captures, err = c.Archive.Captures(r.Context(), midnight, end); err != nil || s.view == nil {
-		return "overview", d, err
+	captures, err := c.Archive.Captures(r.Context(), midnight, end)
+	if err != nil {
+		return "", nil, err
+	}
+	d.Captures = byConnector(captures)
+	if s.view == nil {
+		return "overview", d, nil
 	}
 	stopped, err := s.view.Events(r.Context(), archive.Filter{Actions: []event.Action{event.Block, event.Hold, event.Quarantine}}, archive.Page{Limit: latestStop})
 	d.Stopped = stopped.Items
@@ -85,6 +90,29 @@ func byKind(counts []archive.DayCount, day string) (lines []dayLine, total dayLi
 		total.add(n)
 	}
 	return lines, total
+}
+
+// byConnector sums the accounts of a connector's rooms.
+func byConnector(list []archive.Capture) []archive.Capture {
+	var out []archive.Capture
+	at := map[string]int{}
+	for _, c := range list {
+		key := c.Day + " " + c.Connector
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key] = i
+			out = append(out, archive.Capture{Day: c.Day, Connector: c.Connector, Excluded: map[string]int{}, Quarantined: map[string]int{}})
+		}
+		out[i].Stored += c.Stored
+		for why, n := range c.Excluded {
+			out[i].Excluded[why] += n
+		}
+		for why, n := range c.Quarantined {
+			out[i].Quarantined[why] += n
+		}
+	}
+	return out
 }
 
 // bar is one day of the trend, drawn from the bottom up; heights are in the units of the picture.

@@ -132,6 +132,17 @@ func TestAgo(t *testing.T) {
 	}
 }
 
+func TestRoomsOfAConnectorAreOneLine(t *testing.T) {
+	got := byConnector([]archive.Capture{
+		{Day: "d", Connector: "office", Stored: 9, Quarantined: map[string]int{"late": 1}},
+		{Day: "d", Connector: "office", Room: "r", Stored: 1, Quarantined: map[string]int{"late": 2}, Excluded: map[string]int{"duplicate": 3}},
+		{Day: "d", Connector: "import", Stored: 4},
+	})
+	if len(got) != 2 || got[0].Stored != 10 || got[0].Quarantined["late"] != 3 || got[0].Excluded["duplicate"] != 3 || got[0].Seen() != 16 || got[1].Seen() != 4 {
+		t.Errorf("lines are %+v", got)
+	}
+}
+
 func TestBarsFillThePicture(t *testing.T) {
 	b := bars([]archive.DayCount{{Day: "2026-11-24", Action: event.Allow, Records: 1000}, {Day: "2026-11-24", Action: event.Block, Records: 1}, {Day: "2026-11-23", Action: event.Hold, Records: 2}}, testNoon)
 	last := b[len(b)-1]
