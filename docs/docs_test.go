@@ -102,7 +102,7 @@ func script(t *testing.T, page string) string {
 	if b.Len() == 0 {
 		return ""
 	}
-	return "set -uE; trap 'status=$?; [ $status -le $allowed ] || { echo \"line failed with $status: $BASH_COMMAND\" >&2; exit $status; }' ERR\n" + b.String()
+	return "set -uE; trap 'status=$?; [ $status -le $allowed ] || { echo \"line failed with $status: $BASH_COMMAND\" >&2; exit $status; }' ERR\n" + b.String() + "exit 0\n"
 }
 
 // stage is a folder with what readers of the guides have: a capture and downloads. Both are made here.
