@@ -1,6 +1,8 @@
 # make demo    play the whole story, then stay up until Ctrl-C (DEMO_ONCE=1: exit with a status)
 # make test    set up every peer and run every test
 # make check   formatting, vet, linters, figures, generated files
+# make bench   measure side by side with the programs of the field
+# make package deb and rpm into dist/
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO ?= go
@@ -33,8 +35,16 @@ check:
 generate:
 	$(GO) generate ./...
 
-bench:
-	for b in bench/*/run.sh; do echo "== $$b"; "$$b"; done
+# CAPTURES and TREE are what recognition and scan are measured on; without captures recognition is left out.
+CAPTURES ?= $(or $(CHAPERONE_CORPUS),../shared/corpus)/pcap
+TREE ?= /usr/bin
+
+bench: build
+	./packaging/peers.sh bench
+	$(GO) run ./bench/resolver
+	[ ! -d '$(CAPTURES)' ] || $(GO) run ./bench/recognition '$(CAPTURES)'
+	$(GO) run ./bench/scan '$(TREE)'
+	$(GO) test -run xxx -bench . -benchtime 1x -v ./bench/xmpp
 
 package: build
 	./packaging/package.sh $(VERSION)

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# peers.sh demo|test: install the real programs that the demo or the tests talk to. Needs root and apt for what is missing.
+# peers.sh demo|test|bench: install the real programs that the demo, the tests or the measurements talk to. Needs root and apt for what is missing.
 set -euo pipefail
-want=${1:?usage: peers.sh demo|test}
+want=${1:?usage: peers.sh demo|test|bench}
 declare -A package=(
   [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl [dig]=dnsutils
 )
 if [[ $want == test ]]; then
   package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip)
+fi
+if [[ $want == bench ]]; then
+  package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [sha256sum]=coreutils)
 fi
 missing=()
 for program in "${!package[@]}"; do
