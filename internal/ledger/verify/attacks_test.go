@@ -176,13 +176,16 @@ func edit(r *rand.Rand, dir, pattern string, change func([]byte) []byte) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// TestAttacks plays 1,000 random attacks, on half of which everything is re-signed. Given the bundle each is found, the forgeries by
+// TestAttacks plays 1,000 random attacks (100 under the race detector, unless CHAPERONE_SOAK is set), on half of which everything is re-signed. Given the bundle each is found, the forgeries by
 // record or frame; without it a forgery is consistent and never proven.
 func TestAttacks(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 1))
 	s := newStore(t, 260, 2, 3)
-	n, want := 0, 1000
-	if testing.Short() {
+	n, want := 0, attacks
+	switch {
+	case os.Getenv("CHAPERONE_SOAK") != "":
+		want = 1000
+	case testing.Short():
 		want = 100
 	}
 	for n < want {
