@@ -47,6 +47,9 @@ func (s *Store) checkpoint(ctx context.Context) {
 			return
 		}
 		defer func() { s.writer <- w }()
+		if w == nil {
+			return
+		}
 		if _, _, err := w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
 			s.log.Debug("write-ahead log not emptied yet", "error", err)
 		}

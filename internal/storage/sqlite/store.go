@@ -37,6 +37,7 @@ type Store struct {
 	readers chan *conn // connections at rest; nil entries are yet to be opened
 
 	closing sync.Once
+	whole   sync.Mutex // held by who takes all connections
 }
 
 // Open opens the projections in a folder, made when missing. A file of another schema version, of another key, or that is damaged is set
@@ -99,13 +100,16 @@ func (s *Store) remove() error {
 func (s *Store) Close() error {
 	var all []error
 	s.closing.Do(func() {
+		s.whole.Lock()
+		defer s.whole.Unlock()
 		for range maxReaders {
 			if r := <-s.readers; r != nil {
 				all = append(all, r.close())
 			}
 		}
-		w := <-s.writer
-		all = append(all, w.close())
+		if w := <-s.writer; w != nil {
+			all = append(all, w.close())
+		}
 		close(s.readers)
 		close(s.writer)
 	})
@@ -146,6 +150,13 @@ func (s *Store) write(ctx context.Context, f func(*conn) error) error {
 			return errClosed
 		}
 		defer func() { s.writer <- w }()
+		if w == nil { // it could not be opened when the file was replaced
+			var err error
+			if w, err = s.openWriter(); err != nil {
+				w = nil
+				return err
+			}
+		}
 		return w.with(ctx, func(c *conn) (err error) {
 			tx, err := c.BeginImmediate()
 			if err != nil {
@@ -179,10 +190,43 @@ func (s *Store) Reset(ctx context.Context) error {
 		}
 		return createAll(c)
 	})
+	if err != nil && unusable(err) && ctx.Err() == nil {
+		s.log.Warn("projections are damaged and are built anew", "file", s.path, "error", err)
+		err = s.replace()
+	}
 	if err != nil {
 		return fmt.Errorf("reset projections: %w", err)
 	}
 	return nil
+}
+
+// replace waits for those who read and write, and begins a new file.
+func (s *Store) replace() error {
+	s.whole.Lock()
+	defer s.whole.Unlock()
+	for range maxReaders {
+		r, open := <-s.readers
+		if !open {
+			return errClosed
+		}
+		if r != nil {
+			r.close() // of a file that is given up
+		}
+		defer func() { s.readers <- nil }()
+	}
+	if w := <-s.writer; w != nil {
+		w.close()
+	}
+	err := s.remove()
+	var w *conn
+	if err == nil {
+		w, err = s.openWriter()
+	}
+	if err != nil {
+		w = nil
+	}
+	s.writer <- w
+	return err
 }
 
 // LoadKey reads the key of the projections, made at first use: 32 random bytes, readable by the owner only. It protects the file where it is

@@ -17,6 +17,8 @@ import (
 
 func testKey() []byte { return bytes.Repeat([]byte{7}, sqlite.KeySize) }
 
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func open(t testing.TB, dir string, key []byte) *sqlite.Store {
 	t.Helper()
 	s, err := sqlite.Open(dir, key, slog.New(slog.DiscardHandler))
