@@ -25,6 +25,7 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Quickstart quickstartCmd `cmd:"" help:"Write a configuration, a policy, keys and the first accounts."`
 	Serve      serveCmd      `cmd:"" help:"Run everything that a configuration names."`
+	Doctor     doctorCmd     `cmd:"" help:"Check this machine and a configuration, and say what to do about each finding."`
 	Config     configCmd     `cmd:"" help:"Check and describe configurations."`
 	Account    accountCmd    `cmd:"" help:"Manage who signs in."`
 	Search     searchCmd     `cmd:"" help:"Search the record."`
