@@ -38,6 +38,19 @@ const (
 	AR       Format = "ar"
 	RAR      Format = "rar"
 	Cabinet  Format = "cab"
+	CPIO     Format = "cpio"
+
+	// Containers that are recognised only to say that they are not taken apart.
+	XAR           Format = "xar" // macOS installer package
+	DMG           Format = "dmg" // macOS disk image
+	ISO           Format = "iso"
+	WIM           Format = "wim"
+	LZ4           Format = "lz4"
+	Lzip          Format = "lzip"
+	Compress      Format = "compress"
+	LHA           Format = "lha"
+	ACE           Format = "ace"
+	InstallShield Format = "installshield"
 )
 
 // Program reports whether files of the format run, install or start something.
@@ -53,7 +66,16 @@ func (f Format) Program() bool {
 // Container reports whether files of the format hold other files.
 func (f Format) Container() bool {
 	switch f {
-	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE:
+	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE, CPIO:
+		return true
+	default:
+		return f.unopened()
+	}
+}
+
+func (f Format) unopened() bool {
+	switch f {
+	case XAR, DMG, ISO, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield:
 		return true
 	default:
 		return false

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -30,6 +31,12 @@ func TestSniff(t *testing.T) {
 		{"desktop", "# comment\n\n[Desktop Entry]\nName=x\n", Desktop},
 		{"asar", "\x04\x00\x00\x00\x20\x00\x00\x00\x1c\x00\x00\x00\x18\x00\x00\x00{\"files\":{}}", ASAR},
 		{"jpeg", "\xff\xd8\xff\xe0\x00\x10JFIF", None},
+		{"cpio", "070701" + strings.Repeat("0", 104), CPIO},
+		{"a number that begins like cpio", "070701 is my number, " + strings.Repeat("x", 100), None},
+		{"macOS package", "xar!\x00\x1c\x00\x01", XAR},
+		{"words that begin like xar", "xar! he said", None},
+		{"lha", "\x24\x00-lh5-" + strings.Repeat("\x00", 20), LHA},
+		{"words with an option", "a -lha is none, nor is this", None},
 		{"empty", "", None},
 	} {
 		if got := Sniff([]byte(c.head)); got != c.want {
@@ -66,4 +73,39 @@ func FuzzSniff(f *testing.F) {
 			t.Errorf("Text gave %q", s)
 		}
 	})
+}
+
+// broken is a file that cannot be read beyond its head.
+type broken struct{}
+
+func (broken) ReadAt([]byte, int64) (int, error) { return 0, errors.New("input/output error") }
+
+func TestSniffFar(t *testing.T) {
+	zipEnd := "PK\x05\x06" + strings.Repeat("\x00", 18)
+	image := strings.Repeat("\x00", 0x8001) + "CD001"
+	for _, c := range []struct {
+		name, data string
+		want       Format
+	}{
+		{"nothing", "", None}, {"little", "x", None}, {"zip behind words", "words" + zipEnd, Zip}, {"zip with a comment", zipEnd + "words", None},
+		{"disk image", image + strings.Repeat("\x00", 4096), ISO}, {"disk image that is cut", image, None},
+		{"macOS disk image", "data" + "koly\x00\x00\x00\x04\x00\x00\x02\x00" + strings.Repeat("\x00", 500), DMG},
+		{"words at that place", "data" + "koly" + strings.Repeat(" ", 508), None}, {"long words", strings.Repeat("words ", 20_000), None},
+	} {
+		if got, err := SniffFar(strings.NewReader(c.data), int64(len(c.data))); got != c.want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+	if _, err := SniffFar(broken{}, 1<<20); err == nil {
+		t.Error("a file that cannot be read was taken for one that says nothing")
+	}
+}
+
+// TestUnopenedAreContainers has what is recognised but not taken apart reported by the one that opens containers.
+func TestUnopenedAreContainers(t *testing.T) {
+	for _, f := range []Format{XAR, DMG, ISO, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield} {
+		if !f.Container() || f.Program() || f.HasTokens() {
+			t.Errorf("%s", f)
+		}
+	}
 }

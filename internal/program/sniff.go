@@ -3,10 +3,14 @@ package program
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
 )
 
 // HeadSize is how many bytes of a file Sniff wants to see.
 const HeadSize = 4096
+
+const cpioHeader = 110 // all of it hexadecimal digits
 
 // TailSize is how many bytes at the end of a file show a zip that is appended to something else (its end record without a comment).
 const TailSize = 22
@@ -33,6 +37,13 @@ func magics() []struct {
 		{"Rar!\x1a\x07", RAR},
 		{"MSCF\x00\x00\x00\x00", Cabinet},
 		{"hsqs", Squashfs},
+		{"070701", CPIO}, {"070702", CPIO},
+		{"xar!\x00\x1c", XAR},
+		{"MSWIM\x00\x00\x00", WIM},
+		{"\x04\x22\x4d\x18", LZ4},
+		{"LZIP\x01", Lzip},
+		{"\x1f\x9d\x90", Compress},
+		{"ISc(", InstallShield},
 		{"bplist0", Bundle},
 		{"\xfe\xed\xfa\xce", MachO}, {"\xfe\xed\xfa\xcf", MachO}, {"\xce\xfa\xed\xfe", MachO}, {"\xcf\xfa\xed\xfe", MachO},
 	}
@@ -57,6 +68,10 @@ func Sniff(head []byte) Format {
 		return Tar
 	case len(head) > 25 && binary.LittleEndian.Uint32(head) == 4 && bytes.HasPrefix(head[16:], []byte(`{"files":`)):
 		return ASAR
+	case len(head) > 20 && string(head[2:5]) == "-lh" && head[6] == '-':
+		return LHA
+	case len(head) > 13 && string(head[7:14]) == "**ACE**":
+		return ACE
 	}
 	return sniffText(head)
 }
@@ -71,6 +86,10 @@ func refine(f Format, head []byte) Format {
 	case AR:
 		if bytes.HasPrefix(head[8:], []byte("debian-binary")) {
 			return Deb
+		}
+	case CPIO:
+		if len(head) < cpioHeader || len(bytes.Trim(head[:cpioHeader], "0123456789abcdefABCDEF")) > 0 {
+			return None
 		}
 	case Bzip2:
 		if len(head) < 10 || head[3] < '1' || head[3] > '9' || string(head[4:10]) != "1AY&SY" {
@@ -126,6 +145,40 @@ func sniffText(head []byte) Format {
 		return Desktop
 	}
 	return None
+}
+
+// Where formats that have no head show themselves.
+const (
+	isoAt     = 0x8001 // ECMA-119: identifier of the first volume descriptor
+	isoMagic  = "CD001"
+	dmgTail   = 512 // from the end
+	dmgMagic  = "koly\x00\x00\x00\x04\x00\x00\x02\x00"
+	minForISO = isoAt + 2048
+)
+
+// SniffFar tells the format of a file whose first bytes say nothing: a zip behind something else, and disk images.
+func SniffFar(r io.ReaderAt, size int64) (Format, error) {
+	var tail [dmgTail]byte
+	t := tail[:min(size, dmgTail)]
+	if _, err := r.ReadAt(t, size-int64(len(t))); err != nil && !errors.Is(err, io.EOF) {
+		return None, err
+	}
+	switch {
+	case ZipTail(t):
+		return Zip, nil
+	case len(t) == dmgTail && string(t[:len(dmgMagic)]) == dmgMagic:
+		return DMG, nil
+	case size < minForISO:
+		return None, nil
+	}
+	id := tail[:len(isoMagic)]
+	if _, err := r.ReadAt(id, isoAt); err != nil && !errors.Is(err, io.EOF) {
+		return None, err
+	}
+	if string(id) == isoMagic {
+		return ISO, nil
+	}
+	return None, nil
 }
 
 // ZipTail reports whether tail, the last TailSize bytes of a file, is the end record of a zip archive.

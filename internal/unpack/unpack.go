@@ -96,8 +96,8 @@ type walker struct {
 func Walk(ctx context.Context, data []byte, limits Limits, v Visitor) error {
 	w := &walker{ctx: ctx, limits: limits.withDefaults(), visitor: v}
 	format := program.Sniff(data[:min(len(data), program.HeadSize)])
-	if format == program.None && program.ZipTail(data) {
-		format = program.Zip
+	if format == program.None {
+		format, _ = program.SniffFar(bytes.NewReader(data), int64(len(data))) // reading from memory does not fail
 	}
 	err := w.visit("", format, data, 0)
 	if ctx.Err() != nil {
@@ -156,6 +156,8 @@ func (w *walker) open(inside string, format program.Format, data []byte, depth i
 		return w.rpm(inside, data, depth)
 	case program.OLE:
 		return w.ole(inside, data, depth)
+	case program.CPIO:
+		return w.cpio(inside, bytes.NewReader(data), depth)
 	case program.Cabinet:
 		return w.cabinet(inside, data, depth)
 	default:

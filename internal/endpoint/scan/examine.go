@@ -70,15 +70,8 @@ func (s *Scanner) interesting(j *job) (bool, error) {
 	if program.Sniff(head[:n]) != program.None {
 		return true, nil
 	}
-	if int64(n) >= j.stat.Size {
-		return program.ZipTail(head[:n]), nil
-	}
-	var tail [program.TailSize]byte
-	n, err = j.file.ReadAt(tail[:], j.stat.Size-program.TailSize)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return program.ZipTail(tail[:n]), nil
+	format, err := program.SniffFar(j.file, j.stat.Size)
+	return format != program.None, err
 }
 
 func errno(err error) string {
