@@ -70,6 +70,9 @@ func (c *policyCheckCmd) Run(e *env) error {
 			does = append(does, r.Verdict)
 		}
 		fmt.Fprintf(e.out, "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
+		for _, note := range r.Notes {
+			fmt.Fprintf(e.out, "  note: %s\n", note)
+		}
 	}
 	_, err = fmt.Fprintf(e.out, "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
 	return err

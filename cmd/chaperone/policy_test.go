@@ -50,6 +50,27 @@ func TestPolicyTest(t *testing.T) {
 	}
 }
 
+// TestPolicyCheckSaysWhatIsNotCarriedOut: the notes stand with their rules, for people and for machines, and only there.
+func TestPolicyCheckSaysWhatIsNotCarriedOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.yaml")
+	text := "version: 1\nrules:\n- {id: a, messages: 'leaves_org', redact: '*'}\n- {id: b, apps: ['*'], warn: 'not here'}\n- {id: c, messages: 'leaves_org', verdict: hold}\n" +
+		"- {id: d, rooms: [x], verdict: quarantine}\n- {id: e, programs: {media: removable}, verdict: quarantine, alert: desk}\n- {id: f, rooms: [y], verdict: block, review: q}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := call(t, "", "policy", "check", path)
+	if code != 0 || strings.Count(out, "note: ") != 4 {
+		t.Errorf("exit %d: %s%s", code, out, errOut)
+	}
+	_, out, _ = call(t, "", "policy", "check", "--json", path)
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		word := []string{"refused as a whole", "put on record", "nothing delivers it later", "as with block", "", ""}[i]
+		if strings.Contains(line, `"notes"`) != (word != "") || !strings.Contains(line, word) {
+			t.Errorf("%s: want a note %q", line, word)
+		}
+	}
+}
+
 func TestPolicyExplain(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -55,7 +55,8 @@ type RuleInfo struct {
 	Planes      []string `json:"planes"`
 	Verdict     string   `json:"verdict"`
 	Obligations []string `json:"obligations,omitempty"`
-	Mode        []string `json:"mode"` // by plane, as Planes
+	Mode        []string `json:"mode"`            // by plane, as Planes
+	Notes       []string `json:"notes,omitempty"` // what is carried out otherwise than one may think
 }
 
 // Rules lists the rules in order with the planes that follow from their matchers.
@@ -72,7 +73,29 @@ func (p *Policy) Rules() []RuleInfo {
 		for _, o := range r.obligations {
 			info.Obligations = append(info.Obligations, o.Kind+": "+o.Queue)
 		}
+		info.Notes = r.notes()
 		out = append(out, info)
+	}
+	return out
+}
+
+// notes says of a rule what gateways, resolver and scan do not carry out to the letter. It must stay true to them: a connector that learns to
+// do more takes its note away.
+func (r *rule) notes() []string {
+	var out []string
+	if r.planes[conversation] && r.action == event.Hold {
+		out = append(out, "hold: the message is refused and recorded; nothing delivers it later, the sender sends it again once it is allowed")
+	}
+	if r.planes[conversation] && r.action == event.Quarantine {
+		out = append(out, "quarantine: the message is refused and recorded, as with block")
+	}
+	for _, o := range r.obligations {
+		switch o.Kind {
+		case event.Redact:
+			out = append(out, "redact: gateways do not rewrite messages; what would have to be redacted is refused as a whole")
+		case event.Warn:
+			out = append(out, "warn: the words are put on record; no gateway, resolver or scan tells them to the person")
+		}
 	}
 	return out
 }

@@ -58,7 +58,12 @@ func (s *Server) report(name string, c config.Sensor, f *classify.Finding, found
 	e := *f.Event()
 	detail := f.Flow
 	e.Flow, e.Connector = &detail, "sensor-"+c.Interface
-	if !f.Verdict.Action.Stops() && (f.Flow.App == "" || f.Verdict.Rule != policy.OtherwiseRule) || f.Flow.App == "" && f.Verdict.Rule == policy.OtherwiseRule {
+	stops, unruled := f.Verdict.Action.Stops(), f.Verdict.Rule == policy.OtherwiseRule
+	record := stops || unruled // of a messenger: what is stopped, and what no rule speaks of
+	if f.Flow.App == "" {
+		record = stops && !unruled
+	}
+	if !record && len(f.Verdict.Obligations) == 0 { // an alert or a review is of a record
 		s.observer.Observe(&e)
 		return
 	}

@@ -53,10 +53,10 @@ func (f *Finding) Event() *event.Event {
 	return &e
 }
 
-// Record reports whether the finding is one that must be kept (law 9): what policy stops or warns of, and a messenger that no rule allows.
+// Record reports whether the finding is one that must be kept (law 9): what policy stops or has an obligation for, and a messenger that no rule allows.
 // All else is an observation.
 func (f *Finding) Record() bool {
-	if f.Verdict.Action.Stops() || slices.ContainsFunc(f.Verdict.Obligations, func(o event.Obligation) bool { return o.Kind == event.Warn }) {
+	if f.Verdict.Action.Stops() || len(f.Verdict.Obligations) > 0 {
 		return true
 	}
 	return f.Flow.App != "" && f.Verdict.Rule == policy.OtherwiseRule
