@@ -1,6 +1,7 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ const (
 
 // SyntaxError says where a query cannot be understood, and why.
 type SyntaxError struct {
-	Pos  int    // in bytes, from 0
+	Pos  int    // in characters, from 0
 	Text string // what is wrong and what to write instead
 }
 
@@ -39,6 +40,24 @@ func Parse(query string) (*Expr, error) {
 	if s := strings.TrimSpace(query); s == "" || s == "*" {
 		return &Expr{Op: All}, nil
 	}
+	e, err := parse(query)
+	if err != nil {
+		var mistake *SyntaxError
+		if errors.As(err, &mistake) {
+			mistake.Pos = characters(query, mistake.Pos)
+		}
+		return nil, err
+	}
+	e.Walk(func(part *Expr) { part.Pos = characters(query, part.Pos) })
+	return e, nil
+}
+
+// characters turns a place in bytes, as the lexer counts, into one in characters, as people do.
+func characters(query string, pos int) int {
+	return utf8.RuneCountInString(query[:min(pos, len(query))])
+}
+
+func parse(query string) (*Expr, error) {
 	p := &parser{lexer: lexer{in: query}}
 	if err := p.next(); err != nil {
 		return nil, err

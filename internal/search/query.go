@@ -30,7 +30,7 @@ type Expr struct {
 	Field    string
 	Value    string // folded
 	Time     time.Time
-	Pos      int // where it stands in the query, in bytes
+	Pos      int // where it stands in the query, in characters
 }
 
 // The fields of a query. person: is anybody concerned, by person, handle or name; a host's person too.
