@@ -237,7 +237,9 @@ func (c *Console) signedIn(needs []control.Role, serve page) http.HandlerFunc {
 			c.render(w, http.StatusForbidden, "message", s, "Not for your role", wordsFor(needs))
 			return
 		}
-		name, data, err := serve(w, r, s)
+		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		defer cancel()
+		name, data, err := serve(w, r.WithContext(ctx), s)
 		if err != nil {
 			c.sayError(w, r, s, err)
 			return
@@ -246,6 +248,14 @@ func (c *Console) signedIn(needs []control.Role, serve page) http.HandlerFunc {
 			c.render(w, http.StatusOK, name, s, "", data)
 		}
 	}
+}
+
+// patience is how long a page may take: nobody waits longer, and what is asked of the disk ends with it.
+func patience(r *http.Request) time.Duration {
+	if r.URL.Path == "/ledger/verify" {
+		return 5 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 // wordsFor says why a page is not for somebody.
@@ -272,6 +282,9 @@ func (c *Console) sayError(w http.ResponseWriter, r *http.Request, s *session, e
 	case errors.Is(err, errUnrecorded):
 		c.Log.Error("record an act of the console", "path", r.URL.Path, "error", err)
 		c.render(w, http.StatusServiceUnavailable, "message", s, "Not done", "This could not be recorded, and nobody works here unrecorded. The health page says what is broken.")
+	case errors.Is(err, context.DeadlineExceeded):
+		c.Log.Warn("page took too long", "path", r.URL.Path)
+		c.render(w, http.StatusServiceUnavailable, "message", s, "That takes too long", "The page was given up after half a minute. Ask for less: a person, a day, or a narrower search.")
 	default:
 		c.Log.Error("page", "path", r.URL.Path, "error", err)
 		c.render(w, http.StatusInternalServerError, "message", s, "Something is wrong", "The page could not be made. The log says why; the health page says what is broken.")

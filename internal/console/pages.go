@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -274,9 +273,7 @@ func (c *Console) verifyNow(w http.ResponseWriter, r *http.Request, s *session) 
 	if err := c.act(r.Context(), s.Account, "ledger.verify", ""); err != nil {
 		return "", nil, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Minute)
-	defer cancel()
-	result, err := c.Verify(ctx)
+	result, err := c.Verify(r.Context())
 	if err != nil {
 		c.Log.Error("verify from the console", "error", err)
 		return "", nil, usageError("The check did not finish. Run chaperone verify on this machine: it says why.")

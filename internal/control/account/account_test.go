@@ -129,6 +129,29 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+func TestSessionsButOneEnd(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	var tokens []string
+	for _, name := range []string{"a", "b"} {
+		b.Create(name, nil)
+	}
+	for _, name := range []string{"a", "a", "b"} {
+		link, _ := b.NewLink(name)
+		token, _, err := b.RedeemLink(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, token)
+	}
+	b.EndOthers("a", tokens[0])
+	for i, want := range []bool{true, false, true} {
+		if _, ok := b.Session(tokens[i]); ok != want {
+			t.Errorf("session %d runs: %v", i, ok)
+		}
+	}
+}
+
 func TestSecondFactor(t *testing.T) {
 	now := time.Now()
 	b := open(t, t.TempDir(), &now)
