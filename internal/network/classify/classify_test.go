@@ -173,6 +173,7 @@ func TestWhatIsKept(t *testing.T) {
 		{"whatsapp", event.Verdict{Action: event.Allow, Rule: policy.OtherwiseRule}, true},
 		{"whatsapp", event.Verdict{Action: event.Allow, Rule: "office"}, false},
 		{"whatsapp", event.Verdict{Action: event.Allow, Rule: "office", Obligations: []event.Obligation{{Kind: event.Warn}}}, true},
+		{"whatsapp", event.Verdict{Action: event.Allow, Rule: "office", Obligations: []event.Obligation{{Kind: event.Alert}}}, true},
 		{"", event.Verdict{Action: event.Allow, Rule: policy.OtherwiseRule}, false},
 	} {
 		f := classify.Finding{Flow: event.Flow{App: c.app}, Verdict: c.verdict}
@@ -254,6 +255,28 @@ func TestAddressAloneIsLow(t *testing.T) {
 	}
 	if f := got["2 149.154.167.51:443"]; f.Flow.App != "" {
 		t.Errorf("another name at that address: %+v", f.Flow)
+	}
+}
+
+// TestAddressAloneStopsNothing: by the quickstart policy a messenger's address informs, and its protocol is stopped.
+func TestAddressAloneStopsNothing(t *testing.T) {
+	file, err := policy.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Compile(file, policy.Known{Hits: []string{"change-of-venue", "disguised-file", "executable-file", "payment-card", "private-key", "access-key"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := findings(t, classify.Options{Policy: p}, func(w *flowtest.Writer) {
+		w.TCP(from(1), at("149.154.167.51:5222"), flowtest.Chunk{FromClient: true, Data: bytes.Repeat([]byte("\x01\x99"), 40)})
+		w.TCP(from(2), at("149.154.167.51:443"), flowtest.Chunk{FromClient: true, Data: flowtest.MTProto()})
+	})
+	if f := got["1 149.154.167.51:5222"]; f.Flow.App != "telegram" || f.Verdict.Action != event.Allow || f.Verdict.Rule != policy.OtherwiseRule || !f.Record() {
+		t.Errorf("the address alone: %+v", f)
+	}
+	if f := got["2 149.154.167.51:443"]; f.Flow.App != "telegram" || f.Verdict.Rule != "no-messengers" {
+		t.Errorf("its protocol: %+v", f)
 	}
 }
 
