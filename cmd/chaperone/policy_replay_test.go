@@ -89,15 +89,7 @@ func TestPolicyReplay(t *testing.T) {
 	}
 	d.says(0, "2 of 2 verdicts come again", d.as("reviewer", "policy", "replay", "--purpose", "audit", "kind:flow")...)
 	d.says(0, "content.read policy.replay", d.as("reviewer", "search", "kind:act policy.replay", "--purpose", "audit")...)
-
-	forged := wrote(now, "bob", "nothing")
-	forged.Verdict = event.Verdict{Action: event.Block, Rule: "cards", Enforced: true, Policy: card.Verdict.Policy}
-	d.record(forged)
-	lines, sum = d.answers(1, d.as("reviewer", "policy", "replay", "--json", "--purpose", "audit")...)
-	if l := lines[forged.ID]; sum.Broken != 1 || sum.Changes["block to allow"] != 1 || l.Result != server.Differs || l.Recorded.Rule != "cards" || l.Now.Rule != "otherwise" {
-		t.Errorf("a verdict that was not decided so: %+v %+v", lines, sum)
-	}
-	d.says(1, "1 differ although the same version decided them", d.as("reviewer", "policy", "replay", "--purpose", "audit")...)
+	d.replayForged(card.Verdict.Policy)
 
 	for _, who := range []string{"counsel", "reviewer"} {
 		d.says(0, "", d.as(who, "erase", string(lunch.ID), "--reason", "asked for")...)
@@ -109,6 +101,20 @@ func TestPolicyReplay(t *testing.T) {
 	}
 	d.says(0, "5 were decided by another version", d.as("reviewer", "policy", "replay", "--purpose", "audit")...)
 	d.says(0, "1 cannot be decided anew", d.as("reviewer", "policy", "replay", "--purpose", "audit")...)
+}
+
+// replayForged records a verdict that the policy in force did not give, in its name: replay must find it.
+func (d *desk) replayForged(version string) {
+	d.t.Helper()
+	now := time.Now().UTC()
+	forged := wrote(now, "bob", "nothing")
+	forged.Verdict = event.Verdict{Action: event.Block, Rule: "cards", Enforced: true, Policy: version}
+	d.record(forged)
+	lines, sum := d.answers(1, d.as("reviewer", "policy", "replay", "--json", "--purpose", "audit")...)
+	if l := lines[forged.ID]; sum.Broken != 1 || sum.Changes["block to allow"] != 1 || l.Result != server.Differs || l.Recorded.Rule != "cards" || l.Now.Rule != "otherwise" {
+		d.t.Errorf("a verdict that was not decided so: %+v %+v", lines, sum)
+	}
+	d.says(1, "1 differ although the same version decided them", d.as("reviewer", "policy", "replay", "--purpose", "audit")...)
 }
 
 // TestPolicyDryRun asks what a policy with a lexicon of its own, and without the card rule, would have changed.

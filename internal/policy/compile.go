@@ -178,6 +178,12 @@ func (c *compiler) sections() {
 	for _, h := range c.known.Hits {
 		c.hits[h] = true
 	}
+	c.patterns()
+	c.lexicons()
+	c.retention()
+}
+
+func (c *compiler) patterns() {
 	for _, name := range sortedKeys(c.f.Patterns) {
 		c.hits[name] = true
 		p := c.f.Patterns[name]
@@ -191,6 +197,9 @@ func (c *compiler) sections() {
 			c.fail(err.Error(), "the syntax is RE2: no look-around, no back references", "patterns", name, "regex")
 		}
 	}
+}
+
+func (c *compiler) lexicons() {
 	for _, name := range sortedKeys(c.f.Lexicons) {
 		c.hits[name] = true
 		l := c.f.Lexicons[name]
@@ -203,6 +212,9 @@ func (c *compiler) sections() {
 			}
 		}
 	}
+}
+
+func (c *compiler) retention() {
 	seen := map[string]bool{}
 	for i, r := range c.f.Retention {
 		if r.ID == "" || seen[r.ID] || r.Days < 1 {

@@ -86,6 +86,11 @@ func (c *compiler) network(i int, src *Rule, r *rule) {
 			}
 		}
 	}
+	c.servers(i, src, r)
+}
+
+// servers compiles what a rule says of the server's address.
+func (c *compiler) servers(i int, src *Rule, r *rule) {
 	for _, s := range src.Addresses {
 		prefix, ok := newPrefix(s)
 		if !ok {
