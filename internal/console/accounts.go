@@ -33,6 +33,9 @@ func (c *Console) createAccount(w http.ResponseWriter, r *http.Request, s *sessi
 	if !slices.Contains(c.accountsData("").Roles, role) {
 		return "accounts", c.accountsData("Choose a role. Nothing was changed."), nil
 	}
+	if err := c.Book.CanCreate(name, []control.Role{role}); err != nil {
+		return "accounts", c.accountsData("Nothing was changed: " + err.Error() + "."), nil
+	}
 	if err := c.act(r.Context(), s.Account, "account.create", cut(name, 64)+" "+string(role)); err != nil {
 		return "", nil, err
 	}

@@ -22,6 +22,9 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
+// patience is how long one step in the browser may take on a busy machine.
+const patience = 2 * time.Minute
+
 // tab is one page of a real browser.
 type tab struct {
 	t   *testing.T
@@ -79,7 +82,7 @@ func (b *tab) listen(ev any) {
 	}
 }
 
-// do runs steps and fails the test when one takes longer than a person waits.
+// do runs steps and fails the test when one does not come to an end.
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if chromedp.FromContext(b.ctx).Browser == nil {
@@ -87,7 +90,7 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 			b.t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.t.Fatalf("%v on %s", err, b.text("h1"))
@@ -101,7 +104,7 @@ func (b *tab) open(path string) {
 
 func evaluate[T any](b *tab, script string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -112,7 +115,7 @@ func evaluate[T any](b *tab, script string) T {
 
 func (b *tab) text(selector string) string {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	s, err := chromedp.Run(ctx, chromedp.TextContent(chromedp.CSS(selector)))
 	if err != nil {
@@ -135,7 +138,7 @@ func (b *tab) sees(words ...string) {
 // press clicks and waits for the page that follows.
 func (b *tab) press(selector string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
 		b.t.Fatalf("press %s: %v", selector, err)

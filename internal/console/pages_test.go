@@ -289,9 +289,13 @@ func TestAccounts(t *testing.T) {
 	fresh := r.visitor()
 	want(t, fresh.post(link[1]), http.StatusSeeOther)
 	want(t, fresh.get("/people"), http.StatusOK, "Why do you look?")
+	before = r.frames()
 	want(t, v.post("/accounts", "name", "rita", "role", "reviewer"), http.StatusOK, "an account of that name exists")
 	want(t, v.post("/accounts", "name", "x", "role", "emperor"), http.StatusOK, "Choose a role")
 	want(t, v.post("/accounts", "name", "", "role", "reviewer"), http.StatusOK, "Nothing was changed")
+	if got := r.frames(); got != before {
+		t.Errorf("what was refused is on record as done: %v", actions(r.actsSince(before)))
+	}
 	want(t, v.post("/accounts/link", "name", "nobody"), http.StatusOK, "no account of that name")
 }
 

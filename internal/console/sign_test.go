@@ -1,7 +1,9 @@
 package console_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -138,6 +140,13 @@ func TestNobodyWorksUnrecorded(t *testing.T) {
 		want(t, a, http.StatusInternalServerError, "The page could not be made")
 		lacks(t, a, "disk full", "the secret plan", "bob@")
 	}
+}
+
+func TestWhatTakesTooLongIsSaid(t *testing.T) {
+	r := newRig(t, noon)
+	v := r.reading("rita")
+	r.acts.set(fmt.Errorf("journal: %w", context.DeadlineExceeded))
+	want(t, v.get("/events"), http.StatusServiceUnavailable, "That takes too long", "Ask for less")
 }
 
 func TestPasswordAndSecondFactor(t *testing.T) {
