@@ -65,8 +65,9 @@ func TestVersionFollowsTheWords(t *testing.T) {
 		}
 		return in.Version()
 	}
-	if version("a", "b") != version("a", "b") || version("a", "b") == version("a", "c") || version("a") == "" {
-		t.Errorf("versions %q, %q", version("a", "b"), version("a", "c"))
+	first, again, other := version("a", "b"), version("a", "b"), version("a", "c")
+	if first != again || first == other || first == "" {
+		t.Errorf("versions %q, %q, %q", first, again, other)
 	}
 }
 
