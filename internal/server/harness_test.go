@@ -177,6 +177,18 @@ func (h *house) hits(query string) []search.Hit {
 	}
 }
 
+// acts returns how many acts of that name are on record. Looks for them are acts too, and name what was looked for.
+func (h *house) acts(action string) int {
+	h.t.Helper()
+	n := 0
+	for _, hit := range h.hits("kind:act " + action) {
+		if strings.HasPrefix(hit.Text, action) {
+			n++
+		}
+	}
+	return n
+}
+
 func wrote(at time.Time, who, text string) *event.Event {
 	return &event.Event{ID: event.NewID(), Kind: event.Message, Time: at, Received: at, Connector: "office", From: event.Party{Handle: who + "@example.org", Person: who},
 		Room: event.Room{Name: "desk@rooms.example.org"}, Verdict: event.Verdict{Action: event.Allow, Rule: "otherwise"}, Content: event.Content{Text: text}}

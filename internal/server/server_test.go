@@ -105,7 +105,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		i := state(t, at, "policy")
 		return i.State == health.OK && !strings.Contains(i.Detail, version)
 	})
-	until(t, "the reload is on record", func() bool { return len(h.hits("kind:act policy.reload")) == 1 })
+	until(t, "the reload is on record", func() bool { return h.acts("policy.reload") == 1 })
 }
 
 func TestMetricsAndHealth(t *testing.T) {
@@ -134,8 +134,8 @@ func TestMetricsAndHealth(t *testing.T) {
 		t.Errorf("stopped, and answers: %v", err)
 	}
 	h.serve() // everything was given back
-	if acts := h.hits("kind:act serve.stop"); len(acts) != 1 {
-		t.Errorf("%d stops are on record", len(acts))
+	if n := h.acts("serve.stop"); n != 1 {
+		t.Errorf("%d stops are on record", n)
 	}
 }
 
