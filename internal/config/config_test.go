@@ -48,6 +48,8 @@ func TestLoad(t *testing.T) {
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "data_dirs: x", "data_dirs"},
+		{"bytes", "\x1b[31m\x00\xff", "not a text file"},
+		{"escape", "a: \x1b[31m", "not a text file"},
 		{"place", "console:\n  listen: a:1\n  port: 3", "[3:"},
 		{"plain on the network", strings.Replace(good, "127.0.0.1:15222", "192.0.2.9:5222", 1), "only on a loopback"},
 		{"kind", strings.Replace(good, "kind: xmpp", "kind: irc", 1), `kind "irc" is not known`},

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 )
@@ -43,6 +45,10 @@ func Load(path string) (*Config, error) {
 
 // Parse reads and checks the text of a configuration. Dir is left empty.
 func Parse(b []byte) (*Config, error) {
+	// A parser that quotes what it does not understand would send this to the terminal.
+	if !utf8.Valid(b) || bytes.ContainsFunc(b, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }) {
+		return nil, errors.New("not a text file: a configuration is YAML in UTF-8, without control characters")
+	}
 	c := &Config{}
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
 	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
