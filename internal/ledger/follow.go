@@ -105,7 +105,7 @@ func (l *Ledger) resume(ctx context.Context, r journal.Reader) error {
 	}
 	l.size.Store(size)
 	found := map[string]uint64{}
-	for end := size; end > 0 && len(found) < len(streams); {
+	for end := size; end > 0 && len(found) < max(1, len(streams)); { // a log of a journal that is gone says so, too
 		index := (end - 1) / layout.EntryBundleWidth
 		leaves, err := l.leaves(ctx, index, size)
 		if err != nil {
@@ -129,6 +129,10 @@ func (l *Ledger) resume(ctx context.Context, r journal.Reader) error {
 	l.last = found
 	return nil
 }
+
+// Check says whether the journal still holds the newest frame of each of its streams that the log has, before anything is appended to
+// either. It returns ErrDiverged when it does not.
+func (l *Ledger) Check(ctx context.Context, r journal.Reader) error { return l.resume(ctx, r) }
 
 // same checks that the journal holds the frame of a leaf.
 func (l *Ledger) same(ctx context.Context, r journal.Reader, h leafHead, leaf []byte) error {

@@ -277,6 +277,14 @@ func TestOtherJournalIsRefused(t *testing.T) {
 	}
 	l, err := ledger.Open(context.Background(), dir, r.key, ledger.Options{Health: r.board, Now: time.Now})
 	check(t, err)
+	if err := l.Check(context.Background(), j); !errors.Is(err, ledger.ErrDiverged) {
+		t.Errorf("another journal: %v", err)
+	}
+	empty, err := ledgertest.OpenJournal(t.TempDir())
+	check(t, err)
+	if err := l.Check(context.Background(), empty); !errors.Is(err, ledger.ErrDiverged) {
+		t.Errorf("an empty journal: %v", err)
+	}
 	if err := l.Run(context.Background(), j); !errors.Is(err, ledger.ErrDiverged) {
 		t.Errorf("another journal: %v", err)
 	}

@@ -99,13 +99,17 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 			return err
 		}
 	}
+	if err := s.openLedger(ctx, c); err != nil {
+		return err
+	}
+	// Before the first record: what is appended to a journal that lost frames would take their places.
+	if err := s.Ledger.Check(ctx, s.Journal); errors.Is(err, ledger.ErrDiverged) {
+		return fmt.Errorf("%w; run chaperone verify on a copy, and restore journal and ledger from the same backup", err)
+	}
 	if cut != nil {
 		if err := s.recordCut(ctx, cut); err != nil {
 			return err
 		}
-	}
-	if err := s.openLedger(ctx, c); err != nil {
-		return err
 	}
 	if private != nil {
 		return s.openReading(ctx, c, private, public, classes)
