@@ -66,7 +66,7 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	return key, nil
 }
 
-// maxShare bounds the file of a share or passphrase, in bytes.
+// maxShare bounds the file of a share, passphrase or password, in bytes.
 const maxShare = 64 << 10
 
 func readSmall(name string) ([]byte, error) {
@@ -77,7 +77,7 @@ func readSmall(name string) ([]byte, error) {
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, maxShare+1))
 	if err == nil && len(raw) > maxShare {
-		err = fmt.Errorf("%s is larger than 64 KiB: that is no share", name)
+		err = fmt.Errorf("%s is larger than 64 KiB: that is no share and no password", name)
 	}
 	return raw, err
 }

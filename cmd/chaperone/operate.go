@@ -126,7 +126,7 @@ func (s *signFlags) sign(e *env) (server.Sign, error) {
 
 func (s *signFlags) password(e *env) (string, error) {
 	if s.PasswordFile != "" {
-		raw, err := os.ReadFile(s.PasswordFile)
+		raw, err := readSmall(s.PasswordFile)
 		return strings.TrimRight(string(raw), "\r\n"), err
 	}
 	if p, ok := os.LookupEnv("CHAPERONE_PASSWORD"); ok {

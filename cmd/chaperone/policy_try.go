@@ -51,7 +51,8 @@ func (c *policyTryCmd) Run(e *env) error {
 	find := set.Finder()
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), tryLimit)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		if len(lines.Bytes()) == 0 {
 			continue
 		}
@@ -66,7 +67,11 @@ func (c *policyTryCmd) Run(e *env) error {
 			return err
 		}
 	}
-	return errors.Join(lines.Err(), out.Flush())
+	err = lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("%s:%d: the line is longer than %d MiB", c.File, n, tryLimit>>20)
+	}
+	return errors.Join(err, out.Flush())
 }
 
 func (t *tryText) event(now time.Time) *event.Event {

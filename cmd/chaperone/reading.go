@@ -67,8 +67,11 @@ func (s *signFlags) show(e *env, plain bool, op string, args any, d *dataFlags) 
 		printed <- err
 	}()
 	err := operate(e, d, op, args, nil, w)
-	w.Close()
-	return readingHint(errors.Join(err, <-printed))
+	w.CloseWithError(err)
+	if failed := <-printed; err == nil {
+		err = failed
+	}
+	return readingHint(err)
 }
 
 // readingHint says what helps when somebody may not read.
@@ -86,13 +89,17 @@ func readingHint(err error) error {
 
 func printHits(out io.Writer, in io.Reader) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "TIME\tKIND\tWHO\tTO\tWHAT\tVERDICT\tRULE")
+	const header = "TIME\tKIND\tWHO\tTO\tWHAT\tVERDICT\tRULE"
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 32<<20)
-	for n := 0; lines.Scan(); n++ {
+	n := 0
+	for ; lines.Scan(); n++ {
 		var h search.Hit
 		if err := json.Unmarshal(lines.Bytes(), &h); err != nil {
 			return err
+		}
+		if n == 0 {
+			fmt.Fprintln(w, header)
 		}
 		who := h.From
 		if h.Host != "" {
@@ -106,6 +113,9 @@ func printHits(out io.Writer, in io.Reader) error {
 		if n%200 == 199 {
 			w.Flush()
 		}
+	}
+	if n == 0 && lines.Err() == nil { // nothing was found, which is not the same as a refusal
+		fmt.Fprintln(w, header)
 	}
 	return errors.Join(lines.Err(), w.Flush())
 }

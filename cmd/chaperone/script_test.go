@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,5 +20,10 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: each is a story told on the command line.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Setup: func(e *testscript.Env) error {
+		// What is too large to stand in a script.
+		line := `{"id":"1","from":"a@example.org","to":["b@example.org"],"text":"x"}` + "\n"
+		return errors.Join(os.WriteFile(filepath.Join(e.WorkDir, "long.jsonl"), []byte(line+strings.Repeat("a", tryLimit+1)), 0o600),
+			os.WriteFile(filepath.Join(e.WorkDir, "large"), make([]byte, 1<<20), 0o600))
+	}})
 }
