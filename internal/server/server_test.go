@@ -45,8 +45,19 @@ func TestStoreOpensOnceAndClosesInOrder(t *testing.T) {
 	if blind.Archive != nil || blind.Keeper != nil {
 		t.Error("a store without the key reads")
 	}
+	blind.Start(t.Context())
 	if err := errors.Join(blind.Recorder.Record(t.Context(), wrote(time.Now(), "bob", "x")), blind.Close()); err != nil {
 		t.Error(err)
+	}
+	key := filepath.Join(h.cfg.KeysDir(), "ledger.key")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.OpenStore(t.Context(), h.cfg, rules.Class, health.NewBoard(time.Now), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "backup of the keys") {
+		t.Errorf("a lost ledger key gave %v", err)
+	}
+	if _, err := os.Stat(key); err == nil {
+		t.Error("a new key was made for a ledger that another one signed")
 	}
 }
 

@@ -132,6 +132,9 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		}
 		origin = "chaperone/" + id
 	}
+	if err := ledgerKeyLost(s.Dir, c.KeysDir()); err != nil {
+		return err
+	}
 	key, err := ledger.LoadOrCreateKey(c.KeysDir(), origin, s.Clock.Now)
 	if err != nil {
 		return err
@@ -156,6 +159,18 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 	}
 	s.roller, err = ledger.NewRoller(s.Dir, s.Journal, s.Recorder, rollKey, s.Clock.Now, s.Log)
 	return err
+}
+
+// ledgerKeyLost refuses to begin with a new key while there is a log that another one signed: verify would call the store broken.
+func ledgerKeyLost(dir, keys string) error {
+	path := filepath.Join(keys, "ledger.key")
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ledger", "checkpoint")); err != nil {
+		return nil
+	}
+	return fmt.Errorf("%s is missing, and the ledger is signed by it: restore it from the backup of the keys", path)
 }
 
 // installID returns the random id of a data directory, made at its first use.

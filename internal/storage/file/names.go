@@ -48,6 +48,18 @@ const (
 	newFile  = ".new"
 )
 
+// keyLost refuses to begin with a new key while there are entries under the old one: every name would get another id, unseen.
+func (n *Names) keyLost() error {
+	if _, err := os.Stat(n.path(namesKey)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	info, err := os.Stat(n.path(namesLog))
+	if err != nil || info.Size() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is missing, and %s has entries under it: restore it from the backup, or move %s away to let every name get a new id", n.path(namesKey), namesLog, namesLog)
+}
+
 // OpenNames opens or creates the map in dir/state.
 func OpenNames(dir string) (*Names, error) {
 	n := &Names{state: filepath.Join(dir, "state"), ids: map[nameKey]string{}}
@@ -59,6 +71,9 @@ func OpenNames(dir string) (*Names, error) {
 
 func (n *Names) open() error {
 	if err := os.MkdirAll(n.state, 0o700); err != nil {
+		return err
+	}
+	if err := n.keyLost(); err != nil {
 		return err
 	}
 	key, err := LoadOrCreateSecret(n.path(namesKey), secretSize)

@@ -232,3 +232,28 @@ func BenchmarkNamesNew(b *testing.B) {
 		id(b, n, strings.Repeat("x", 20)+fmt.Sprint(i))
 	}
 }
+
+// TestNamesKeyLost holds that a lost key is said, and never replaced by a new one under which every name would get another id.
+func TestNamesKeyLost(t *testing.T) {
+	dir := t.TempDir()
+	n, err := file.OpenNames(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.ID(context.Background(), identity.HandleName, "office", "alice@example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "state", "names.key")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.OpenNames(dir); err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Errorf("a lost key gave %v", err)
+	}
+	if _, err := os.Stat(key); err == nil {
+		t.Error("a new key was made")
+	}
+}
