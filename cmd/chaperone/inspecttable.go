@@ -111,7 +111,7 @@ func (t *flowTable) close() error {
 		return err
 	}
 	for _, e := range t.errs {
-		if _, err := fmt.Fprintln(t.out, "not read to the end:", e); err != nil {
+		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable(fmt.Sprint(e))); err != nil {
 			return err
 		}
 	}

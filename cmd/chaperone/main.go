@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -81,6 +82,7 @@ func main() {
 	sandbox.Child(os.Args, sandboxParsers())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what does not listen to the first, as the opening of a pipe
 	os.Exit(run(os.Args[1:], &env{ctx, os.Stdin, os.Stdout, os.Stderr}))
 }
 
@@ -111,10 +113,14 @@ func report(e *env, err error) int {
 	if errors.Is(err, errFindings) {
 		return 1
 	}
-	fmt.Fprintln(e.errOut, "chaperone: error:", err)
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	fmt.Fprintln(e.errOut, "chaperone: error:", strings.Join(lines, "\n"))
 	var h hinted
 	if errors.As(err, &h) {
-		fmt.Fprintln(e.errOut, "hint:", h.hint)
+		fmt.Fprintln(e.errOut, "hint:", printable(h.hint))
 	}
 	return 2
 }
