@@ -118,9 +118,12 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 }
 
 func (s *Store) recordCut(ctx context.Context, cut *file.Cut) error {
-	now := s.Clock.Now()
+	now, kept := s.Clock.Now(), "nowhere: it could not be written"
+	if cut.Kept != "" {
+		kept = "state/" + filepath.Base(cut.Kept)
+	}
 	return s.Recorder.Record(ctx, &event.Event{Kind: event.Gap, Time: now, Until: now, Connector: "journal", Reason: event.ReasonCut,
-		Content: event.Content{Explanation: fmt.Sprintf("a torn last frame of %d bytes was cut off %s at %d; nobody was acknowledged for it", cut.Bytes, filepath.Base(cut.Segment), cut.Offset)}})
+		Content: event.Content{Explanation: fmt.Sprintf("a torn last frame of %d bytes was cut off %s at %d; nobody was acknowledged for it; the bytes are kept: %s", cut.Bytes, filepath.Base(cut.Segment), cut.Offset, kept)}})
 }
 
 func (s *Store) openLedger(ctx context.Context, c *config.Config) error {

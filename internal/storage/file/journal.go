@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -44,6 +46,31 @@ type Cut struct {
 	Segment string
 	Offset  int64
 	Bytes   int64
+	Kept    string // file that holds what was cut, "" when it could not be written
+}
+
+// keep puts what is about to be cut aside: a torn frame proves nothing, but a segment that somebody truncated is evidence. A full disk does
+// not keep the journal from opening.
+func (c *Cut) keep(state string) {
+	in, err := os.Open(c.Segment)
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	path := filepath.Join(state, fmt.Sprintf("cut-%s-%d-%d", strings.TrimSuffix(filepath.Base(c.Segment), ".seg"), c.Offset, time.Now().UnixNano()))
+	if os.MkdirAll(state, 0o700) != nil {
+		return
+	}
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return
+	}
+	_, err = io.Copy(out, io.NewSectionReader(in, c.Offset, c.Bytes))
+	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+		os.Remove(path)
+		return
+	}
+	c.Kept = path
 }
 
 // Journal is the file driver of journal.Journal.
@@ -177,6 +204,9 @@ func (j *Journal) recover(dir string) (*Cut, error) {
 			return nil, fmt.Errorf("%s: %w: it ends with frame %d", before.path, journal.ErrCorrupt, end.next-1)
 		}
 		end.size = 0
+	}
+	if cut != nil {
+		cut.keep(filepath.Join(dir, "state"))
 	}
 	if err := j.openSegment(last.path, end.size); err != nil {
 		return nil, err

@@ -165,6 +165,12 @@ func TestTornEnd(t *testing.T) {
 			if want := int64(size - ends[1] + len(tail)); want == 0 && cut != nil || want > 0 && (cut == nil || cut.Bytes != want || cut.Offset != int64(ends[1])) {
 				t.Errorf("%s at %d: cut %+v", name, size, cut)
 			}
+			if cut != nil {
+				kept, err := os.ReadFile(cut.Kept)
+				if err != nil || int64(len(kept)) != cut.Bytes || !bytes.HasSuffix(kept, tail) {
+					t.Fatalf("%s at %d: kept %d of %d bytes, %v", name, size, len(kept), cut.Bytes, err)
+				}
+			}
 			if _, err := j.Append(t.Context(), journaltest.Record(7)); err != nil {
 				t.Fatal(err)
 			}
