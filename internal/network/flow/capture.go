@@ -17,6 +17,9 @@ import (
 // ErrNotCapture says that bytes are neither pcap nor pcapng.
 var ErrNotCapture = errors.New("neither pcap nor pcapng")
 
+// ErrLinkType says that all packets of a capture come from a kind of link that is not read.
+var ErrLinkType = errors.New("link type is not known")
+
 // ErrCut says that a capture ends in the middle of a packet; all before it was read.
 var ErrCut = errors.New("capture ends in the middle of a packet")
 
@@ -67,6 +70,7 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 		return 0, err
 	}
 	var p Packet
+	unknown, strange := int64(0), uint16(0)
 	for n := int64(0); ; n++ {
 		if n&1023 == 0 && ctx.Err() != nil {
 			return n, ctx.Err()
@@ -74,6 +78,9 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 		data, info, err := c.src.ZeroCopyReadPacketData()
 		switch {
 		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			if n > 0 && unknown == n {
+				return n, fmt.Errorf("%w: %d", ErrLinkType, strange)
+			}
 			return n, nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return n, ErrCut
@@ -85,6 +92,9 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 			if l, ok := info.AncillaryData[0].(layers.LinkType); ok {
 				link = uint16(l)
 			}
+		}
+		if !knownLink(link) {
+			unknown, strange = unknown+1, link
 		}
 		p.Time, p.Length = possible(info.Timestamp), info.Length
 		t.frame(link, data, &p)

@@ -34,6 +34,15 @@ const (
 	etherPPPoE  = 0x8864
 )
 
+// knownLink reports whether network reads frames of a link type.
+func knownLink(link uint16) bool {
+	switch link {
+	case linkEthernet, linkSLL, linkSLL2, linkRaw, linkRawBSD, linkRawOpen, linkIPv4, linkIPv6, linkNull, linkLoop, linkPPP, linkPPPHDLC, linkPPPoE, linkCHDLC, linkWiFi, linkRadiotap:
+		return true
+	}
+	return false
+}
+
 // network finds the network packet in a frame: its ether type and its bytes.
 func network(link uint16, b []byte) (kind uint16, rest []byte, ok bool) {
 	switch link {
