@@ -80,6 +80,10 @@ func (g *fragments) add(p *Packet) []byte {
 	if !p.part.more {
 		w.size = to
 	}
+	if w.size != unknownSize && len(w.buf) > w.size { // something lies behind the end: what holes there are nobody knows
+		g.drop(w)
+		return nil
+	}
 	if w.size != w.have {
 		return nil
 	}

@@ -182,7 +182,9 @@ func wifi(b []byte) (uint16, []byte, bool) {
 		header += 6
 	}
 	if b[0]&0x80 != 0 { // quality of service
-		header += 2
+		if header += 2; b[1]&0x80 != 0 { // and high throughput control (IEEE 802.11, section 9.2.4.1.10)
+			header += 4
+		}
 	}
 	if b[0]&0x40 != 0 || len(b) < header+8 || b[header] != 0xaa || b[header+1] != 0xaa { // no data, or no SNAP
 		return 0, nil, false

@@ -102,10 +102,12 @@ func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	if !fromClient {
 		s = &f.tcp.server
 	}
+	at := p.Seq
 	if p.Flags&flagSYN != 0 {
 		s.syn(p.Seq)
+		at++ // what is said with the SYN itself (RFC 7413) comes behind it
 	}
-	if len(p.Payload) == 0 || p.Flags&flagSYN != 0 {
+	if len(p.Payload) == 0 {
 		return
 	}
 	if t.held >= t.limits.Memory {
@@ -115,7 +117,7 @@ func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	}
 	f.tcp.seen++
 	before := s.held
-	grown := s.add(p.Seq, p.Payload, t.limits.Stream)
+	grown := s.add(at, p.Payload, t.limits.Stream)
 	t.held += s.held - before
 	if grown {
 		in := decode.Segments{
