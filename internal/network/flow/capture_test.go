@@ -129,7 +129,7 @@ func TestNoFlow(t *testing.T) {
 		frame []byte
 	}{
 		"arp": {1, arp}, "a tunnel": {1, gre}, "nothing": {1, nil}, "half an address": {1, mac[:9]}, "encrypted wifi": {105, encrypted},
-		"a link type that nobody knows": {250, gre}, "raw of version 9": {101, []byte{0x90, 0, 0, 0}}, "half an IPv4 header": {101, []byte{0x45, 0, 0, 20}},
+		"raw of version 9": {101, []byte{0x90, 0, 0, 0}}, "half an IPv4 header": {101, []byte{0x45, 0, 0, 20}},
 		"a header of four bytes": {101, append([]byte{0x41, 0, 0, 20}, make([]byte, 16)...)}, "endless tags": {1, append(mac, bytes.Repeat([]byte{0x81, 0, 0, 1}, 30)...)},
 		"endless labels": {1, append(append(bytes.Clone(mac), 0x88, 0x47), make([]byte, 80)...)},
 		"endless IPv6 headers": {101, flowtest.IPv6(netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"), 60,
