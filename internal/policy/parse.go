@@ -216,6 +216,9 @@ func child(node ast.Node, step any) ast.Node {
 func didYouMean(s string, known []string) string {
 	best, distance := "", 1+max(1, len(s)/3)
 	for _, k := range known {
+		if k == s {
+			continue // right elsewhere, wrong here
+		}
 		if d := editDistance(strings.ToLower(s), strings.ToLower(k)); d < distance {
 			best, distance = k, d
 		}
