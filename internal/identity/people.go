@@ -44,6 +44,9 @@ var columns = []string{"person", "name", "handle", "host", "address", "from", "t
 
 const maxTable = 256 << 20
 
+// mappedBits is the length of the prefix of IPv4 addresses in the form of IPv6.
+const mappedBits = 96
+
 // LoadPeople reads the table in a file.
 func LoadPeople(path string) (*People, error) {
 	f, err := os.Open(path)
@@ -175,6 +178,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if err != nil {
 		return prefix, fmt.Errorf("address %q is neither an address nor a range", s)
 	}
+	if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= mappedBits { // IPv4 in the form of IPv6 (RFC 4291, section 2.5.5.2)
+		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-mappedBits)
+	}
 	return prefix.Masked(), nil
 }
 
@@ -278,7 +284,7 @@ func (p *People) byAddress(address string, when time.Time) *binding {
 	if err != nil {
 		return nil
 	}
-	a = a.Unmap()
+	a = a.Unmap().WithZone("") // a range contains no address with a zone
 	for _, r := range p.ranges {
 		if r.prefix.Contains(a) {
 			if b := at(r.bindings, when); b != nil {
