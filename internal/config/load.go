@@ -54,6 +54,9 @@ func Parse(b []byte) (*Config, error) {
 	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
+	if err := dec.Decode(&Config{}); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is a second document behind ---: one file holds one configuration")
+	}
 	c.defaults()
 	if err := c.check(); err != nil {
 		return nil, err
@@ -91,9 +94,9 @@ func (c *Config) check() error {
 		}
 		seen[g.ID] = true
 	}
-	for _, a := range []string{c.Console.Listen, c.Metrics.Listen} {
-		if a != "" {
-			errs = append(errs, checkAddress(a))
+	for _, l := range []struct{ key, address string }{{"console.listen", c.Console.Listen}, {"metrics.listen", c.Metrics.Listen}} {
+		if err := checkAddress(l.address); l.address != "" && err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", l.key, err))
 		}
 	}
 	if r := c.Network.Resolver; r != nil {
@@ -159,7 +162,9 @@ func checkResolver(r *Resolver) error {
 		errs = append(errs, errors.New("network.resolver: listen and upstream must both be given"))
 	}
 	for _, a := range append(append([]string{}, r.Listen...), r.Upstream...) {
-		errs = append(errs, checkAddress(a))
+		if err := checkAddress(a); err != nil {
+			errs = append(errs, fmt.Errorf("network.resolver: %w", err))
+		}
 	}
 	switch r.Answer {
 	case "", "nxdomain", "null", "refused":
