@@ -16,6 +16,7 @@ const maxControl = 1 << 20
 func ParseControl(control []byte) program.Identity {
 	id := program.Identity{Format: program.Deb, Kind: program.Package}
 	lines := bufio.NewScanner(bytes.NewReader(control[:min(len(control), maxControl)]))
+	lines.Buffer(nil, maxControl+1) // a long line hides nothing behind it
 	for lines.Scan() {
 		line := lines.Text()
 		if line == "" || line[0] == ' ' || line[0] == '\t' {

@@ -22,6 +22,7 @@ var ErrNotApplication = errors.New("desktop: starts no program")
 func Parse(data []byte) (program.Identity, error) {
 	id := program.Identity{Format: program.Desktop, Kind: program.Launcher}
 	lines := bufio.NewScanner(bytes.NewReader(data[:min(len(data), maxDesktop)]))
+	lines.Buffer(nil, maxDesktop+1) // a long line hides nothing behind it
 	entry, application := false, false
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
