@@ -281,6 +281,7 @@ func (c *Classifier) traffic(f *flow.Flow, s *state, fact *decode.Fact) {
 // ("port", a number or a range) and the server's address range ("address": "own" is any range of the app's own).
 func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *decode.Fact) (value string, ok bool) {
 	value = fact.Decoder
+	said := "" // of several values the first key's is the evidence, whatever the order of the map
 	for key, want := range sig.Match {
 		switch key {
 		case "port":
@@ -295,7 +296,9 @@ func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *de
 			if !hasValue(fact, key, want) {
 				return "", false
 			}
-			value = fact.Decoder + " " + key + "=" + want
+			if said == "" || key < said {
+				said, value = key, fact.Decoder+" "+key+"="+want
+			}
 		}
 	}
 	return value, true
