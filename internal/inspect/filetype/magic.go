@@ -16,7 +16,6 @@ var magics = []magic{
 	{0, "GIF87a", "image/gif"},
 	{0, "GIF89a", "image/gif"},
 	{8, "WEBP", "image/webp"},
-	{0, "BM", "image/bmp"},
 	{0, "II*\x00", "image/tiff"},
 	{0, "MM\x00*", "image/tiff"},
 	{0, "\x00\x00\x01\x00", "image/vnd.microsoft.icon"},
@@ -29,7 +28,9 @@ var magics = []magic{
 	{8, "AVI ", "video/x-msvideo"},
 	{0, "OggS", "audio/ogg"},
 	{0, "fLaC", "audio/flac"},
-	{0, "ID3", "audio/mpeg"},
+	{0, "ID3\x02", "audio/mpeg"},
+	{0, "ID3\x03", "audio/mpeg"},
+	{0, "ID3\x04", "audio/mpeg"},
 	{0, "\xff\xfb", "audio/mpeg"},
 	{0, "#!AMR", "audio/amr"},
 	{0, "\x1a\x45\xdf\xa3", "video/webm"},
@@ -77,6 +78,8 @@ func byMagic(head []byte) string {
 		}
 	}
 	switch {
+	case isBMP(head):
+		return "image/bmp"
 	case isPE(head):
 		return "application/vnd.microsoft.portable-executable"
 	case bytes.HasPrefix(head, []byte("MZ")):
@@ -89,6 +92,11 @@ func byMagic(head []byte) string {
 		return "application/java-vm"
 	}
 	return ""
+}
+
+// isBMP tells a bitmap from a text that begins with the same two letters: the size of its second header, below 256, follows the first.
+func isBMP(head []byte) bool {
+	return len(head) >= 18 && bytes.HasPrefix(head, []byte("BM")) && head[14] != 0 && head[15] == 0 && head[16] == 0 && head[17] == 0
 }
 
 func isPE(head []byte) bool {
