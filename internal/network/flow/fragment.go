@@ -5,8 +5,9 @@ import "time"
 // part is a fragment of an IP packet.
 type part struct {
 	is     bool
-	more   bool // others follow
-	cut    bool // the capture does not hold all of it
+	more   bool  // others follow
+	cut    bool  // the capture does not hold all of it
+	next   uint8 // what the whole begins with: in IPv6 another extension header may be
 	id     uint32
 	offset int
 	data   []byte
@@ -48,7 +49,7 @@ const (
 
 // add keeps the fragment in p and returns the payload of the IP packet when it is complete.
 func (g *fragments) add(p *Packet) []byte {
-	key := fragmentKey{p.Src, p.Dst, p.part.id, p.Proto}
+	key := fragmentKey{p.Src, p.Dst, p.part.id, p.part.next}
 	w := g.sets[key]
 	if w != nil && p.Time.Sub(w.since) > keepPart {
 		g.drop(w)
@@ -121,7 +122,8 @@ func (t *Tracker) fragment(p *Packet) {
 		return
 	}
 	again := *p
-	if !again.decodeTransport(payload, false) {
+	again.Proto = p.part.next
+	if p.V6 && !again.decodeExtensions(p.part.next, payload, false) || !p.V6 && !again.decodeTransport(payload, false) {
 		return
 	}
 	k, _ := makeKey(&again)

@@ -82,7 +82,7 @@ func (p *Packet) decodeIPv4(b []byte) bool {
 	// A total length of zero is left by segmentation offload: the packet reaches to the end of the frame.
 	payload, cut := trim(b[header:], int(binary.BigEndian.Uint16(b[2:]))-header)
 	if flags := binary.BigEndian.Uint16(b[6:]); flags&0x3fff != 0 {
-		p.part = part{true, flags&0x2000 != 0, cut, uint32(binary.BigEndian.Uint16(b[4:])), int(flags&0x1fff) * 8, payload}
+		p.part = part{true, flags&0x2000 != 0, cut, p.Proto, uint32(binary.BigEndian.Uint16(b[4:])), int(flags&0x1fff) * 8, payload}
 		if p.part.offset > 0 { // a fragment after the first
 			return false
 		}
@@ -112,7 +112,12 @@ func (p *Packet) decodeIPv6(b []byte) bool {
 	copy(p.Src[:], b[8:24])
 	copy(p.Dst[:], b[24:40])
 	next := b[6]
-	b, cut := trim(b[40:], int(binary.BigEndian.Uint16(b[4:])))
+	rest, cut := trim(b[40:], int(binary.BigEndian.Uint16(b[4:])))
+	return p.decodeExtensions(next, rest, cut)
+}
+
+// decodeExtensions goes along the chain of IPv6 extension headers to the transport (RFC 8200, section 4).
+func (p *Packet) decodeExtensions(next byte, b []byte, cut bool) bool {
 	for range maxExtensions {
 		size := 0
 		switch next {
@@ -132,7 +137,7 @@ func (p *Packet) decodeIPv6(b []byte) bool {
 			}
 			flags := binary.BigEndian.Uint16(b[2:])
 			p.Proto = b[0]
-			p.part = part{flags&^6 != 0, flags&1 != 0, cut, binary.BigEndian.Uint32(b[4:]), int(flags &^ 7), b[8:]}
+			p.part = part{flags&^6 != 0, flags&1 != 0, cut, b[0], binary.BigEndian.Uint32(b[4:]), int(flags &^ 7), b[8:]}
 			if p.part.offset > 0 {
 				return false
 			}
