@@ -80,11 +80,10 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 			s.undo[i]()
 		}
 	}()
-	if s.bin, err = filepath.Abs(s.bin); err != nil {
-		return err
-	}
-	if s.dir, err = filepath.Abs(s.dir); err != nil {
-		return err
+	for _, path := range []*string{&s.bin, &s.dir, &s.corpus} { // programs run in other folders
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
 	}
 	s.say("Setting up in %s: keys, policy, Prosody, clamd, chaperone serve.", s.dir)
 	if !s.root {
