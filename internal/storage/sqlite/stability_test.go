@@ -51,7 +51,7 @@ func TestPagesStandStillWhileRecordsCome(t *testing.T) {
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
-		for i := 0; ; i++ {
+		for i := range 200 { // more would only make the pages longer
 			select {
 			case <-stop:
 				return
