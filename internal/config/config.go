@@ -44,9 +44,10 @@ type Ledger struct {
 
 // Console configures the web console.
 type Console struct {
-	Listen      string `yaml:"listen" doc:"Address, e.g. 127.0.0.1:8443. Without it there is no console."`
-	Certificate string `yaml:"certificate" doc:"PEM file. Without it a self-signed one is made in the keys folder."`
-	Key         string `yaml:"key" doc:"PEM file of the certificate's key."`
+	Listen      string   `yaml:"listen" doc:"Address, e.g. 127.0.0.1:8443. Without it there is no console."`
+	Certificate string   `yaml:"certificate" doc:"PEM file. Without it a self-signed one is made in the keys folder."`
+	Key         string   `yaml:"key" doc:"PEM file of the certificate's key."`
+	Purposes    []string `yaml:"purposes" doc:"Reasons to read content that the console offers; nobody reads there for another. Default: six of them."`
 }
 
 // Gateway is one connector.

@@ -64,6 +64,7 @@ type Deps struct {
 	Board    *health.Board
 	Book     *account.Book
 	Acts     event.Recorder
+	Purposes []string          // reasons to read content; DefaultPurposes when empty
 	Apps     map[string]string // names of the messengers by catalog id
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -84,6 +85,9 @@ type Console struct {
 // New returns a console. It fails when a template does not parse.
 func New(d Deps) (*Console, error) {
 	c := &Console{Deps: d, pages: map[string]*template.Template{}, views: map[string]*archive.View{}}
+	if len(c.Purposes) == 0 {
+		c.Purposes = DefaultPurposes()
+	}
 	names, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -274,7 +278,7 @@ func (c *Console) sayError(w http.ResponseWriter, r *http.Request, s *session, e
 	var usage usageError
 	switch {
 	case errors.Is(err, errPurpose):
-		c.render(w, http.StatusOK, "purpose", s, "", purposeData{purposes, r.URL.RequestURI()})
+		c.render(w, http.StatusOK, "purpose", s, "", purposeData{c.Purposes, r.URL.RequestURI()})
 	case errors.Is(err, archive.ErrNotFound):
 		c.render(w, http.StatusNotFound, "message", s, "Not found", "Nothing on record has that name or id. It may have been typed wrongly, or it never was recorded here.")
 	case errors.As(err, &usage):

@@ -18,8 +18,10 @@ import (
 // errPurpose says that a page shows content and that no purpose was given yet.
 var errPurpose = errors.New("a purpose is needed")
 
-// purposes is the fixed list of reasons to read content.
-var purposes = []string{"Supervision review", "Complaint or incident", "Litigation or legal hold", "Request of a regulator", "Request of the person concerned", "Test of the system"}
+// DefaultPurposes is the list of reasons to read content where the configuration has none.
+func DefaultPurposes() []string {
+	return []string{"Supervision review", "Complaint or incident", "Litigation or legal hold", "Request of a regulator", "Request of the person concerned", "Test of the system"}
+}
 
 type purposeData struct {
 	Purposes []string
@@ -107,7 +109,7 @@ const maxViews = 1000
 
 func (c *Console) setPurpose(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	purpose := r.PostFormValue("purpose")
-	if !slices.Contains(purposes, purpose) {
+	if !slices.Contains(c.Purposes, purpose) {
 		return "", nil, usageError("Choose one of the purposes. Your case number or note goes beside it.")
 	}
 	if note := strings.TrimSpace(r.PostFormValue("note")); note != "" {
@@ -148,7 +150,7 @@ func (c *Console) settingsWith(s *session, said string) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	d := settingsData{Said: said, Secret: secret, Address: address, Reads: s.Has(control.Reviewer, control.Counsel), Back: "/settings", List: purposes}
+	d := settingsData{Said: said, Secret: secret, Address: address, Reads: s.Has(control.Reviewer, control.Counsel), Back: "/settings", List: c.Purposes}
 	if code, err := qr.Encode(address, qr.M); err == nil {
 		d.QR = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(code.PNG()))
 	}

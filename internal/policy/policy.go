@@ -160,7 +160,8 @@ func (d *decision) finish() {
 	default:
 		v.Action, v.Rule = p.otherwise[d.f.plane], OtherwiseRule
 	}
-	v.Enforced = p.modeOf(d.f, d.first) == enforce
+	// Who only watched, in a capture or a scan, carried nothing out, whatever the mode.
+	v.Enforced = p.modeOf(d.f, d.first) == enforce && d.f.in.Event.Source != event.SourceCapture
 	if d.pending {
 		*v = event.Verdict{Action: event.Pending, Policy: v.Policy, Enforced: v.Enforced && v.Action.Stops() && !d.mayAllow}
 	}

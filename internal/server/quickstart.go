@@ -53,7 +53,7 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 		return nil, fmt.Errorf("%s is not empty; quickstart never makes keys beside other data", o.Data)
 	}
 	keys := filepath.Join(data, "keys")
-	for _, path := range []string{r.Config, filepath.Join(o.Dir, "policy.yaml"), filepath.Join(o.Dir, "people.csv"), keys, filepath.Join(o.Dir, "recovery-shares")} {
+	for _, path := range []string{r.Config, filepath.Join(o.Dir, "policy.yaml"), filepath.Join(o.Dir, "people.csv"), filepath.Join(o.Dir, "notice.md"), keys, filepath.Join(o.Dir, "recovery-shares")} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s", ErrSetUp, path)
 		}
@@ -73,6 +73,13 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 		return nil, err
 	}
 	if err := write(filepath.Join(o.Dir, "people.csv"), []byte(people), 0o640); err != nil {
+		return nil, err
+	}
+	parsed, err := policy.Parse("policy.yaml", rules)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(filepath.Join(o.Dir, "notice.md"), []byte(noticeText(o, parsed)), 0o640); err != nil {
 		return nil, err
 	}
 	if err := firstAccounts(data, r); err != nil {
@@ -204,7 +211,7 @@ func configText(o QuickstartOptions) string {
 	if o.Data != "" {
 		data, unlock = o.Data, o.Data
 	}
-	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console, "{{DATA}}", data, "{{UNLOCK}}", unlock).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
+	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console, "{{DATA}}", data, "{{UNLOCK}}", unlock, "{{PURPOSES}}", purposesLine(o.Profile)).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
 # Reference: chaperone config describe. Check: chaperone config test --config chaperone.yaml
 data_dir: "{{DATA}}"
 policy: policy.yaml
@@ -220,7 +227,7 @@ ledger:
   checkpoints: []
   # checkpoints: ["file:/mnt/drop", "https://checkpoints.example.net/in", "syslog:udp://192.0.2.20:514"]
 
-console: {listen: "{{CONSOLE}}"}
+console: {listen: "{{CONSOLE}}"{{PURPOSES}}}
 metrics: {listen: "127.0.0.1:9464"}
 
 # In front of your XMPP server; docs/guide/xmpp.md says how.

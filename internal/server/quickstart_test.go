@@ -44,6 +44,18 @@ func TestQuickstartProfiles(t *testing.T) {
 				}
 			}
 			recovered(t, dir, r.Shares[1:])
+			if own := len(c.Console.Purposes) > 0; own != (profile != "plain") {
+				t.Errorf("purposes %q", c.Console.Purposes)
+			}
+			notice, err := os.ReadFile(filepath.Join(dir, "notice.md"))
+			if err != nil || !strings.Contains(string(notice), "days (class ") {
+				t.Errorf("notice %s, %v", notice, err)
+			}
+			for _, p := range c.Console.Purposes {
+				if !strings.Contains(string(notice), p) {
+					t.Errorf("the notice does not name the purpose %q", p)
+				}
+			}
 		})
 	}
 }

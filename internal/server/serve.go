@@ -173,7 +173,7 @@ func (s *Server) console() error {
 	}
 	c, err := console.New(console.Deps{
 		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
-		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
+		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {
 		return err
 	}

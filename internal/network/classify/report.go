@@ -22,10 +22,7 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 			Packets: f.Packets, Bytes: f.Bytes, PacketsToVerdict: s.decided, Revised: s.revised, Capture: c.options.Capture,
 		},
 	}
-	p.event = event.Event{Kind: event.FlowSeen, Time: f.First, Received: f.Last}
-	if c.options.Capture != "" {
-		p.event.Source = event.SourceCapture
-	}
+	p.event = event.Event{Kind: event.FlowSeen, Time: f.First, Received: f.Last, Source: event.SourceCapture} // on a wire too it only watches
 	p.event.Flow, p.event.Evidence = &p.Flow, s.evidence
 	if c.options.Host != nil {
 		p.event.Host = c.options.Host(f.Client.Addr())
