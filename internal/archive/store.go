@@ -12,6 +12,9 @@ import (
 // ErrNotFound says that no record, conversation, person or host has that name.
 var ErrNotFound = errors.New("not in the archive")
 
+// ErrCursor says that a cursor is none of the list that it was given for.
+var ErrCursor = errors.New("the cursor is not one of this list")
+
 // Records is what the archive needs of a driver to give records back.
 type Records interface {
 	// Record returns the record of an event.

@@ -39,7 +39,9 @@ type LedgerState struct {
 	Origin     string
 	Size       uint64    // frames in the log
 	Time       time.Time // of the last checkpoint
-	OutsideAt  time.Time // when a recipient outside last acknowledged one
+	Outside    bool      // a recipient outside has acknowledged some checkpoint
+	OutsideAt  time.Time // up to when frames are acknowledged outside
+	Open       uint64    // frames that nobody outside has acknowledged
 	Checkpoint string    // the signed note
 }
 
@@ -281,6 +283,8 @@ func (c *Console) sayError(w http.ResponseWriter, r *http.Request, s *session, e
 		c.render(w, http.StatusOK, "purpose", s, "", purposeData{c.Purposes, r.URL.RequestURI()})
 	case errors.Is(err, archive.ErrNotFound):
 		c.render(w, http.StatusNotFound, "message", s, "Not found", "Nothing on record has that name or id. It may have been typed wrongly, or it never was recorded here.")
+	case errors.Is(err, archive.ErrCursor):
+		c.render(w, http.StatusBadRequest, "message", s, "That did not work", "The address names a place in a list that there is not. Open the list again, and go on from there.")
 	case errors.As(err, &usage):
 		c.render(w, http.StatusBadRequest, "message", s, "That did not work", usage.Error())
 	case errors.Is(err, errUnrecorded):

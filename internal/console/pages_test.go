@@ -268,7 +268,7 @@ func TestLedgerIsVerifiedNow(t *testing.T) {
 	if got := actions(r.actsSince(before)); len(got) != 1 || got[0] != "ledger.verify" {
 		t.Errorf("on record: %v", got)
 	}
-	want(t, v.get("/ledger"), http.StatusOK, "chaperone/test", "Acknowledged outside", "never")
+	want(t, v.get("/ledger"), http.StatusOK, "chaperone/test", "Acknowledged outside", "never", "Last checkpoint")
 }
 
 func TestAccounts(t *testing.T) {
@@ -313,4 +313,14 @@ func TestHoldsAreForCounsel(t *testing.T) {
 		t.Errorf("on record: %v", got)
 	}
 	want(t, r.as("cora").get("/holds"), http.StatusOK, "Why do you look?")
+}
+
+// TestACursorOfNoListIsSaid: an address that somebody cut short is their mistake, not ours.
+func TestACursorOfNoListIsSaid(t *testing.T) {
+	r := newRig(t, noon)
+	moved := r.tell()
+	v := r.reading("rita")
+	for _, p := range []string{"/events?cursor=x", "/conversations?cursor=x", "/person?who=alice&cursor=2026", "/search?q=*&cursor=x", "/conversation?cursor=x&id=" + url.QueryEscape(r.conversationOf(moved))} {
+		want(t, v.get(p), http.StatusBadRequest, "That did not work", "Open the list again")
+	}
 }

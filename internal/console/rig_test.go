@@ -177,7 +177,9 @@ func (r *rig) try(ctx context.Context, e *event.Event) error {
 
 func (r *rig) ledgerState(ctx context.Context) (console.LedgerState, error) {
 	note, size, err := r.ledger.Checkpoint(ctx)
-	return console.LedgerState{Origin: "chaperone/test", Size: size, Checkpoint: string(note), Time: r.now()}, err
+	state := console.LedgerState{Origin: r.ledger.Origin(), Size: size, Checkpoint: string(note), Time: r.ledger.SignedAt(note)}
+	state.Open, _, state.Outside = r.ledger.Window(ctx)
+	return state, err
 }
 
 func (r *rig) verify(ctx context.Context) (console.VerifyResult, error) {

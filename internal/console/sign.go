@@ -56,7 +56,11 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, name stri
 	if errors.Is(err, account.ErrTooMany) {
 		status = http.StatusTooManyRequests
 	}
-	c.render(w, status, "signin", nil, "", signInData{"Not signed in: " + err.Error() + ".", r.PostFormValue("back")})
+	said := "Not signed in: " + err.Error() + "."
+	if errors.Is(err, account.ErrLink) {
+		said += " An administrator makes a new one."
+	}
+	c.render(w, status, "signin", nil, "", signInData{said, r.PostFormValue("back")})
 }
 
 // linkPage asks for a click: programs that look at links before people do must not use the link up.

@@ -68,7 +68,7 @@ func TestSignInByLinkIsForOnceAndNeedsAClick(t *testing.T) {
 		t.Errorf("the record of signing in is %+v", acts)
 	}
 	want(t, v.get("/"), http.StatusOK, "Today", "rita")
-	want(t, r.visitor().post("/link/"+token), http.StatusUnauthorized, "Not signed in")
+	want(t, r.visitor().post("/link/"+token), http.StatusUnauthorized, "Not signed in: this link was used", "each works once, within an hour", "An administrator makes a new one")
 }
 
 func TestSignInByPassword(t *testing.T) {

@@ -100,6 +100,28 @@ func (t timedSigner) Sign(msg []byte) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint64(nil, seconds), sig...), nil
 }
 
+// Verify checks such a signature.
+func (t timedSigner) Verify(msg, sig []byte) bool {
+	if len(sig) != 8+ed25519.SignatureSize {
+		return false
+	}
+	signed := fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", binary.BigEndian.Uint64(sig), msg)
+	return ed25519.Verify(t.secret.Public().(ed25519.PublicKey), signed, sig[8:])
+}
+
+// SignedAt returns when a checkpoint of this key was signed, by the time that its cosignature carries. Zero when it is none of this key.
+func (k *Key) SignedAt(checkpoint []byte) time.Time {
+	n, err := note.Open(checkpoint, note.VerifierList(k.timed))
+	if err != nil {
+		return time.Time{}
+	}
+	raw, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
+	if err != nil || len(raw) < 12 {
+		return time.Time{}
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(raw[4:])), 0).UTC() // behind the key's id
+}
+
 // writeDurably writes a file next to its place, syncs it and moves it in, so that a crash leaves the old or the new one.
 func writeDurably(path string, b []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")

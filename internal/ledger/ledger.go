@@ -162,6 +162,12 @@ func (l *Ledger) Checkpoint(ctx context.Context) ([]byte, uint64, error) {
 	return raw, size, err
 }
 
+// Origin returns the name of the log.
+func (l *Ledger) Origin() string { return l.key.Origin() }
+
+// SignedAt returns when a checkpoint of this log was signed; zero when it is none of this log.
+func (l *Ledger) SignedAt(checkpoint []byte) time.Time { return l.key.SignedAt(checkpoint) }
+
 // Size returns the number of frames in the log.
 func (l *Ledger) Size() uint64 { return l.size.Load() }
 

@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -171,6 +172,35 @@ func TestWindow(t *testing.T) {
 		t.Errorf("window: %d frames, %s, %v", frames, open, ok)
 	}
 	check(t, r.stop())
+}
+
+// TestSignedAt: the time of a checkpoint is what its cosignature carries, and only this key's counts.
+func TestSignedAt(t *testing.T) {
+	when := time.Date(2026, 11, 24, 14, 30, 0, 0, time.UTC)
+	now := func() time.Time { return when }
+	key, err := ledger.LoadOrCreateKey(t.TempDir(), "chaperone/one", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ledger.LoadOrCreateKey(t.TempDir(), "chaperone/one", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := key.Checkpoint(7, make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := key.SignedAt(signed); !got.Equal(when) {
+		t.Errorf("signed at %s", got)
+	}
+	if got := other.SignedAt(signed); !got.IsZero() {
+		t.Errorf("another key's checkpoint was signed at %s", got)
+	}
+	for _, bad := range [][]byte{nil, []byte("x"), bytes.Replace(signed, []byte("\n7\n"), []byte("\n8\n"), 1)} {
+		if got := key.SignedAt(bad); !got.IsZero() {
+			t.Errorf("%q was signed at %s", bad, got)
+		}
+	}
 }
 
 func TestKeyTexts(t *testing.T) {

@@ -13,8 +13,9 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 	if err != nil {
 		return console.LedgerState{}, err
 	}
-	state := console.LedgerState{Size: size, Checkpoint: string(note)}
-	if _, open, ok := s.store.Ledger.Window(ctx); ok {
+	state := console.LedgerState{Origin: s.store.Ledger.Origin(), Size: size, Time: s.store.Ledger.SignedAt(note), Checkpoint: string(note)}
+	var open time.Duration
+	if state.Open, open, state.Outside = s.store.Ledger.Window(ctx); state.Outside {
 		state.OutsideAt = s.store.Clock.Now().Add(-open)
 	}
 	return state, nil

@@ -28,6 +28,7 @@ import (
 // Errors of signing in. They do not say which part was wrong.
 var (
 	ErrDenied  = errors.New("name, password or code is wrong")
+	ErrLink    = errors.New("this link was used, has run out, or never was one; each works once, within an hour")
 	ErrTooMany = errors.New("too many tries; wait a minute")
 	ErrExists  = errors.New("an account of that name exists")
 	ErrRoles   = errors.New("one account cannot both administer and read")
@@ -219,7 +220,7 @@ func (b *Book) RedeemLink(token string) (string, control.Caller, error) {
 		return "", control.Caller{}, ErrTooMany
 	}
 	b.fail("link")
-	return "", control.Caller{}, ErrDenied
+	return "", control.Caller{}, ErrLink
 }
 
 // SignIn checks name, password and, when the account has one, the code, and returns a session token.

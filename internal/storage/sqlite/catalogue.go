@@ -76,7 +76,7 @@ func parseTalkCursor(s string) (last, number int64, err error) {
 	last, errA := strconv.ParseInt(a, 10, 64)
 	number, errB := strconv.ParseInt(b, 10, 64)
 	if !ok || errA != nil || errB != nil {
-		return 0, 0, errCursor
+		return 0, 0, archive.ErrCursor
 	}
 	return last, number, nil
 }

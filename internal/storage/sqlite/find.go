@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -218,8 +217,6 @@ func (s *Store) Referring(ctx context.Context, id event.ID) ([]archive.Record, e
 	return out, err
 }
 
-var errCursor = errors.New("the cursor is not one of this list")
-
 // place is where a list stands: behind the record of that time and id.
 type place struct {
 	time time.Time
@@ -234,7 +231,7 @@ func parsePlace(s string) (place, error) {
 	at, id, ok := strings.Cut(s, ",")
 	t, err := time.Parse(event.TimeLayout, at)
 	if !ok || err != nil {
-		return place{}, errCursor
+		return place{}, archive.ErrCursor
 	}
 	return place{t, event.ID(id)}, nil
 }
