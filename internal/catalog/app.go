@@ -11,6 +11,7 @@ type App struct {
 	Addresses []Address   `yaml:"addresses" json:"addresses,omitempty"`
 	Traffic   []Traffic   `yaml:"traffic" json:"traffic,omitempty"`
 	Programs  Programs    `yaml:"programs" json:"programs,omitzero"`
+	ReviewBy  Day         `yaml:"review_by" json:"review_by,omitzero"`    // when its signatures of traffic are to be looked at again
 	Publisher []Publisher `yaml:"publishers" json:"publishers,omitempty"` // signs this messenger for every system
 
 	file string // where it was read from, for messages
@@ -50,6 +51,9 @@ type Traffic struct {
 	Service    string            `yaml:"service" json:"service,omitempty"`
 	Confidence Strength          `yaml:"confidence" json:"confidence"`
 	Source     string            `yaml:"source" json:"source,omitempty"`
+	Sample     string            `yaml:"sample" json:"sample,omitempty"`       // capture that shows it, below samples/, or corpus:FILE
+	NoSample   string            `yaml:"no_sample" json:"no_sample,omitempty"` // why there is none
+	ReviewBy   Day               `yaml:"review_by" json:"review_by,omitzero"`  // default: the app's
 }
 
 // Programs are the facts about programs, by system.

@@ -26,14 +26,19 @@ type Problem struct {
 	App     string `json:"app"`
 	Fact    string `json:"fact,omitempty"` // e.g. name:telegram.org
 	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"` // to be looked at, and no failure
 }
 
 // String returns the problem in one line.
 func (p Problem) String() string {
-	if p.Fact == "" {
-		return p.File + ": " + p.Message
+	text := p.File + ": "
+	if p.Warning {
+		text += "warning: "
 	}
-	return p.File + ": " + p.Fact + ": " + p.Message
+	if p.Fact != "" {
+		text += p.Fact + ": "
+	}
+	return text + p.Message
 }
 
 // linter gathers problems over all apps.
@@ -81,7 +86,7 @@ func (c *Catalog) Lint() []Problem {
 }
 
 func (l *linter) add(file, app, fact, message string) {
-	l.problems = append(l.problems, Problem{file, app, fact, message})
+	l.problems = append(l.problems, Problem{File: file, App: app, Fact: fact, Message: message})
 }
 
 // contradictions looks at all claims of one fact.

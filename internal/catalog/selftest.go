@@ -14,7 +14,7 @@ func (c *Catalog) SelfTest() []Problem {
 		app := &c.apps[i]
 		for _, f := range app.facts() {
 			if message := c.tryFact(&f); message != "" {
-				out = append(out, Problem{app.file, app.ID, f.id(), message})
+				out = append(out, Problem{File: app.file, App: app.ID, Fact: f.id(), Message: message})
 			}
 		}
 	}
