@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 type catalogCmd struct {
@@ -93,7 +94,7 @@ func reportProblems(w io.Writer, problems []catalog.Problem, asJSON bool, what s
 			failed++
 		}
 		if !asJSON {
-			fmt.Fprintln(w, printable(p.String()))
+			fmt.Fprintln(w, printable.Line(p.String()))
 			continue
 		}
 		if err := enc.Encode(struct {
@@ -116,7 +117,7 @@ func reportProblems(w io.Writer, problems []catalog.Problem, asJSON bool, what s
 }
 
 func listApps(w io.Writer, c *catalog.Catalog) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	tw := tabwriter.NewWriter(printable.Writer(w), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tNAME\tFACTS")
 	for _, app := range c.Apps() {
 		fmt.Fprintf(tw, "%s\t%s\t%d\n", app.ID, app.Name, len(app.Facts()))
@@ -125,6 +126,7 @@ func listApps(w io.Writer, c *catalog.Catalog) error {
 }
 
 func showApp(w io.Writer, c *catalog.Catalog, app *catalog.App) error {
+	w = printable.Writer(w)
 	fmt.Fprintf(w, "%s (%s), catalog %s\n", app.Name, app.ID, c.Version()[:16])
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, f := range app.Facts() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 	"github.com/chaperone-im/chaperone/internal/server/doctor"
 )
@@ -44,9 +45,9 @@ func (c *doctorCmd) print(e *env, found []doctor.Finding) error {
 		return nil
 	}
 	for _, f := range found {
-		fmt.Fprintf(e.out, "%-5s%s: %s\n", f.State, f.Check, printable(f.What))
+		fmt.Fprintf(e.out, "%-5s%s: %s\n", f.State, f.Check, printable.Line(f.What))
 		if f.State != doctor.OK {
-			fmt.Fprintf(e.out, "     why: %s\n     do:  %s\n", printable(f.Why), printable(f.Do))
+			fmt.Fprintf(e.out, "     why: %s\n     do:  %s\n", printable.Line(f.Why), printable.Line(f.Do))
 		}
 	}
 	return nil

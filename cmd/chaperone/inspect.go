@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
 
@@ -120,7 +120,7 @@ func (r *inspection) captures(e *env, paths []string) error {
 func (r *inspection) capture(e *env, path string) error {
 	in := e.in
 	if path != "-" {
-		f, err := os.Open(path)
+		f, err := outside.Open(path)
 		if err != nil {
 			return err
 		}

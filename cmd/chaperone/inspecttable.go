@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/network/classify"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // flowTable is the flowWriter for people: a line per messenger and machine, with the best evidence.
@@ -102,7 +103,7 @@ func (t *flowTable) close() error {
 		if !g.enforced && verdict != "allow" {
 			verdict += " (monitor)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%.2f\t%s\t%s\t%s\n", g.app, g.host, g.flows, g.bytes, g.confidence, verdict, g.rule, g.evidence)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%.2f\t%s\t%s\t%s\n", printable.Line(g.app), printable.Line(g.host), g.flows, g.bytes, g.confidence, verdict, printable.Line(g.rule), printable.Line(g.evidence))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (t *flowTable) close() error {
 		return err
 	}
 	for _, e := range t.errs {
-		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable(fmt.Sprint(e))); err != nil {
+		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable.Line(fmt.Sprint(e))); err != nil {
 			return err
 		}
 	}

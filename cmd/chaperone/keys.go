@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -35,9 +36,9 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	if path == "" {
 		path = filepath.Join(cfg.KeysDir(), server.RecoveryFile)
 	}
-	file, err := os.ReadFile(path)
+	file, err := outside.ReadFile(path, 1<<20)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("recovery file: %w", err)
 	}
 	var shares []string
 	for _, name := range s.Shares {
@@ -70,13 +71,8 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 const maxShare = 64 << 10
 
 func readSmall(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxShare+1))
-	if err == nil && len(raw) > maxShare {
+	raw, err := outside.ReadFile(name, maxShare)
+	if errors.Is(err, outside.ErrTooLarge) {
 		err = fmt.Errorf("%s is larger than 64 KiB: that is no share and no password", name)
 	}
 	return raw, err

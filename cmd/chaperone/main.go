@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
@@ -115,12 +116,12 @@ func report(e *env, err error) int {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		lines[i] = printable(line)
+		lines[i] = printable.Line(line)
 	}
 	fmt.Fprintln(e.errOut, "chaperone: error:", strings.Join(lines, "\n"))
 	var h hinted
 	if errors.As(err, &h) {
-		fmt.Fprintln(e.errOut, "hint:", printable(h.hint))
+		fmt.Fprintln(e.errOut, "hint:", printable.Line(h.hint))
 	}
 	return 2
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 type policyCmd struct {
@@ -69,12 +70,12 @@ func (c *policyCheckCmd) Run(e *env) error {
 		if r.Verdict != "" {
 			does = append(does, r.Verdict)
 		}
-		fmt.Fprintf(e.out, "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
+		fmt.Fprintf(printable.Writer(e.out), "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
 		for _, note := range r.Notes {
-			fmt.Fprintf(e.out, "  note: %s\n", note)
+			fmt.Fprintf(printable.Writer(e.out), "  note: %s\n", note)
 		}
 	}
-	_, err = fmt.Fprintf(e.out, "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
+	_, err = fmt.Fprintf(printable.Writer(e.out), "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
 	return err
 }
 
@@ -97,10 +98,10 @@ func (c *policyTestCmd) Run(e *env) error {
 			}
 			continue
 		}
-		fmt.Fprintf(e.out, "%s:%d: case %d: %s\n", set.Policy.File().Name(), f.Line, f.Case+1, f.Msg)
+		fmt.Fprintf(printable.Writer(e.out), "%s:%d: case %d: %s\n", set.Policy.File().Name(), f.Line, f.Case+1, f.Msg)
 	}
 	if !c.JSON {
-		fmt.Fprintf(e.out, "%d of %d cases passed\n", count-len(failures), count)
+		fmt.Fprintf(printable.Writer(e.out), "%d of %d cases passed\n", count-len(failures), count)
 	}
 	if len(failures) > 0 {
 		return errFindings
@@ -189,6 +190,7 @@ func (c *policyExplainCmd) Run(e *env) error {
 }
 
 func printExplanation(out io.Writer, ev *event.Event, x policy.Explanation) error {
+	out = printable.Writer(out)
 	enforced := "enforced"
 	if !x.Verdict.Enforced {
 		enforced = "not enforced: monitor mode"

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
+	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
 
@@ -59,7 +60,7 @@ func (c *policyDryRunCmd) Run(e *env) error {
 	if _, err := loadRules(c.Policy); err != nil {
 		return err
 	}
-	f, err := os.Open(c.Policy)
+	f, err := outside.Open(c.Policy)
 	if err != nil {
 		return err
 	}
@@ -139,5 +140,5 @@ func decidedBy(a server.Answer) string {
 	if a.Rule == "" {
 		return string(a.Verdict)
 	}
-	return string(a.Verdict) + " by " + printable(a.Rule)
+	return string(a.Verdict) + " by " + printable.Line(a.Rule)
 }

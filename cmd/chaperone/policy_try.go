@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 type policyTryCmd struct {
@@ -40,7 +41,7 @@ func (c *policyTryCmd) Run(e *env) error {
 	}
 	in := e.in
 	if c.File != "-" {
-		f, err := os.Open(c.File)
+		f, err := outside.Open(c.File)
 		if err != nil {
 			return err
 		}
@@ -97,6 +98,7 @@ func (c *policyTryCmd) print(out io.Writer, t *tryText, ev *event.Event, v event
 		}
 		return json.NewEncoder(out).Encode(line)
 	}
+	out = printable.Writer(out)
 	if _, err := fmt.Fprintf(out, "%s: %s by %s\n", t.ID, v.Action, v.Rule); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // quarantineCmd shows what was taken away, and brings it back.
@@ -98,7 +99,7 @@ func (c *quarantineListCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tTIME\tMESSENGER\tPATH")
 	for _, i := range items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.ID, i.Time.Format("2006-01-02 15:04:05"), i.App, printable(i.Path))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.ID, i.Time.Format("2006-01-02 15:04:05"), printable.Line(i.App), printable.Line(i.Path))
 	}
 	return w.Flush()
 }
@@ -148,7 +149,7 @@ func (c *quarantineRestoreCmd) Run(e *env) error {
 			failed = append(failed, err)
 			continue
 		}
-		if _, err := fmt.Fprintf(e.out, "%s is back at %s\n", id, printable(item.Path)); err != nil {
+		if _, err := fmt.Fprintf(e.out, "%s is back at %s\n", id, printable.Line(item.Path)); err != nil {
 			return err
 		}
 	}
@@ -229,16 +230,16 @@ func (a *actor) say(l actLine) error {
 	var err error
 	switch {
 	case l.Error != "":
-		_, err = fmt.Fprintf(a.out, "NOT DONE %s: %s\n", printable(l.Path), printable(l.Error))
+		_, err = fmt.Fprintf(a.out, "NOT DONE %s: %s\n", printable.Line(l.Path), printable.Line(l.Error))
 	case l.Action == "none":
-		_, err = fmt.Fprintf(a.out, "%s: %s\n", printable(l.Path), l.Note)
+		_, err = fmt.Fprintf(a.out, "%s: %s\n", printable.Line(l.Path), printable.Line(l.Note))
 	case l.Command != "":
-		_, err = fmt.Fprintf(a.out, "removed %s (%s; %s)\n", printable(l.Path), l.Command, l.Note)
+		_, err = fmt.Fprintf(a.out, "removed %s (%s; %s)\n", printable.Line(l.Path), printable.Line(fmt.Sprint(l.Command)), printable.Line(l.Note))
 	default:
 		if l.Note != "" {
 			l.Note = " (" + l.Note + ")"
 		}
-		_, err = fmt.Fprintf(a.out, "in quarantine as %s: %s%s\n", l.ID, printable(l.Path), l.Note)
+		_, err = fmt.Fprintf(a.out, "in quarantine as %s: %s%s\n", l.ID, printable.Line(l.Path), printable.Line(l.Note))
 	}
 	return err
 }

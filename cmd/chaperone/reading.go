@@ -12,6 +12,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -109,7 +110,7 @@ func printHits(out io.Writer, in io.Reader) error {
 		if h.Room != "" {
 			to = h.Room
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time, h.Kind, printable(who), printable(to), shorten(h.Text), h.Verdict, h.Rule)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time, h.Kind, printable.Line(who), printable.Line(to), shorten(h.Text), h.Verdict, printable.Line(h.Rule))
 		if n%200 == 199 {
 			w.Flush()
 		}
@@ -124,7 +125,7 @@ func printHits(out io.Writer, in io.Reader) error {
 const maxShown = 120
 
 func shorten(s string) string {
-	s = printable(strings.ReplaceAll(s, "\n", " "))
+	s = printable.Line(strings.ReplaceAll(s, "\n", " "))
 	if runes := []rune(s); len(runes) > maxShown {
 		return string(runes[:maxShown-1]) + "…"
 	}

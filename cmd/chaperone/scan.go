@@ -15,6 +15,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // scanCmd finds messengers in files and folders.
@@ -262,7 +263,7 @@ func (t *scanTable) finding(f *scan.Finding) error {
 			verdict += " (monitor)"
 		}
 	}
-	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable(name), app, l.Format, l.Kind, l.Confidence, verdict, l.Rule); err != nil {
+	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable.Line(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
 		return err
 	}
 	if l.Publisher != "" || l.Version != "" {
@@ -271,7 +272,7 @@ func (t *scanTable) finding(f *scan.Finding) error {
 		}
 	}
 	for _, e := range l.Evidence {
-		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable(e.Fact), printable(e.Value), e.Strength); err != nil {
+		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable.Line(e.Fact), printable.Line(e.Value), e.Strength); err != nil {
 			return err
 		}
 	}
@@ -290,7 +291,7 @@ func (t *scanTable) problem(p *scan.Problem) error {
 	if l.Detail != "" {
 		l.Reason += " (" + l.Detail + ")"
 	}
-	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable(name), printable(l.Reason))
+	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable.Line(name), printable.Line(l.Reason))
 	return err
 }
 
@@ -320,14 +321,14 @@ func (t *scanTable) next(forbidden []*scan.Finding) error {
 	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
 		name, _ := scan.Name(f.Real)
 		if !f.Certain() {
-			fmt.Fprintf(&b, "  %s: %s\n", printable(name), unsure(f))
+			fmt.Fprintf(&b, "  %s: %s\n", printable.Line(name), unsure(f))
 			continue
 		}
 		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
-			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable(name), strings.Join(owner.Command(), " "))
+			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable.Line(name), printable.Line(strings.Join(owner.Command(), " ")))
 			continue
 		}
-		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable(name))
+		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable.Line(name))
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err
@@ -337,16 +338,5 @@ func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return printable(s)
-}
-
-// printable keeps a terminal safe from what files are called.
-func printable(s string) string {
-	out := []rune(s)
-	for i, r := range out {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			out[i] = '?'
-		}
-	}
-	return string(out)
+	return printable.Line(s)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 type verifyCmd struct {
@@ -22,11 +23,11 @@ func (c *verifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	write := result.WriteText
+	out, write := printable.Writer(e.out), result.WriteText
 	if c.JSON {
-		write = result.WriteJSON
+		out, write = e.out, result.WriteJSON
 	}
-	if err := write(e.out); err != nil {
+	if err := write(out); err != nil {
 		return err
 	}
 	if result.Verdict == verify.Broken {

@@ -117,3 +117,12 @@ func TestGuideExample(t *testing.T) {
 		t.Errorf("%d facts", c.Facts())
 	}
 }
+
+// TestDeepNestingIsRefused before the parser sees it: that would take it for ever.
+func TestDeepNestingIsRefused(t *testing.T) {
+	for _, text := range []string{strings.Repeat("[", 1<<20-1), strings.Repeat("{a: ", 1<<18)} {
+		if _, err := catalog.Parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}

@@ -106,3 +106,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDeepNestingIsRefused before the parser sees it: that would take it for ever.
+func TestDeepNestingIsRefused(t *testing.T) {
+	for _, text := range []string{strings.Repeat("[", 1<<20-1), strings.Repeat("{a: ", 1<<18), strings.Repeat("- ", 1<<18)} {
+		if _, err := config.Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}

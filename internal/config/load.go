@@ -7,13 +7,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/shape"
 )
 
 // maxFile bounds the configuration file, in bytes.
@@ -21,17 +23,12 @@ const maxFile = 1 << 20
 
 // Load reads and checks the file at path.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	if len(b) > maxFile {
+	b, err := outside.ReadFile(path, maxFile)
+	if errors.Is(err, outside.ErrTooLarge) {
 		return nil, fmt.Errorf("configuration: %s is larger than %d bytes", path, maxFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c, err := Parse(b)
 	if err != nil {
@@ -48,6 +45,9 @@ func Parse(b []byte) (*Config, error) {
 	// A parser that quotes what it does not understand would send this to the terminal.
 	if !utf8.Valid(b) || bytes.ContainsFunc(b, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }) {
 		return nil, errors.New("not a text file: a configuration is YAML in UTF-8, without control characters")
+	}
+	if err := shape.Check(b, nil); err != nil {
+		return nil, err
 	}
 	c := &Config{}
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())

@@ -1,13 +1,13 @@
 package console
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // frame is what every page gets.
@@ -45,30 +45,5 @@ func (c *Console) render(w http.ResponseWriter, status int, name string, s *sess
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	io.WriteString(w, plain(b.String()))
-}
-
-// plain makes visible what would otherwise change how the rest of a page reads: characters that turn the direction of text around (Unicode
-// UAX 9, explicit formatting), by which "gpj.exe" is made to look like "exe.jpg", and control characters. Nothing in our own pages has one.
-func plain(page string) string {
-	page = strings.ToValidUTF8(page, "\uFFFD")
-	if !strings.ContainsFunc(page, hidden) {
-		return page
-	}
-	var b strings.Builder
-	for _, r := range page {
-		switch {
-		case !hidden(r):
-			b.WriteRune(r)
-		case r < 0x20:
-			b.WriteRune(0x2400 + r) // its picture
-		default:
-			fmt.Fprintf(&b, "[U+%04X]", r)
-		}
-	}
-	return b.String()
-}
-
-func hidden(r rune) bool {
-	return r < 0x20 && r != '\n' && r != '\t' && r != '\r' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	io.WriteString(w, printable.Text(b.String()))
 }

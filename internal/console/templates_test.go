@@ -66,21 +66,6 @@ func TestSummaries(t *testing.T) {
 	}
 }
 
-func TestPlainShowsWhatHides(t *testing.T) {
-	for in, want := range map[string]string{
-		"<p>é 👍\n\tok</p>":     "<p>é 👍\n\tok</p>",
-		"a\u202egpj.exe":       "a[U+202E]gpj.exe",
-		"\x1b[31m":             "\u241b[31m",
-		"x\u2066y\u2069\u0085": "x[U+2066]y[U+2069][U+0085]",
-		"caf\xe9":              "caf\ufffd",
-		"\u200fשלום":           "\u200fשלום",
-	} {
-		if got := plain(in); got != want {
-			t.Errorf("plain(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestSmallWords(t *testing.T) {
 	for in, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 190_044_160: "190.0 MB", 5_000_000_000: "5.0 GB"} {
 		if got := size(in); got != want {

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // People is a Directory made of a table: a row binds handles, a host or an address to a person from one moment to another.
@@ -49,7 +49,7 @@ const mappedBits = 96
 
 // LoadPeople reads the table in a file.
 func LoadPeople(path string) (*People, error) {
-	f, err := os.Open(path)
+	f, err := outside.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("people: %w", err)
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // Key signs the ledger's checkpoints, each twice: a plain note signature, and a cosignature/v1 that carries the time.
@@ -33,15 +35,22 @@ func (k *Key) Origin() string { return k.plain.Name() }
 // LoadOrCreateKey reads dir/ledger.key; when there is none it makes one for that origin and writes it (0600) and dir/ledger.pub.
 func LoadOrCreateKey(dir, origin string, now func() time.Time) (*Key, error) {
 	path := filepath.Join(dir, "ledger.key")
-	raw, err := os.ReadFile(path)
+	raw, err := outside.ReadFile(path, maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		raw, err = createKey(dir, path, origin)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger key: %w", err)
 	}
-	return ParseKey(strings.TrimSpace(string(raw)), now)
+	k, err := ParseKey(strings.TrimSpace(string(raw)), now)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
 }
+
+// maxKeyFile bounds the file of a key, in bytes.
+const maxKeyFile = 64 << 10
 
 func createKey(dir, path, origin string) ([]byte, error) {
 	secret, public, err := note.GenerateKey(rand.Reader, origin)

@@ -9,15 +9,15 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/chaperone-im/chaperone/internal/shape"
 )
 
 // Limits of a policy file. A file beyond them is refused before it is parsed.
 const (
 	MaxFileSize = 1 << 20
-	maxNesting  = 64
 	maxRules    = 10_000
 )
 
@@ -80,35 +80,18 @@ func checkShape(name string, data []byte) error {
 	if bytes.IndexByte(data, 0) >= 0 {
 		return &Error{File: name, Msg: "not a text file", Hint: "a policy is YAML in UTF-8"}
 	}
-	if depth := lineDepth(data); depth > 4*maxNesting {
-		return &Error{File: name, Msg: "nested too deeply"}
-	}
-	depth := 0
-	for _, t := range lexer.Tokenize(string(data)) {
+	err := shape.Check(data, func(t *token.Token) error {
 		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-		case token.MappingEndType, token.SequenceEndType:
-			depth--
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType:
 			return &Error{File: name, Line: t.Position.Line, Column: t.Position.Column, Msg: "anchors, aliases and tags are not part of a policy", Hint: "put the value into quotes"}
 		}
-		if depth > maxNesting {
-			return &Error{File: name, Line: t.Position.Line, Column: t.Position.Column, Msg: "nested too deeply"}
-		}
+		return nil
+	})
+	var deep *shape.Error
+	if errors.As(err, &deep) {
+		return &Error{File: name, Line: deep.Line, Column: deep.Column, Msg: "nested too deeply"}
 	}
-	return nil
-}
-
-// lineDepth returns the longest indentation, dashes counted: no block can be nested deeper than that.
-func lineDepth(data []byte) int {
-	deepest := 0
-	for line := range bytes.Lines(data) {
-		if n := len(line) - len(bytes.TrimLeft(line, " -?:\t")); n > deepest {
-			deepest = n
-		}
-	}
-	return deepest
+	return err
 }
 
 func yamlError(name string, err error) error {

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // PublicKey is a compliance key that roots are wrapped to.
@@ -157,7 +159,7 @@ func Passphrase(reference, dir string) (string, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		raw, err = os.ReadFile(name)
+		raw, err = outside.ReadFile(name, maxSecret)
 	case "env":
 		value, ok := os.LookupEnv(name)
 		if !ok {
@@ -165,7 +167,7 @@ func Passphrase(reference, dir string) (string, error) {
 		}
 		raw = []byte(value)
 	case "credential":
-		raw, err = os.ReadFile(filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), filepath.Base(name)))
+		raw, err = outside.ReadFile(filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), filepath.Base(name)), maxSecret)
 	default:
 		return "", fmt.Errorf("unlock: %q: want file:PATH, env:NAME or credential:NAME", kind)
 	}
@@ -174,3 +176,6 @@ func Passphrase(reference, dir string) (string, error) {
 	}
 	return strings.TrimRight(string(raw), "\r\n"), nil
 }
+
+// maxSecret bounds the file of a passphrase, in bytes.
+const maxSecret = 64 << 10

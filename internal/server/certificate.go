@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -13,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // renewBefore is how long before its end a certificate of ours is made anew.
@@ -68,7 +69,7 @@ func SelfSigned(dir, name string, hosts ...string) (cert, key string, err error)
 
 // good reports whether the files hold a pair that is valid for a while and for all the hosts.
 func good(cert, key string, hosts []string) bool {
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := outside.KeyPair(cert, key)
 	if err != nil || time.Now().Add(renewBefore).After(pair.Leaf.NotAfter) {
 		return false
 	}

@@ -1,18 +1,16 @@
 package server
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 
 	"github.com/chaperone-im/chaperone/internal/alert"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/ledger"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // Check reads everything that a configuration refers to, and starts nothing.
@@ -62,10 +60,7 @@ func checkGateway(c *config.Config, g config.Gateway) error {
 		errs = append(errs, checkPair(x.Uploads.Certificate, x.Uploads.Key))
 	}
 	if x.Upstream.CA != "" {
-		pem, err := os.ReadFile(x.Upstream.CA)
-		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			err = fmt.Errorf("%s holds no certificate", x.Upstream.CA)
-		}
+		_, err := outside.Authorities(x.Upstream.CA)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -76,10 +71,8 @@ func checkPair(cert, key string) error {
 	if cert == "" && key == "" {
 		return nil
 	}
-	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
-	}
-	return nil
+	_, err := outside.KeyPair(cert, key)
+	return err
 }
 
 func checkAlerts(c *config.Config) error {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
@@ -17,6 +18,9 @@ const (
 	RecoveryFile      = "recovery.json"
 )
 
+// maxKeyFile bounds a key file, in bytes.
+const maxKeyFile = 1 << 20
+
 // Keys reads the compliance keys of a configuration. Private is nil when the configuration unlocks nothing: such a process seals and cannot
 // read.
 func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey, err error) {
@@ -25,16 +29,16 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 		paths = []string{filepath.Join(c.KeysDir(), CompliancePublic)}
 	}
 	for _, p := range paths {
-		raw, err := os.ReadFile(c.Path(p))
+		raw, err := outside.ReadFile(c.Path(p), maxKeyFile)
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, nil, fmt.Errorf("%w at %s; chaperone quickstart makes one", ErrNoKeys, c.Path(p))
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("compliance key: %w", err)
 		}
 		k, err := seal.ParsePublic(string(raw))
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", p, err)
+			return nil, nil, fmt.Errorf("compliance key: %s: %w", c.Path(p), err)
 		}
 		public = append(public, k)
 	}
@@ -45,10 +49,13 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(c.KeysDir(), CompliancePrivate))
+	path := filepath.Join(c.KeysDir(), CompliancePrivate)
+	raw, err := outside.ReadFile(path, maxKeyFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("compliance key: %w", err)
 	}
-	private, err = seal.UnlockKey(raw, passphrase)
-	return public, private, err
+	if private, err = seal.UnlockKey(raw, passphrase); err != nil {
+		return nil, nil, fmt.Errorf("compliance key: %s: %w", path, err)
+	}
+	return public, private, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // listen binds at once, so that an address in use is an error at start, and serves when the server runs.
@@ -27,7 +28,7 @@ func (s *Server) listen(name, address string, h http.Handler, cert, key string) 
 	}
 	s.unused = append(s.unused, l)
 	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
+		pair, err := outside.KeyPair(cert, key)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/argon2"
 )
@@ -84,7 +85,7 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 	b := &Book{path: filepath.Join(dir, "state", "accounts.json"), clock: c,
 		accounts: map[string]*Account{}, sessions: map[[32]byte]*session{}, failed: map[string][]time.Time{},
 		checking: make(chan struct{}, checksAtOnce)}
-	raw, err := os.ReadFile(b.path)
+	raw, err := outside.ReadFile(b.path, maxBook)
 	if errors.Is(err, os.ErrNotExist) {
 		return b, nil
 	}
@@ -100,6 +101,9 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 	}
 	return b, nil
 }
+
+// maxBook bounds the file of accounts, in bytes.
+const maxBook = 64 << 20
 
 // CanCreate says why Create would refuse, or nil.
 func (b *Book) CanCreate(name string, roles []control.Role, uids ...uint32) error {

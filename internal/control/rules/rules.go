@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/inspect/lexicon"
 	"github.com/chaperone-im/chaperone/internal/inspect/packs"
 	"github.com/chaperone-im/chaperone/internal/inspect/pattern"
+	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
 
@@ -47,14 +47,7 @@ func Parse(path string) (*policy.File, error) {
 	if path == "" {
 		return policy.Default()
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > policy.MaxFileSize {
-		return nil, fmt.Errorf("policy: %s is not a file of at most 1 MiB", path)
-	}
-	data, err := os.ReadFile(path)
+	data, err := outside.ReadFile(path, policy.MaxFileSize)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 )
@@ -101,9 +100,9 @@ func (o *objects) digest(name string) (string, error) {
 	if !objectName.MatchString(name) {
 		return "", fmt.Errorf("not a name")
 	}
-	f, err := os.Open(filepath.Join(o.dir, name))
+	f, err := openRegular(filepath.Join(o.dir, name))
 	if err != nil && len(name) > 2 {
-		f, err = os.Open(filepath.Join(o.dir, name[:2], name))
+		f, err = openRegular(filepath.Join(o.dir, name[:2], name))
 	}
 	if err != nil {
 		return "", fmt.Errorf("not there")

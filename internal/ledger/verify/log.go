@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 )
 
 // width of a tile and of an entry bundle (C2SP tlog-tiles).
@@ -67,14 +69,35 @@ func readSmall(path string) ([]byte, error) { return readLimited(path, maxNote) 
 
 // readLimited reads a file that must not be longer than limit.
 func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: not a file of at most %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// openRegular opens a regular file. A pipe would keep the verifier waiting, and a device may never end.
+func openRegular(path string) (*os.File, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() || st.Size() > limit {
-		return nil, fmt.Errorf("%s: not a file of at most %d bytes", path, limit)
+	if st.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		if st, err = f.Stat(); err == nil && st.Mode().IsRegular() {
+			return f, nil
+		}
+		f.Close()
 	}
-	return os.ReadFile(path)
+	return nil, fmt.Errorf("%s: not a regular file", path)
 }
 
 // next returns the data of the next leaf, false after the last or when the ledger can be followed no further.

@@ -110,7 +110,7 @@ func outsideFiles(path string) ([]string, error) {
 
 // load reads the bundles of one file, or says that it is a bare note.
 func (o *outside) load(path, key string) (isNote bool, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return false, err
 	}
@@ -246,7 +246,7 @@ func (o *outside) expected(i uint64) (*bundleFrame, error) {
 }
 
 func (o *outside) reload(b *bundle) error {
-	f, err := os.Open(b.path)
+	f, err := openRegular(b.path)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

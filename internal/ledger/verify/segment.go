@@ -190,7 +190,7 @@ func (s *stream) openNext(r *Result) bool {
 	name := s.segs[s.at]
 	s.at++
 	first, _ := strconv.ParseUint(name[:20], 10, 64)
-	f, err := os.Open(filepath.Join(s.dir, name))
+	f, err := openRegular(filepath.Join(s.dir, name))
 	if err != nil {
 		s.dead = true
 		r.add(Finding{Kind: FrameDamaged, Stream: s.name, Sequence: s.seq + 1, Detail: err.Error()})

@@ -3,7 +3,6 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // address is one that the configuration wants to listen on.
@@ -87,7 +87,7 @@ func certificates(_ context.Context, x *exam) {
 		if cert == "" {
 			return
 		}
-		pair, err := tls.LoadX509KeyPair(x.c.Path(cert), x.c.Path(key))
+		pair, err := outside.KeyPair(x.c.Path(cert), x.c.Path(key))
 		if err != nil {
 			x.add(Fail, what+": "+err.Error(), "nobody can connect", "correct certificate and key")
 			return

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // Gateway is the connector in front of one XMPP server.
@@ -105,13 +104,9 @@ func (g *Gateway) loadTLS() error {
 	}
 	g.clientTLS = &tls.Config{ServerName: g.cfg.Domain, MinVersion: tls.VersionTLS12, NextProtos: []string{"xmpp-client"}}
 	if g.cfg.Upstream.CA != "" {
-		pem, err := os.ReadFile(g.cfg.Upstream.CA)
-		if err != nil {
-			return fmt.Errorf("read upstream authorities: %w", err)
-		}
-		g.clientTLS.RootCAs = x509.NewCertPool()
-		if !g.clientTLS.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("read upstream authorities: %s holds no certificate", g.cfg.Upstream.CA)
+		var err error
+		if g.clientTLS.RootCAs, err = outside.Authorities(g.cfg.Upstream.CA); err != nil {
+			return fmt.Errorf("upstream: %w", err)
 		}
 	}
 	if g.cfg.Uploads == nil {
@@ -123,7 +118,7 @@ func (g *Gateway) loadTLS() error {
 }
 
 func certificate(cert, key string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := outside.KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
 	}
