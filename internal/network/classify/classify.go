@@ -40,21 +40,27 @@ type Options struct {
 	Now     func() time.Time                   // gateway time for the rules' hours; nil: the packet's time
 	Report  func(f *Finding)                   // takes each finding; it must not keep the pointer
 	Policy  policy.Decider                     // may be nil: everything is allowed
+
+	Thresholds *Thresholds // nil: DefaultThresholds
 }
 
 // Classifier is a flow.Handler that names messengers.
 type Classifier struct {
-	catalog   Catalog
-	options   Options
-	signature map[string][]catalog.TrafficSignature // by decoder
-	memory    memory
-	sockets   sockets
-	pending   Finding
+	catalog    Catalog
+	options    Options
+	thresholds Thresholds
+	signature  map[string][]catalog.TrafficSignature // by decoder
+	memory     memory
+	sockets    sockets
+	pending    Finding
 }
 
 // New returns a Classifier with an empty memory.
 func New(c Catalog, o Options) *Classifier {
-	k := &Classifier{catalog: c, options: o, signature: map[string][]catalog.TrafficSignature{}}
+	k := &Classifier{catalog: c, options: o, thresholds: DefaultThresholds(), signature: map[string][]catalog.TrafficSignature{}}
+	if o.Thresholds != nil {
+		k.thresholds = *o.Thresholds
+	}
 	for _, s := range c.Traffic() {
 		k.signature[s.Decoder] = append(k.signature[s.Decoder], s)
 	}

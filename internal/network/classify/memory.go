@@ -25,10 +25,7 @@ type memory struct {
 	young, old map[pair]answer
 }
 
-const (
-	maxAnswers = 1 << 15
-	keepAnswer = 2 * time.Hour // clients keep using an address long after its time to live
-)
+const maxAnswers = 1 << 15
 
 func (m *memory) init() { m.young, m.old = map[pair]answer{}, map[pair]answer{} }
 
@@ -63,7 +60,7 @@ func (m *memory) get(p pair, now time.Time) (string, bool) {
 
 // remember notes that f's client used the name at the address.
 func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
-	a := answer{name: name, until: f.Last.Add(keepAnswer)}
+	a := answer{name: name, until: f.Last.Add(c.thresholds.KeepAnswer)}
 	for _, m := range c.catalog.ByName(name) {
 		a.app, a.strong = m.App, m.Evidence.Strength > event.Low
 	}

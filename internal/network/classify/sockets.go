@@ -37,7 +37,6 @@ const (
 	maxSockets  = 1 << 13
 	maxOnSocket = 256
 	maxPeers    = 1 << 15
-	keepSocket  = 10 * time.Minute
 )
 
 func (s *sockets) init() {
@@ -102,7 +101,7 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 func (c *Classifier) teach(f *flow.Flow, s *state) {
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
 		k := c.sockets.get(end)
-		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(keepSocket)
+		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(c.thresholds.KeepSocket)
 		k.strength = event.Medium
 		for _, other := range k.flows {
 			if o := stateOf(other); other != f && o.rank < rankSocket {
@@ -131,17 +130,12 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 	}
 }
 
-// What makes a socket one of classic Skype's: so many peers, and object ids that go up in small steps from datagram to datagram.
-const (
-	skypePeers  = 8
-	skypeStep   = 64
-	skypeShare  = 0.8 // of the steps are small
-	skypeMisfit = 0.1 // of the peers may be spoken to in another way
-	skypeFact   = "skype-udp"
-)
+// skypeFact is the fact that a socket is one of classic Skype's: many peers, and object ids that go up in small steps from datagram to
+// datagram.
+const skypeFact = "skype-udp"
 
 func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
-	if !k.skypeLike(fact) || k.app != "" && k.fact != skypeFact {
+	if !k.skypeLike(&c.thresholds, fact) || k.app != "" && k.fact != skypeFact {
 		return
 	}
 	derived := decode.Fact{Decoder: skypeFact}
@@ -149,7 +143,7 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 		if o := stateOf(other); o.rank < rankTraffic {
 			c.traffic(other, o, &derived)
 			if o.app != "" && len(c.sockets.peers) < maxPeers {
-				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, f.Last.Add(keepSocket)
+				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, f.Last.Add(c.thresholds.KeepSocket)
 				c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
 				c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
 			}
@@ -158,18 +152,18 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 }
 
 // skypeLike counts one more peer, and reports whether the socket behaves as classic Skype's.
-func (k *socket) skypeLike(fact *decode.Fact) bool {
+func (k *socket) skypeLike(t *Thresholds, fact *decode.Fact) bool {
 	id, err := strconv.ParseUint(fact.Get("id"), 10, 16)
 	if err != nil {
 		k.others++
 		return false
 	}
-	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < skypeStep {
+	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < t.SkypeStep {
 		k.steps++
 	}
 	k.last = uint16(id)
 	k.peers++
-	return k.peers >= skypePeers && float64(k.steps) >= skypeShare*float64(k.peers-1) && float64(k.others) <= skypeMisfit*float64(k.peers)
+	return k.peers >= t.SkypePeers && float64(k.steps) >= t.SkypeShare*float64(k.peers-1) && float64(k.others) <= t.SkypeMisfit*float64(k.peers)
 }
 
 // skypePeer claims a TCP flow to a peer of the same host's classic Skype socket.
