@@ -3,12 +3,13 @@
 # make check   formatting, vet, linters, figures, generated files
 # make bench   measure side by side with the programs of the field
 # make package deb and rpm into dist/
+# make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO ?= go
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build demo test test-setup soak check generate bench package clean
+.PHONY: build demo test test-setup soak check generate bench package boot clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone ./cmd/chaperone
@@ -48,6 +49,9 @@ bench: build
 
 package: build
 	./packaging/package.sh $(VERSION)
+
+boot: package
+	./packaging/boot.sh dist/chaperone_*_amd64.deb
 
 clean:
 	rm -rf bin dist
