@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,26 +16,30 @@ import (
 )
 
 // capture writes a generated capture of Alice's machine.
-func (s *stage) capture(name string, client netip.Addr) (string, error) {
+func (s *stage) capture(name, client string, write func(io.Writer, netip.Addr, time.Time) error) (string, error) {
 	path := filepath.Join(s.dir, name)
 	f, err := os.Create(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return path, flowtest.WriteDemo(f, client, time.Now())
+	return path, write(f, netip.MustParseAddr(client), time.Now())
 }
 
 func (s *stage) captures() error {
-	path, err := s.capture("generated.pcap", netip.MustParseAddr("10.77.0.99"))
+	path, err := s.capture("generated.pcap", "10.77.0.99", flowtest.WriteDemo)
 	if err != nil {
 		return err
 	}
-	s.say("generated.pcap is made here by our own and real protocol code; its packets never were on a wire.")
-	if _, err := s.prove([]string{"whatsapp", "telegram", "mtproto"}, "inspect", path); err != nil {
+	node, err := s.capture("skype.pcap", "10.77.0.98", flowtest.WriteSkype)
+	if err != nil {
 		return err
 	}
-	for _, name := range []string{"ndpi__whatsapp_login_call.pcap", "ndpi__telegram_videocall.pcapng"} {
+	s.say("generated.pcap is made here by our own and real protocol code, skype.pcap by our own as the published analyses describe classic Skype; their packets never were on a wire.")
+	if _, err := s.prove([]string{"whatsapp", "telegram", "mtproto", "skype", "skype-classic-udp"}, "inspect", path, node); err != nil {
+		return err
+	}
+	for _, name := range []string{"ndpi__whatsapp_login_call.pcap", "ndpi__telegram_videocall.pcapng", "ndpi_old__skype__d8c85f50.pcap"} {
 		real := filepath.Join(s.corpus, "pcap", name)
 		if _, err := os.Stat(real); err != nil {
 			continue
@@ -81,7 +86,7 @@ func (s *stage) join() error {
 		return err
 	}
 	s.say("Alice wrote: let's move this to WhatsApp. It was delivered, and marked for review.")
-	path, err := s.capture("laptop-17.pcap", netip.MustParseAddr(aliceAddress))
+	path, err := s.capture("laptop-17.pcap", aliceAddress, flowtest.WriteDemo)
 	if err != nil {
 		return err
 	}

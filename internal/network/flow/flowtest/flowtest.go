@@ -183,3 +183,14 @@ func WriteDemo(out io.Writer, client netip.Addr, at time.Time) error {
 	}
 	return w.Close()
 }
+
+// WriteSkype writes a small capture of one machine that is a node of classic Skype: one socket, many peers. It says that it is generated.
+func WriteSkype(out io.Writer, client netip.Addr, at time.Time) error {
+	w := NewWriter(out, at)
+	for i := range uint16(12) {
+		node := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(10 + i)}), 20000+977*i)
+		w.UDP(netip.AddrPortFrom(client, 40041), node, SkypeProbe(1000+3*i))
+		w.Wait(50 * time.Millisecond)
+	}
+	return w.Close()
+}

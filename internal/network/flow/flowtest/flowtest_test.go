@@ -3,6 +3,7 @@ package flowtest_test
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,12 +13,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
 
-func TestDemoIsRecognised(t *testing.T) {
-	var capture bytes.Buffer
-	at := time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
-	if err := flowtest.WriteDemo(&capture, netip.MustParseAddr("10.0.0.7"), at); err != nil {
-		t.Fatal(err)
-	}
+// look runs the recogniser over a generated capture, and returns app and service by client and server.
+func look(t *testing.T, capture *bytes.Buffer, at time.Time) map[string]string {
 	if !bytes.Contains(capture.Bytes(), []byte("Generated for tests")) {
 		t.Error("the capture does not say that it is generated")
 	}
@@ -32,9 +29,36 @@ func TestDemoIsRecognised(t *testing.T) {
 			t.Errorf("%s seen at %s", f.Flow.Server, f.FirstSeen)
 		}
 	}})
-	if _, err := flow.ReadCapture(t.Context(), &capture, flow.NewTracker(k, flow.Limits{})); err != nil {
+	if _, err := flow.ReadCapture(t.Context(), capture, flow.NewTracker(k, flow.Limits{})); err != nil {
 		t.Fatal(err)
 	}
+	return got
+}
+
+func TestSkypeIsRecognised(t *testing.T) {
+	var capture bytes.Buffer
+	at := time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
+	if err := flowtest.WriteSkype(&capture, netip.MustParseAddr("10.0.0.7"), at); err != nil {
+		t.Fatal(err)
+	}
+	got := look(t, &capture, at)
+	for flow, app := range got {
+		if !strings.HasPrefix(app, "skype/") {
+			t.Errorf("%s is %q", flow, app)
+		}
+	}
+	if len(got) != 12 {
+		t.Errorf("%d flows: %v", len(got), got)
+	}
+}
+
+func TestDemoIsRecognised(t *testing.T) {
+	var capture bytes.Buffer
+	at := time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
+	if err := flowtest.WriteDemo(&capture, netip.MustParseAddr("10.0.0.7"), at); err != nil {
+		t.Fatal(err)
+	}
+	got := look(t, &capture, at)
 	want := map[string]string{
 		"10.0.0.7:40001 192.0.2.53:53":      "whatsapp/web",
 		"10.0.0.7:40002 192.0.2.53:53":      "/",

@@ -155,6 +155,18 @@ func STUN(kind uint16, attributes ...Attribute) []byte {
 	return b
 }
 
+// SkypeProbe makes the first datagram that a node of classic Skype sends to another: an object id that goes up from peer to peer, the
+// function 2 in the low bits of the third byte, and a body encrypted under a key made of public facts (Baset and Schulzrinne, An Analysis of the
+// Skype Peer-to-Peer Internet Telephony Protocol, 2006; Biondi and Desclaux, Silver Needle in the Skype, 2006). The body here is not.
+func SkypeProbe(object uint16) []byte {
+	b := binary.BigEndian.AppendUint16(nil, object)
+	b = append(b, 0x42)
+	for i := range uint16(27) {
+		b = append(b, byte(object*31+i*7))
+	}
+	return b
+}
+
 // RTP makes a packet of the payload type with the number.
 func RTP(payload byte, number uint16) []byte {
 	b := make([]byte, 12+80)
