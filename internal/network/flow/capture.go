@@ -35,11 +35,13 @@ type capture struct {
 	mixed bool // every packet says its link type (pcapng)
 }
 
-// maxPacket is the longest packet that is read from a capture.
-const maxPacket = 1 << 20
+// readSize is how much of a capture is read at once.
+const readSize = 1 << 16
 
-func openCapture(r io.Reader) (*capture, error) {
-	br := bufio.NewReaderSize(r, 1<<18)
+// firstBuffer is the room for a packet that is made at first.
+const firstBuffer = 2048
+
+func openCapture(br *bufio.Reader) (*capture, error) {
 	magic, err := br.Peek(4)
 	if err != nil {
 		return nil, ErrNotCapture
@@ -55,9 +57,7 @@ func openCapture(r io.Reader) (*capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotCapture, err)
 	}
-	if old.Snaplen() < maxPacket { // headers that say less than their packets have are common
-		old.SetSnaplen(maxPacket)
-	}
+	old.SetSnaplen(firstBuffer) // headers that say less than their packets have are common: pcapgo has its own limit, and makes room as it needs it
 	return &capture{src: old, link: uint16(old.LinkType())}, nil
 }
 
@@ -65,7 +65,12 @@ func openCapture(r io.Reader) (*capture, error) {
 // returns how many packets the capture holds. A capture that is cut short gives ErrCut after all that could be read has been.
 func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	defer t.Flush()
-	c, err := openCapture(r)
+	if t.reader == nil {
+		t.reader = bufio.NewReaderSize(nil, readSize)
+	}
+	t.reader.Reset(r)
+	defer t.reader.Reset(nil)
+	c, err := openCapture(t.reader)
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,10 @@
 // is a SYN+ACK. Packets are decoded in place, without allocation; the first bytes of each flow go to the decoders of package decode until
 // they have told all they will tell. From then on a packet costs one look-up.
 //
-// Everything is bounded: the number of flows (the one silent for longest goes first, and is reported), bytes kept per direction,
-// segments out of order, packets looked into.
+// Everything is bounded: the number of flows, bytes kept per direction and together, segments out of order, packets looked into. When there
+// is no room for another flow the one silent for longest leaves, and is reported: first among those that nobody answered, as a flood's are,
+// so that a flood hides nothing that lives. When decoders hold too much, those that have waited for longest give up, and are counted.
+//
+// Flows, buffers and the decoders' states are used again. A packet of a flow that is known, or still unknown, allocates nothing.
+// An interface is read through memory that is shared with the kernel, a block of packets at a time.
 package flow

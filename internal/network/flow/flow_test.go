@@ -37,7 +37,8 @@ func (c *collector) Opened(*flow.Flow)                         {}
 func (c *collector) Learned(_ *flow.Flow, facts []decode.Fact) { c.facts = append(c.facts, facts...) }
 func (c *collector) Settled(*flow.Flow)                        { c.settled++ }
 func (c *collector) Closed(f *flow.Flow, evicted bool) {
-	c.closed = append(c.closed, f)
+	kept := *f // it is used again
+	c.closed = append(c.closed, &kept)
 	if evicted {
 		c.evicted++
 	}

@@ -126,8 +126,8 @@ func (t *Tracker) fragment(p *Packet) {
 	if p.V6 && !again.decodeExtensions(p.part.next, payload, false) || !p.V6 && !again.decodeTransport(payload, false) {
 		return
 	}
-	k, _ := makeKey(&again)
-	if f := t.flows[k]; f != nil && !f.Settled {
-		t.look(f, &again, f.fromClient(&again))
+	src, dst := again.ends()
+	if f, fromClient := t.table.find(t.table.hash(&again), again.Proto, src, dst); f != nil && !f.Settled {
+		t.look(f, &again, fromClient)
 	}
 }

@@ -50,6 +50,11 @@ func address(a [16]byte, v6 bool) netip.Addr {
 	return netip.AddrFrom4([4]byte(a[12:]))
 }
 
+// ends returns the addresses and ports that p goes from and to.
+func (p *Packet) ends() (src, dst netip.AddrPort) {
+	return netip.AddrPortFrom(address(p.Src, p.V6), p.SrcPort), netip.AddrPortFrom(address(p.Dst, p.V6), p.DstPort)
+}
+
 // decode fills p from an Ethernet-like frame of the link type. It returns false when there is no packet of a flow in it.
 func (p *Packet) decode(link uint16, b []byte) bool {
 	kind, b, ok := network(link, b)

@@ -1,32 +1,38 @@
 package flow
 
 import (
+	"bufio"
 	"net/netip"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 )
 
-// Flow is one flow: who speaks with whom, how much, and what the decoders found.
+// Flow is one flow: who speaks with whom, how much, and what the decoders found. It is good until Closed returns: its memory is used again.
 type Flow struct {
-	Proto   uint8 // IP protocol number: 1, 6, 17 or 132
-	Client  netip.AddrPort
-	Server  netip.AddrPort
-	First   time.Time
-	Last    time.Time
-	Packets int64
-	Bytes   int64 // on the wire
-	Middle  bool  // of TCP: its beginning was not seen
-	Settled bool  // the decoders will tell no more
-	State   any   // of the Handler
+	Client    netip.AddrPort
+	Server    netip.AddrPort
+	First     time.Time
+	Last      time.Time
+	Packets   int64
+	Bytes     int64 // on the wire
+	SettledAt int64 // packets when the decoders had told all
+	State     any   // of the Handler
+	Proto     uint8 // IP protocol number: 1, 6, 17 or 132
+	Middle    bool  // of TCP: its beginning was not seen
+	Settled   bool  // the decoders will tell no more
 
-	key        key
-	prev       *Flow // in the list by last packet
-	next       *Flow
+	confirmed  bool // see lists
+	began      [2]bool
+	number     uint32    // in the table
+	isn        [2]uint32 // of TCP: where the client's and the server's bytes begin, where began says so
+	hash       uint64
 	packetsC2S int64
-	packetsS2C int64
+	mark       int64 // packets when it was placed in its list
+	prev       *Flow // in its list
+	next       *Flow
 	tcp        *tcpState
-	udp        *decode.Datagrams
+	udp        *udpState
 }
 
 // ProtoName returns tcp, udp, sctp or icmp.
@@ -43,7 +49,9 @@ func (f *Flow) ProtoName() string {
 }
 
 // Directions returns the packets from client to server, and back.
-func (f *Flow) Directions() (fromClient, fromServer int64) { return f.packetsC2S, f.packetsS2C }
+func (f *Flow) Directions() (fromClient, fromServer int64) {
+	return f.packetsC2S, f.Packets - f.packetsC2S
+}
 
 // Handler learns of flows. Its methods run in the tracker's goroutine, one after the other.
 type Handler interface {
@@ -63,7 +71,7 @@ type Limits struct {
 	Stream int           // bytes kept of each direction of a TCP flow; default 16 KiB
 	Budget int64         // packets with payload that decoders look at; default 48
 	Idle   time.Duration // silence after which a flow ends; 0 keeps it until the end of the capture
-	Memory int           // bytes of all beginnings that are kept at one time; default 64 MiB
+	Memory int           // bytes that are kept at one time for decoders that wait for more; default 16 MiB
 }
 
 func (l *Limits) setDefaults() {
@@ -77,7 +85,7 @@ func (l *Limits) setDefaults() {
 		l.Budget = 48
 	}
 	if l.Memory <= 0 {
-		l.Memory = 64 << 20
+		l.Memory = 16 << 20
 	}
 }
 
@@ -87,35 +95,39 @@ type Counts struct {
 	Bytes   int64
 	Flows   int64
 	Evicted int64 // flows that left early for lack of room
-	Unread  int64 // flows whose beginnings were not kept for lack of room
+	Unread  int64 // flows that decoders had to give up for lack of room
 }
 
-// key is a five-tuple without direction: the lower endpoint first.
-type key struct {
-	a, b   [16]byte
-	pa, pb uint16
-	proto  uint8
-	v6     bool
-}
-
-// Tracker is the flow table. It belongs to one goroutine.
+// Tracker is the flow table. It belongs to one goroutine, and reads one capture or interface after the other.
 type Tracker struct {
 	limits  Limits
 	handler Handler
-	flows   map[key]*Flow
-	list    Flow // its prev is the flow heard last, its next the one silent for longest
+	table   table
+	lists   lists
+	sweep   sweep
 	counts  Counts
-	held    int // bytes of beginnings
+
+	held     int // bytes that are kept for decoders
+	waiting  [2]waitList
+	buffers  buffers
+	segments decode.Segments
+	datagram decode.Datagram
+	spareTCP []*tcpState
+	spareUDP []*udpState
 
 	fragments fragments
+	reader    *bufio.Reader
 	watch     func(Stats)
 }
 
 // NewTracker returns an empty table that tells h about its flows.
 func NewTracker(h Handler, limits Limits) *Tracker {
 	limits.setDefaults()
-	t := &Tracker{limits: limits, handler: h, flows: map[key]*Flow{}}
-	t.list.prev, t.list.next = &t.list, &t.list
+	t := &Tracker{limits: limits, handler: h, table: newTable()}
+	t.lists.init()
+	for i := range t.waiting {
+		t.waiting[i].init()
+	}
 	return t
 }
 
@@ -126,30 +138,10 @@ func (t *Tracker) Watch(f func(Stats)) { t.watch = f }
 func (t *Tracker) Counts() Counts { return t.counts }
 
 // Len returns the number of flows in the table.
-func (t *Tracker) Len() int { return len(t.flows) }
+func (t *Tracker) Len() int { return t.table.used }
 
 // Held returns the bytes that are held of flows whose decoders wait for more.
 func (t *Tracker) Held() int { return t.held }
-
-func makeKey(p *Packet) (k key, forward bool) {
-	k.proto, k.v6 = p.Proto, p.V6
-	forward = less(p.Src, p.Dst, p.SrcPort, p.DstPort)
-	if forward {
-		k.a, k.b, k.pa, k.pb = p.Src, p.Dst, p.SrcPort, p.DstPort
-	} else {
-		k.a, k.b, k.pa, k.pb = p.Dst, p.Src, p.DstPort, p.SrcPort
-	}
-	return k, forward
-}
-
-func less(a, b [16]byte, pa, pb uint16) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return pa < pb
-}
 
 // frame decodes a frame into p, whose time and length are set, and counts it.
 func (t *Tracker) frame(link uint16, b []byte, p *Packet) {
@@ -163,85 +155,79 @@ func (t *Tracker) frame(link uint16, b []byte, p *Packet) {
 
 // Packet counts p for its flow and lets the decoders see it.
 func (t *Tracker) Packet(p *Packet) {
-	k, _ := makeKey(p)
-	f := t.flows[k]
+	hash := t.table.hash(p)
+	src, dst := p.ends()
+	f, fromClient := t.table.find(hash, p.Proto, src, dst)
 	if f == nil {
-		f = t.open(k, p)
-	} else if t.list.prev != f {
-		f.unlink()
-		t.push(f)
+		f, fromClient = t.open(hash, p, src, dst)
 	}
 	f.Last = p.Time
 	f.Packets++
 	f.Bytes += int64(p.Length)
 	t.counts.Packets++
 	t.counts.Bytes += int64(p.Length)
-	fromClient := f.fromClient(p)
 	if fromClient {
 		f.packetsC2S++
-	} else {
-		f.packetsS2C++
+	}
+	if !f.confirmed && f.answered() {
+		t.confirm(f)
 	}
 	if !f.Settled {
 		t.look(f, p, fromClient)
 	}
 	if t.limits.Idle > 0 {
-		t.expire(p.Time)
+		t.expire(p.Time, sweepBatch)
 	}
 }
 
-// fromClient reports whether p goes from f's client to its server.
-func (f *Flow) fromClient(p *Packet) bool {
-	if f.Client.Port() != f.Server.Port() {
-		return p.SrcPort == f.Client.Port()
-	}
-	return address(p.Src, p.V6) == f.Client.Addr()
-}
-
-func (t *Tracker) open(k key, p *Packet) *Flow {
-	if len(t.flows) >= t.limits.Flows {
+func (t *Tracker) open(hash uint64, p *Packet, src, dst netip.AddrPort) (f *Flow, fromClient bool) {
+	if t.table.used >= t.limits.Flows {
 		t.counts.Evicted++
-		t.close(t.list.next, true)
+		t.close(t.lists.victim(t.limits.Flows), true)
 	}
-	src := netip.AddrPortFrom(address(p.Src, p.V6), p.SrcPort)
-	dst := netip.AddrPortFrom(address(p.Dst, p.V6), p.DstPort)
-	f := &Flow{Proto: p.Proto, Client: src, Server: dst, First: p.Time, key: k}
+	f = t.table.add(hash)
+	f.Proto, f.Client, f.Server, f.First, fromClient = p.Proto, src, dst, p.Time, true
 	if p.Proto == protoTCP {
 		if p.Flags&(flagSYN|flagACK) == flagSYN|flagACK {
-			f.Client, f.Server = dst, src
+			f.Client, f.Server, fromClient = dst, src, false
 		}
 		f.Middle = p.Flags&flagSYN == 0
 	}
-	t.flows[k] = f
-	t.push(f)
+	t.table.put(f)
+	t.lists.fresh.push(f)
+	f.mark = 1 // the packet that opens it is about to be counted, and gives it no second turn
 	t.counts.Flows++
 	t.handler.Opened(f)
-	return f
+	return f, fromClient
 }
 
-// expire ends the flows that have been silent for too long; the list is in the order of their last packets.
-func (t *Tracker) expire(now time.Time) {
-	for range 2 { // at most two a packet: the table shrinks, and no packet waits
-		f := t.list.next
-		if f == &t.list || now.Sub(f.Last) < t.limits.Idle {
-			return
+// Flush ends every flow, about in the order of their first packets. Before the first one closes all have settled: what one teaches the
+// others may know.
+func (t *Tracker) Flush() {
+	for _, o := range []*order{&t.lists.fresh, &t.lists.confirmed} {
+		for f := o.ring.next; f != &o.ring; f = f.next {
+			t.settle(f)
+		}
+	}
+	for {
+		f, g := t.lists.fresh.front(), t.lists.confirmed.front()
+		if f == nil || g != nil && g.First.Before(f.First) {
+			f = g
+		}
+		if f == nil {
+			break
 		}
 		t.close(f, false)
 	}
-}
-
-// Flush ends every flow, the oldest first.
-func (t *Tracker) Flush() {
-	for t.list.next != &t.list {
-		t.close(t.list.next, false)
-	}
+	t.sweep = sweep{}
 }
 
 func (t *Tracker) close(f *Flow, evicted bool) {
-	f.unlink()
-	delete(t.flows, f.key)
+	t.lists.of(f).remove(f)
+	t.table.remove(f)
 	t.settle(f)
 	t.handler.Closed(f, evicted)
+	t.table.release(f)
 }
 
 // settle tells the handler that decoders will tell no more of f, and forgets what they needed.
@@ -250,7 +236,7 @@ func (t *Tracker) settle(f *Flow) {
 		return
 	}
 	t.forget(f)
-	f.Settled = true
+	f.Settled, f.SettledAt = true, f.Packets
 	t.handler.Settled(f)
 }
 
@@ -260,23 +246,9 @@ func (t *Tracker) learn(f *Flow, facts []decode.Fact) {
 	}
 }
 
-// push makes f the flow heard last.
-func (t *Tracker) push(f *Flow) {
-	f.prev, f.next = t.list.prev, &t.list
-	f.prev.next, t.list.prev = f, f
-}
-
-func (f *Flow) unlink() {
-	f.prev.next, f.next.prev = f.next, f.prev
-}
-
 // Tick ends the flows that have been silent for too long, when no packet comes.
 func (t *Tracker) Tick(now time.Time) {
-	for t.limits.Idle > 0 {
-		f := t.list.next
-		if f == &t.list || now.Sub(f.Last) < t.limits.Idle {
-			return
-		}
-		t.close(f, false)
+	if t.limits.Idle > 0 {
+		t.expire(now, t.table.used)
 	}
 }

@@ -63,10 +63,17 @@ type Segments struct {
 	Client, Server         []byte
 	ClientPort, ServerPort uint16
 	Middle                 bool // the beginning of the flow was not seen: client and server may be the other way round
+
+	other *Segments // the same the other way round, made when it is first asked for
 }
 
 func (in *Segments) swapped() *Segments {
-	return &Segments{Client: in.Server, Server: in.Client, ClientPort: in.ServerPort, ServerPort: in.ClientPort, Middle: true}
+	if in.other == nil {
+		in.other = &Segments{Middle: true}
+	}
+	o := in.other
+	o.Client, o.Server, o.ClientPort, o.ServerPort = in.Server, in.Client, in.ServerPort, in.ClientPort
+	return o
 }
 
 type streamDecoder func(in *Segments) (Fact, answer)
@@ -111,6 +118,9 @@ func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
 	return facts, s.alive == 0
 }
 
+// ServerOnly reports whether only what the server says can tell more.
+func (s *Stream) ServerOnly() bool { return s.asked && s.alive == afterHello }
+
 // afterHello is the bit of the decoder that stays when the first one has spoken.
 const afterHello = 1 << 1
 
@@ -140,8 +150,7 @@ func (d *Datagram) port(n uint16) bool { return d.ClientPort == n || d.ServerPor
 // Datagrams asks the decoders of UDP flows.
 type Datagrams struct {
 	seen  int64
-	names [maxFacts]string // decoders that have spoken
-	facts int
+	names []string // decoders that have spoken
 	quic  *quicState
 	rtp   rtpState
 	done  bool
@@ -163,17 +172,16 @@ func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
 
 // fresh reports whether the fact is new: STUN and DNS may speak several times, each other decoder once.
 func (s *Datagrams) fresh(f *Fact) bool {
-	for _, name := range s.names[:s.facts] {
+	for _, name := range s.names {
 		if name == f.Decoder && name != "dns" && name != "stun" {
 			return false
 		}
 	}
-	if s.facts == maxFacts {
+	if len(s.names) == maxFacts {
 		s.done = true
 		return false
 	}
-	s.names[s.facts] = f.Decoder
-	s.facts++
+	s.names = append(s.names, f.Decoder)
 	return true
 }
 
@@ -196,7 +204,7 @@ func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
 	if fact, ok := s.rtp.look(d); ok {
 		return fact, true
 	}
-	if s.seen == 1 && s.facts == 0 && s.quic == nil {
+	if s.seen == 1 && len(s.names) == 0 && s.quic == nil {
 		return skypeDatagram(d)
 	}
 	return Fact{}, false

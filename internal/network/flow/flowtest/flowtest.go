@@ -71,26 +71,34 @@ func (w *Writer) UDP(from, to netip.AddrPort, payload []byte) { w.Frame(UDPFrame
 
 // TCP writes a whole connection: handshake, what both sides say, and its end.
 func (w *Writer) TCP(client, server netip.AddrPort, chunks ...Chunk) {
+	for _, frame := range Connection(client, server, chunks...) {
+		w.Frame(frame)
+	}
+}
+
+// Connection makes the frames of a whole connection: handshake, what both sides say, and its end.
+func Connection(client, server netip.AddrPort, chunks ...Chunk) [][]byte {
 	c, s := uint32(1000), uint32(9000)
-	w.Frame(TCPFrame(client, server, c, 0, syn, nil))
-	w.Frame(TCPFrame(server, client, s, c+1, syn|ack, nil))
+	frames := [][]byte{
+		TCPFrame(client, server, c, 0, syn, nil),
+		TCPFrame(server, client, s, c+1, syn|ack, nil),
+		TCPFrame(client, server, c+1, s+1, ack, nil),
+	}
 	c, s = c+1, s+1
-	w.Frame(TCPFrame(client, server, c, s, ack, nil))
 	for _, chunk := range chunks {
 		for data := chunk.Data; len(data) > 0; {
 			n := min(len(data), mss)
 			if chunk.FromClient {
-				w.Frame(TCPFrame(client, server, c, s, ack|psh, data[:n]))
+				frames = append(frames, TCPFrame(client, server, c, s, ack|psh, data[:n]))
 				c += uint32(n)
 			} else {
-				w.Frame(TCPFrame(server, client, s, c, ack|psh, data[:n]))
+				frames = append(frames, TCPFrame(server, client, s, c, ack|psh, data[:n]))
 				s += uint32(n)
 			}
 			data = data[n:]
 		}
 	}
-	w.Frame(TCPFrame(client, server, c, s, fin|ack, nil))
-	w.Frame(TCPFrame(server, client, s, c+1, fin|ack, nil))
+	return append(frames, TCPFrame(client, server, c, s, fin|ack, nil), TCPFrame(server, client, s, c+1, fin|ack, nil))
 }
 
 // UDPFrame makes an Ethernet frame with one datagram.

@@ -1,0 +1,148 @@
+package flow
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+)
+
+// table finds flows by five-tuple, whichever way a packet goes. Flows lie in slabs and are used again; the places of the hash table say
+// with 32 bits of the hash which flow it may be, so that a look-up touches few other flows. Its hash is keyed: nobody can choose
+// five-tuples that collide.
+type table struct {
+	keys   [4]uint64
+	places []place // a power of two, linear probing, at most three quarters full
+	slabs  [][]Flow
+	free   *Flow // by next
+	used   int
+}
+
+// place is one place of the hash table: a part of the hash, and the number of a flow plus one.
+type place struct{ tag, flow uint32 }
+
+const (
+	minPlaces = 1 << 10
+	slabFlows = 128
+)
+
+func newTable() table {
+	var seed [32]byte
+	rand.Read(seed[:]) // never fails (crypto/rand)
+	t := table{places: make([]place, minPlaces)}
+	for i := range t.keys {
+		t.keys[i] = binary.LittleEndian.Uint64(seed[8*i:])
+	}
+	return t
+}
+
+// fold multiplies to 128 bits and adds the halves without carry.
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
+
+// hash is the same for both directions.
+func (t *table) hash(p *Packet) uint64 {
+	end := func(a *[16]byte, port uint16) uint64 {
+		h := fold(binary.BigEndian.Uint64(a[:])^t.keys[0], binary.BigEndian.Uint64(a[8:])^t.keys[1])
+		return fold(h^uint64(port), t.keys[2])
+	}
+	kind := uint64(p.Proto)
+	if p.V6 {
+		kind |= 1 << 8
+	}
+	return fold(end(&p.Src, p.SrcPort)+end(&p.Dst, p.DstPort), t.keys[3]^kind<<32)
+}
+
+func (t *table) at(n uint32) *Flow { return &t.slabs[(n-1)/slabFlows][(n-1)%slabFlows] }
+
+// find returns the flow between two ends, or nil, and whether the packet goes from its client to its server.
+func (t *table) find(hash uint64, proto uint8, src, dst netip.AddrPort) (f *Flow, fromClient bool) {
+	mask := uint32(len(t.places) - 1)
+	tag := uint32(hash >> 32)
+	for i := uint32(hash) & mask; t.places[i].flow != 0; i = (i + 1) & mask {
+		if t.places[i].tag != tag {
+			continue
+		}
+		f := t.at(t.places[i].flow)
+		if f.Proto != proto {
+			continue
+		}
+		if f.Client == src && f.Server == dst {
+			return f, true
+		}
+		if f.Client == dst && f.Server == src {
+			return f, false
+		}
+	}
+	return nil, false
+}
+
+// add returns an empty flow that put has to place.
+func (t *table) add(hash uint64) *Flow {
+	if 4*(t.used+1) > 3*len(t.places) {
+		t.grow()
+	}
+	if t.free == nil {
+		t.slab()
+	}
+	f := t.free
+	t.free, f.next = f.next, nil
+	f.hash = hash
+	t.used++
+	return f
+}
+
+func (t *table) put(f *Flow) {
+	mask := uint32(len(t.places) - 1)
+	i := uint32(f.hash) & mask
+	for t.places[i].flow != 0 {
+		i = (i + 1) & mask
+	}
+	t.places[i] = place{uint32(f.hash >> 32), f.number}
+}
+
+func (t *table) slab() {
+	slab := make([]Flow, slabFlows)
+	first := uint32(len(t.slabs)*slabFlows) + 1
+	t.slabs = append(t.slabs, slab)
+	for i := len(slab) - 1; i >= 0; i-- {
+		slab[i].number, slab[i].next = first+uint32(i), t.free
+		t.free = &slab[i]
+	}
+}
+
+// grow doubles the places. A flow's tag and place are both of its hash, which it keeps.
+func (t *table) grow() {
+	old := t.places
+	t.places = make([]place, 2*len(old))
+	for _, p := range old {
+		if p.flow != 0 {
+			t.put(t.at(p.flow))
+		}
+	}
+}
+
+// remove takes f out, and closes the gap (Knuth, volume 3, section 6.4, algorithm R).
+func (t *table) remove(f *Flow) {
+	mask := uint32(len(t.places) - 1)
+	i := uint32(f.hash) & mask
+	for t.places[i].flow != f.number {
+		i = (i + 1) & mask
+	}
+	for j := (i + 1) & mask; t.places[j].flow != 0; j = (j + 1) & mask {
+		home := uint32(t.at(t.places[j].flow).hash) & mask
+		if (j-home)&mask >= (j-i)&mask {
+			t.places[i], i = t.places[j], j
+		}
+	}
+	t.places[i] = place{}
+	t.used--
+}
+
+// release lets f be used again.
+func (t *table) release(f *Flow) {
+	*f = Flow{number: f.number, next: t.free}
+	t.free = f
+}
