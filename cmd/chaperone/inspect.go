@@ -82,14 +82,16 @@ func networkDeciders(file string) (*catalog.Catalog, policy.Decider, error) {
 
 // inspection is one run of inspect or survey.
 type inspection struct {
-	catalog   *catalog.Catalog
-	decider   policy.Decider
-	out       flowWriter
-	host      string
-	recorder  event.Recorder
-	progress  io.Writer // nil is quiet
-	forbidden int
-	failed    error // of recorder or output
+	catalog    *catalog.Catalog
+	decider    policy.Decider
+	out        flowWriter
+	host       string
+	recorder   event.Recorder
+	progress   io.Writer     // nil is quiet
+	tracker    *flow.Tracker // used for one capture after the other
+	classifier *classify.Classifier
+	forbidden  int
+	failed     error // of recorder or output
 }
 
 // captures inspects one capture after the other. An error in one is said, and the next is read.
@@ -132,8 +134,12 @@ func (r *inspection) capture(e *env, path string) error {
 			in = p
 		}
 	}
-	k := classify.New(r.catalog, r.options(e.ctx, filepath.Base(path)))
-	_, err := flow.ReadCapture(e.ctx, in, flow.NewTracker(k, flow.Limits{}))
+	if r.tracker == nil {
+		r.classifier = classify.New(r.catalog, r.options(e.ctx, ""))
+		r.tracker = flow.NewTracker(r.classifier, flow.Limits{})
+	}
+	r.classifier.Reset(filepath.Base(path))
+	_, err := flow.ReadCapture(e.ctx, in, r.tracker)
 	return err
 }
 

@@ -53,6 +53,7 @@ type Classifier struct {
 	memory     memory
 	sockets    sockets
 	pending    Finding
+	blank      state // of a flow of which nothing is known yet
 }
 
 // New returns a Classifier with an empty memory.
@@ -90,7 +91,6 @@ type state struct {
 	name       string // own host name, or the one that DNS tied to the address
 	ownName    bool   // the flow itself carries a host name
 	ja4, alpn  string
-	settled    bool
 	decided    int64 // packets when the app was named
 	revised    bool
 	reported   bool
@@ -98,10 +98,40 @@ type state struct {
 	evidence   []event.Evidence
 }
 
-func stateOf(f *flow.Flow) *state { return f.State.(*state) }
+// stateOf returns what is known of f. A flow has a state once there is something to know: a flood of flows that say nothing has none.
+func stateOf(f *flow.Flow) *state {
+	s, ok := f.State.(*state)
+	if !ok {
+		s = &state{}
+		f.State = s
+	}
+	return s
+}
+
+// look returns what is known of f, or a blank state that note makes its own when it has learned something.
+func (c *Classifier) look(f *flow.Flow) *state {
+	if s, ok := f.State.(*state); ok {
+		return s
+	}
+	c.blank = state{}
+	return &c.blank
+}
+
+func (c *Classifier) note(f *flow.Flow, s *state) {
+	if s == &c.blank && (s.app != "" || s.name != "" || len(s.evidence) > 0) {
+		*stateOf(f) = *s
+	}
+}
 
 // Opened is called with the first packet of a flow.
-func (c *Classifier) Opened(f *flow.Flow) { f.State = &state{} }
+func (c *Classifier) Opened(*flow.Flow) {}
+
+// Reset forgets all, for the next capture.
+func (c *Classifier) Reset(capture string) {
+	c.options.Capture = capture
+	c.memory.init()
+	c.sockets.init()
+}
 
 // Learned is called when decoders found facts.
 func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
@@ -116,16 +146,13 @@ func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
 
 // Settled is called when decoders will tell no more: what other flows taught is asked last.
 func (c *Classifier) Settled(f *flow.Flow) {
-	s := stateOf(f)
-	s.settled = true
+	s := c.look(f)
+	defer func() { c.note(f, s) }()
 	if s.rank < rankTraffic {
 		c.remembered(f, s)
 	}
 	if s.rank == rankNone && !s.ownName {
 		c.byAddress(f, s)
-	}
-	if s.app == "" {
-		s.decided = f.Packets
 	}
 	if c.options.Live && !s.reported && s.app != "" {
 		c.report(f, s, false)
@@ -134,7 +161,7 @@ func (c *Classifier) Settled(f *flow.Flow) {
 
 // Closed is called when a flow leaves the table.
 func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
-	s := stateOf(f)
+	s := c.look(f)
 	c.sockets.forget(f)
 	if !s.reported && s.rank < rankSocket { // what came later may have taught of it
 		c.remembered(f, s)
@@ -161,7 +188,7 @@ func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidenc
 			s.evidence = slices.DeleteFunc(s.evidence, func(x event.Evidence) bool { return x != e })
 		}
 		s.decided = f.Packets
-		s.revised = s.settled && f.Settled
+		s.revised = f.Settled
 		s.service = ""
 	}
 	s.app, s.rank, s.confidence = app, r, e.Strength
