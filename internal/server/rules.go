@@ -52,12 +52,21 @@ func LoadRules(c *config.Config) (*Rules, error) {
 
 // Reload reads the policy file again. When it is broken the one in force stays.
 func (r *Rules) Reload() error {
-	set, err := rules.Load(r.path, r.catalog)
+	next, err := r.read()
 	if err != nil {
 		return err
 	}
-	r.inForce.Store(&inForce{set, set.Runner(r.deadline, r.more...)})
+	r.inForce.Store(next)
 	return nil
+}
+
+// read reads the policy file and leaves what is in force.
+func (r *Rules) read() (*inForce, error) {
+	set, err := rules.Load(r.path, r.catalog)
+	if err != nil {
+		return nil, err
+	}
+	return &inForce{set, set.Runner(r.deadline, r.more...)}, nil
 }
 
 // Policy returns the policy in force.

@@ -78,6 +78,7 @@ func (s *Server) discard() error {
 
 func (s *Server) build() error {
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
+	s.checkAccounts()
 	var err error
 	if s.objects, err = object.Open(s.store.Dir, 0); err != nil {
 		return err

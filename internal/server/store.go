@@ -21,7 +21,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
-	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/retention"
@@ -39,7 +38,7 @@ type Store struct {
 	Recorder *journal.Recorder
 	Ledger   *ledger.Ledger
 	Book     *account.Book
-	People   *identity.People
+	People   *People
 	Board    *health.Board
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -93,11 +92,8 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	if s.Book, err = account.Open(s.Dir, s.Clock); err != nil {
 		return err
 	}
-	s.People = &identity.People{}
-	if c.People.CSV != "" {
-		if s.People, err = identity.LoadPeople(c.Path(c.People.CSV)); err != nil {
-			return err
-		}
+	if s.People, err = LoadPeople(c); err != nil {
+		return err
 	}
 	if err := s.openLedger(ctx, c); err != nil {
 		return err

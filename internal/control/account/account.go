@@ -105,6 +105,12 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 // maxBook bounds the file of accounts, in bytes.
 const maxBook = 64 << 20
 
+// Missing reports that there is no file of accounts yet.
+func (b *Book) Missing() bool {
+	_, err := os.Stat(b.path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
 // CanCreate says why Create would refuse, or nil.
 func (b *Book) CanCreate(name string, roles []control.Role, uids ...uint32) error {
 	b.mu.Lock()
