@@ -127,11 +127,19 @@ type Malware struct {
 
 // Alerts says who is told.
 type Alerts struct {
-	Mail      *Mail         `yaml:"mail" doc:"By mail."`
-	Webhooks  []string      `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
-	Syslog    []string      `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
-	Every     time.Duration `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
-	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
+	Mail      *Mail            `yaml:"mail" doc:"By mail."`
+	Webhooks  []string         `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog    []string         `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
+	Routes    map[string]Route `yaml:"routes" doc:"Channels by the word in a rule's alert: such an alert goes there and nowhere else. With routes, a rule whose word is none of them is a mistake."`
+	Every     time.Duration    `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
+	Heartbeat time.Duration    `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
+}
+
+// Route is where the alerts of one route go.
+type Route struct {
+	Mail     *Mail    `yaml:"mail" doc:"By mail."`
+	Webhooks []string `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog   []string `yaml:"syslog" doc:"By syslog (RFC 5424)."`
 }
 
 // Mail configures alerts by mail.

@@ -42,7 +42,7 @@ type Rule struct {
 	Redact     string   `yaml:"redact" doc:"Obligation: the spans of this hit (* for all hits) must not be delivered. Gateways do not rewrite messages yet: policy check refuses it."`
 	Warn       string   `yaml:"warn" doc:"Obligation: the message is delivered, and its sender gets these words from the gateway. On the network and on machines they are put on record only. The search goes on."`
 	Review     string   `yaml:"review" doc:"Obligation: put the record under this review queue; search finds it. The search goes on."`
-	Alert      string   `yaml:"alert" doc:"Obligation: an alert goes out by every channel of the configuration, once the record is durable. The word names what it is about. The search goes on."`
+	Alert      string   `yaml:"alert" doc:"Obligation: an alert goes out once the record is durable, by the channels of the route of that name in the configuration (alerts.routes); by every channel where the configuration has no routes. The search goes on."`
 	Say        string   `yaml:"say" doc:"Words for the person whose message, question or program was stopped."`
 	Reason     string   `yaml:"reason" doc:"Why the rule is there; kept with each verdict."`
 	Mode       string   `yaml:"mode" doc:"enforce or monitor, for this rule."`

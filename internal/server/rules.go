@@ -18,6 +18,7 @@ import (
 
 // Rules is the policy in force with the inspectors it asks for. Reload replaces both or neither.
 type Rules struct {
+	cfg      *config.Config
 	path     string
 	catalog  *catalog.Catalog
 	more     []inspect.Inspector
@@ -36,7 +37,7 @@ func LoadRules(c *config.Config) (*Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rules{path: c.Path(c.Policy), catalog: cat, deadline: c.Inspectors.Deadline}
+	r := &Rules{cfg: c, path: c.Path(c.Policy), catalog: cat, deadline: c.Inspectors.Deadline}
 	if r.deadline <= 0 {
 		r.deadline = 5 * time.Second
 	}
@@ -64,6 +65,9 @@ func (r *Rules) Reload() error {
 func (r *Rules) read() (*inForce, error) {
 	set, err := rules.Load(r.path, r.catalog)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkRoutes(r.cfg, set.Policy); err != nil {
 		return nil, err
 	}
 	return &inForce{set, set.Runner(r.deadline, r.more...)}, nil
