@@ -12,10 +12,12 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// Errors of Open.
+// Errors of Open, and of looks.
 var (
 	ErrNoPurpose = errors.New("reading content needs a purpose")
 	ErrNotReader = errors.New("this account may not read content")
+	// ErrUnrecorded says that a look could not be recorded, and was not had.
+	ErrUnrecorded = errors.New("could not be recorded")
 )
 
 // maxPurpose bounds the words of a purpose, in bytes.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,29 @@ func (b *tab) fill(selector, text string) {
 	b.t.Helper()
 	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
+
+// wait waits until an expression of the page is true.
+func (b *tab) wait(expression string) {
+	b.t.Helper()
+	script := `new Promise((good) => { const look = () => (` + expression + `) ? good(true) : setTimeout(look, 50); look(); })`
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil {
+		b.t.Fatalf("%s never came: %v: %.400s %.600s", expression, err, b.text("main"), strings.Join(b.complaints(), "; "))
+	}
+}
+
+func (b *tab) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.complain)
+}
+
+func focusOn(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Focus(chromedp.CSS(selector))
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
 
 // scripts lets the browser run scripts, or not.
 func (b *tab) scripts(on bool) {

@@ -21,7 +21,7 @@ import (
 )
 
 // listen binds at once, so that an address in use is an error at start, and serves when the server runs.
-func (s *Server) listen(name, address string, h http.Handler, cert, key string) error {
+func (s *Server) listen(name, address string, h http.Handler, cert, key string, onStop ...func()) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -36,6 +36,9 @@ func (s *Server) listen(name, address string, h http.Handler, cert, key string) 
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	for _, stop := range onStop {
+		srv.RegisterOnShutdown(stop)
+	}
 	s.add(part{name: name, run: func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/console"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -173,7 +174,8 @@ func (s *Server) console() error {
 		apps[a.ID] = a.Name
 	}
 	c, err := console.New(console.Deps{
-		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
+		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
+		Files: &archive.Files{Reader: s.store.Journal, Opener: s.store.opener, Objects: s.objects},
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {
 		return err
@@ -188,5 +190,5 @@ func (s *Server) console() error {
 			return err
 		}
 	}
-	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key)
+	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key, c.Stop)
 }

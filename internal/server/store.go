@@ -48,6 +48,7 @@ type Store struct {
 	Searcher  *search.Searcher
 	Holds     *retention.Holds
 	Keeper    *retention.Keeper
+	opener    *seal.TreeOpener
 
 	roller      *ledger.Roller
 	names       *file.Names
@@ -205,6 +206,7 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 		return err
 	}
 	opener := seal.NewOpener(c.KeysDir(), private, public)
+	s.opener = opener
 	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, s.projections)
 	if err := s.Projector.Sync(ctx); err != nil {
 		return fmt.Errorf("bring the projections up with the journal: %w", err)

@@ -300,8 +300,13 @@ func (b *Book) start(a *Account) (string, control.Caller, error) {
 	return token, control.Caller{Account: a.Name, Roles: a.Roles}, nil
 }
 
-// Session returns who holds a session token.
-func (b *Book) Session(token string) (control.Caller, bool) {
+// Session returns who holds a session token, and counts as a use of the session.
+func (b *Book) Session(token string) (control.Caller, bool) { return b.look(token, true) }
+
+// Peek returns who holds a session token, for what a page does by itself: a page that is left open does not keep a session from ending.
+func (b *Book) Peek(token string) (control.Caller, bool) { return b.look(token, false) }
+
+func (b *Book) look(token string, use bool) (control.Caller, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := sha256.Sum256([]byte(token))
@@ -315,7 +320,9 @@ func (b *Book) Session(token string) (control.Caller, bool) {
 		delete(b.sessions, key)
 		return control.Caller{}, false
 	}
-	s.seen = now
+	if use {
+		s.seen = now
+	}
 	return control.Caller{Account: a.Name, Roles: a.Roles}, true
 }
 
