@@ -29,11 +29,12 @@ type Account struct {
 	Reads bool // has a role that reads; administrators do not
 }
 
-// Driver is where an Archive keeps what it knows. One value usually is all three.
+// Driver is where an Archive keeps what it knows. One value usually is the first three.
 type Driver struct {
-	Records   Records
-	Catalogue Catalogue
-	Counts    Counts
+	Records      Records
+	Catalogue    Catalogue
+	Counts       Counts
+	Observations Observations // nil: none are kept
 }
 
 // Archive answers questions about the record.

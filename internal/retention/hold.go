@@ -266,6 +266,16 @@ func (h *Holds) HostHeld(ctx context.Context, host event.Host) (matter string, h
 	return h.held(ctx, &event.Event{Host: host})
 }
 
+// Sparing runs f, while which no hold is placed or released; held says what f must spare.
+func (h *Holds) Sparing(ctx context.Context, f func(held func(event.Host) (bool, error)) error) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return f(func(host event.Host) (bool, error) {
+		_, is, err := h.held(ctx, &event.Event{Host: host})
+		return is, err
+	})
+}
+
 // RecordHeld reports whether a record is held, and for which matter.
 func (h *Holds) RecordHeld(ctx context.Context, r archive.Record) (matter string, held bool, err error) {
 	h.mu.RLock()
