@@ -21,6 +21,8 @@ type Config struct {
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
 	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
 
+	Observations Observations `yaml:"observations" doc:"What was seen and allowed, or is unknown: no records."`
+
 	Dir string `yaml:"-"` // folder of the file, which relative paths start from
 }
 
@@ -123,6 +125,11 @@ type Inspectors struct {
 // Malware configures clamd.
 type Malware struct {
 	Clamd string `yaml:"clamd" doc:"unix:/path or tcp:host:port."`
+}
+
+// Observations says how long observations are kept.
+type Observations struct {
+	Days *int `yaml:"days" doc:"Days that allowed and unknown flows and questions are kept with machine and site, 0 to 31; then only hourly counts without names remain. 0 keeps only these. Default 14."`
 }
 
 // Alerts says who is told.

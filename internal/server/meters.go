@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/archive/observation"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -34,6 +35,16 @@ func newMeters(r prometheus.Registerer) *meters {
 	}
 	r.MustRegister(m.judged, m.failed, m.frames, m.health, m.lag)
 	return m
+}
+
+// observe registers the figures of observations.
+func (m *meters) observe(r prometheus.Registerer, k *observation.Keeper) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "chaperone_observation_kept_entries", Help: "Observations in the store."},
+		func() float64 { return float64(k.Size()) }))
+	for reason := range k.Dropped() {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "chaperone_observation_dropped_total", Help: "Observations that were counted and not kept.",
+			ConstLabels: prometheus.Labels{"reason": reason}}, func() float64 { return float64(k.Dropped()[reason]) }))
+	}
 }
 
 // Judged implements pipeline.Meter.

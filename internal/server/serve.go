@@ -18,7 +18,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/pipeline"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
-	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -36,7 +35,7 @@ type Server struct {
 	registry *prometheus.Registry
 	meters   *meters
 	recorder event.Recorder // of the planes: raises alerts once a record is durable
-	observer *journal.Observations
+	observer event.Observer // of the planes: counts, and keeps for some days
 	objects  *object.Store
 	parts    []part
 	unused   []io.Closer // listeners that are bound and not served yet
@@ -62,7 +61,6 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, version stri
 	if s.store, err = OpenStore(ctx, cfg, s.rules.Class, s.board, log); err != nil {
 		return nil, err
 	}
-	s.observer = journal.NewObservations(s.store.Recorder, time.Minute, log)
 	if err := s.build(); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
@@ -90,7 +88,7 @@ func (s *Server) build() error {
 	if s.recorder, err = s.alerts(); err != nil {
 		return err
 	}
-	s.add(part{name: "observations", after: true, run: func(ctx context.Context) error { s.observer.Run(ctx); return nil }})
+	s.observations()
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	for _, g := range s.cfg.Gateways {
 		if err := s.gateway(g); err != nil {

@@ -53,6 +53,7 @@ type Store struct {
 	roller      *ledger.Roller
 	names       *file.Names
 	projections *sqlite.Store
+	observed    *sqlite.Observations
 	started     func() // ends what runs beside
 	running     sync.WaitGroup
 }
@@ -205,13 +206,16 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	if s.projections, err = sqlite.Open(filepath.Join(s.Dir, "projections"), key, s.Log); err != nil {
 		return err
 	}
+	if err := s.openObservations(private, salt); err != nil {
+		return err
+	}
 	opener := seal.NewOpener(c.KeysDir(), private, public)
 	s.opener = opener
 	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, s.projections)
 	if err := s.Projector.Sync(ctx); err != nil {
 		return fmt.Errorf("bring the projections up with the journal: %w", err)
 	}
-	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections}, s.Recorder, s.Clock)
+	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections, Observations: s.observed}, s.Recorder, s.Clock)
 	if s.Holds, err = retention.NewHolds(ctx, s.projections, s.projections, s.Recorder, s.Clock); err != nil {
 		return err
 	}
@@ -267,6 +271,9 @@ func (s *Store) Close() error {
 	}
 	if s.projections != nil {
 		errs = append(errs, s.projections.Close())
+	}
+	if s.observed != nil {
+		errs = append(errs, s.observed.Close())
 	}
 	if s.names != nil {
 		errs = append(errs, s.names.Close())
