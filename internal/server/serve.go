@@ -89,6 +89,7 @@ func (s *Server) build() error {
 		return err
 	}
 	s.observations()
+	s.add(part{name: "verification", run: s.verifyInTurn})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	for _, g := range s.cfg.Gateways {
 		if err := s.gateway(g); err != nil {
