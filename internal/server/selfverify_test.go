@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/ledger"
+	"github.com/chaperone-im/chaperone/internal/server"
 )
 
 // TestSelfVerificationFindsOneByte: within one turn, on the board and on record; before, the same store is well.
@@ -32,6 +36,31 @@ func TestSelfVerificationFindsOneByte(t *testing.T) {
 		i := state(t, at, "verification")
 		return i.State == health.Failed && strings.Contains(i.Detail, "BROKEN") && i.Advice != ""
 	})
+}
+
+// TestStartFindsChangedTiles: a byte changed in the newest entries, or in the hashes of them, keeps the store from opening.
+func TestStartFindsChangedTiles(t *testing.T) {
+	for _, tiles := range []string{"entries", "0"} {
+		h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
+		h.record(wrote(time.Now().UTC(), "alice", "hello"))
+		h.record(wrote(time.Now().UTC(), "alice", "again"))
+		found, err := filepath.Glob(h.path("data/ledger/tile/" + tiles + "/000*"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%v, %v", found, err)
+		}
+		flip(t, found[0])
+		rules, err := server.LoadRules(h.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := server.OpenStore(t.Context(), h.cfg, rules.Class, health.NewBoard(time.Now), slog.New(slog.DiscardHandler))
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, ledger.ErrDiverged) || !strings.Contains(err.Error(), "chaperone verify") {
+			t.Errorf("%s: %v", tiles, err)
+		}
+	}
 }
 
 // flip changes one byte in the middle of a file, or of a file below a folder.
