@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -346,7 +347,7 @@ type shown struct {
 func page(path string) func(b *tab) { return func(b *tab) { b.open(path) } }
 
 // everyPage lists every page of the console in the states that people see.
-func (r *rig) everyPage(moved, conversation string) []shown {
+func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 	flow := func(b *tab) {
 		b.open("/events?kind=flow")
 		b.press("tbody tr:nth-child(2) td.what a")
@@ -374,6 +375,15 @@ func (r *rig) everyPage(moved, conversation string) []shown {
 		{"search", "cora!", page("/search?q=whatsapp")},
 		{"search-nothing", "cora!", page("/search?q=zzz")},
 		{"holds", "cora!", page("/holds")},
+		{"hold", "cora!", page("/holds/place?kind=person&name=bob")},
+		{"hold-preview", "cora!", func(b *tab) {
+			b.open("/holds/place?kind=person&name=bob")
+			b.fill(`input[name="matter"]`, "Meyer v. Firm")
+			b.fill(`input[name="reason"]`, "letter of 3 November")
+			b.press("main form button")
+		}},
+		{"release", "cora!", page("/holds/release?matter=" + url.QueryEscape("Meyer v. Firm"))},
+		{"file-stopped", "cora!", page("/file?n=0&id=" + stopped)},
 		{"policy", "cora!", func(b *tab) {
 			b.open("/policy")
 			b.fill(`input[name="from"]`, "alice@example.org")
@@ -404,9 +414,13 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	if err := r.holds.Place(t.Context(), "cora", "Meyer v. Firm", "letter of 3 November", retention.Scope{Kind: retention.Person, Name: "alice"}, retention.Scope{Kind: retention.Room, Name: "desk@rooms.example.org"}); err != nil {
 		t.Fatal(err)
 	}
+	stopped := r.file("Invoice 4711.pdf", []byte("EICAR"), func(e *event.Event) {
+		e.Verdict = event.Verdict{Action: event.Block, Rule: "malware", Enforced: true, Policy: r.rules.Policy.Version()}
+		e.Hits = []event.Hit{{Inspector: "malware", Name: "Eicar-Test-Signature", Count: 1, Confidence: event.Exact, File: "Invoice 4711.pdf", Version: "clamav 1.4"}}
+	})
 	b := r.browser()
 	who := ""
-	for _, p := range r.everyPage(string(moved.ID), "/conversation?id="+url.QueryEscape(r.conversationOf(moved))) {
+	for _, p := range r.everyPage(string(moved.ID), "/conversation?id="+url.QueryEscape(r.conversationOf(moved)), string(stopped)) {
 		if p.as != who {
 			b.become(p.as)
 			who = p.as
