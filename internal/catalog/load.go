@@ -22,7 +22,6 @@ import (
 	"github.com/goccy/go-yaml"
 
 	files "github.com/chaperone-im/chaperone/catalog"
-	"github.com/chaperone-im/chaperone/internal/shape"
 )
 
 // Bounds of what Load reads: a catalog is written by people, and one that passes them is broken.
@@ -79,8 +78,8 @@ func Load(fsys fs.FS) (*Catalog, error) {
 
 // Parse reads one messenger's file, named file in errors.
 func Parse(file string, b []byte) (*App, error) {
-	if err := shape.Check(b, nil); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if err := checkShape(file, b); err != nil {
+		return nil, err
 	}
 	app := &App{file: file}
 	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())

@@ -88,6 +88,9 @@ func LoadSamples(fsys fs.FS) (*Samples, error) {
 }
 
 func (s *Samples) parse(name string, b []byte) error {
+	if err := checkShape(name, b); err != nil {
+		return err
+	}
 	var l labels
 	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	if err := d.Decode(&l); err != nil && !errors.Is(err, io.EOF) {
