@@ -10,6 +10,7 @@ import "time"
 type Config struct {
 	DataDir    string     `yaml:"data_dir" doc:"Folder of journal, ledger, keys and projections. Relative to the configuration file. Default ./data."`
 	Policy     string     `yaml:"policy" doc:"The policy file. Without it the embedded quickstart policy applies."`
+	Catalog    Catalog    `yaml:"catalog" doc:"Where newer catalogs of messengers come from, and who must have signed them."`
 	People     People     `yaml:"people" doc:"Who stands behind handles, hosts and addresses."`
 	Keys       Keys       `yaml:"keys" doc:"Where the keys are and how the reading role unlocks its own."`
 	Ledger     Ledger     `yaml:"ledger" doc:"Where checkpoints go, out of the administrator's reach."`
@@ -21,9 +22,17 @@ type Config struct {
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
 	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
 
-	Observations Observations `yaml:"observations" doc:"What was seen and allowed, or is unknown: no records."`
-
 	Dir string `yaml:"-"` // folder of the file, which relative paths start from
+}
+
+// Catalog says where newer catalogs come from.
+type Catalog struct {
+	Keys     []string      `yaml:"keys" doc:"Verifiers of the keys that may sign bundles, as chaperone catalog keygen prints them. Without one no bundle is accepted."`
+	Source   string        `yaml:"source" doc:"File or https address of the newest bundle. Without it bundles come by chaperone catalog fetch."`
+	Interval time.Duration `yaml:"interval" doc:"How often the source is asked; a new bundle goes into shadow by itself. Default 24h."`
+	Canary   string        `yaml:"canary" doc:"Group of the policy for which a new catalog acts before it acts for all."`
+	MaxStops float64       `yaml:"max_new_stops" doc:"Share of flows and questions that a new catalog may newly stop in its first hour; beyond it is taken back. Default 0.02."`
+	Stale    time.Duration `yaml:"stale" doc:"Age from which the catalog in force is a degraded health item. Default 4320h, half a year."`
 }
 
 // People says where identities come from.
@@ -40,9 +49,8 @@ type Keys struct {
 
 // Ledger says where checkpoints go.
 type Ledger struct {
-	Origin      string        `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
-	VerifyEvery time.Duration `yaml:"verify_every" doc:"How often serve verifies the whole record by itself, as chaperone verify does. Default 24h; a negative value turns it off."`
-	Checkpoints []string      `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:host:port."`
+	Origin      string   `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
+	Checkpoints []string `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:host:port."`
 }
 
 // Console configures the web console.
@@ -128,26 +136,13 @@ type Malware struct {
 	Clamd string `yaml:"clamd" doc:"unix:/path or tcp:host:port."`
 }
 
-// Observations says how long observations are kept.
-type Observations struct {
-	Days *int `yaml:"days" doc:"Days that allowed and unknown flows and questions are kept with machine and site, 0 to 31; then only hourly counts without names remain. 0 keeps only these. Default 14."`
-}
-
 // Alerts says who is told.
 type Alerts struct {
-	Mail      *Mail            `yaml:"mail" doc:"By mail."`
-	Webhooks  []string         `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
-	Syslog    []string         `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
-	Routes    map[string]Route `yaml:"routes" doc:"Channels by the word in a rule's alert: such an alert goes there and nowhere else. With routes, a rule whose word is none of them is a mistake."`
-	Every     time.Duration    `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
-	Heartbeat time.Duration    `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
-}
-
-// Route is where the alerts of one route go.
-type Route struct {
-	Mail     *Mail    `yaml:"mail" doc:"By mail."`
-	Webhooks []string `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
-	Syslog   []string `yaml:"syslog" doc:"By syslog (RFC 5424)."`
+	Mail      *Mail         `yaml:"mail" doc:"By mail."`
+	Webhooks  []string      `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog    []string      `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
+	Every     time.Duration `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
+	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
 }
 
 // Mail configures alerts by mail.

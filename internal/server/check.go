@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/chaperone-im/chaperone/internal/alert"
+	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
 // Check reads everything that a configuration refers to, and starts nothing.
@@ -45,8 +48,21 @@ func Check(c *config.Config) error {
 		_, err := rewrites(r)
 		fail("network.resolver", err)
 	}
-	_, _, err = channels(c)
-	fail("alerts", err)
+	fail("alerts", checkAlerts(c))
+	fail("catalog", checkCatalog(c))
+	return errors.Join(errs...)
+}
+
+// checkCatalog looks at keys and source of bundles.
+func checkCatalog(c *config.Config) error {
+	var errs []error
+	for _, key := range c.Catalog.Keys {
+		errs = append(errs, bundle.CheckKey(key))
+	}
+	errs = append(errs, rollout.CheckSource(c.Catalog.Source))
+	if c.Catalog.Source != "" && len(c.Catalog.Keys) == 0 {
+		errs = append(errs, errors.New("a source is named and no key: no bundle would be accepted"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -73,6 +89,26 @@ func checkPair(cert, key string) error {
 	}
 	_, err := outside.KeyPair(cert, key)
 	return err
+}
+
+func checkAlerts(c *config.Config) error {
+	var errs []error
+	for _, address := range c.Alerts.Webhooks {
+		_, err := alert.Webhook(address)
+		errs = append(errs, err)
+	}
+	for _, spec := range c.Alerts.Syslog {
+		_, err := alert.Syslog(spec)
+		errs = append(errs, err)
+	}
+	if c.Alerts.Mail != nil {
+		m, err := mailConfig(c)
+		if err == nil {
+			_, err = alert.Mail(m)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // rewrites returns the fixed answers of a resolver.

@@ -15,9 +15,7 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 	}
 	state := console.LedgerState{Origin: s.store.Ledger.Origin(), Size: size, Time: s.store.Ledger.SignedAt(note), Checkpoint: string(note)}
 	var open time.Duration
-	state.Open, open, state.Outside = s.store.Ledger.Window(ctx)
-	state.OpenFor = int64(open / time.Second)
-	if state.Outside {
+	if state.Open, open, state.Outside = s.store.Ledger.Window(ctx); state.Outside {
 		state.OutsideAt = s.store.Clock.Now().Add(-open)
 	}
 	return state, nil

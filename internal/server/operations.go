@@ -99,11 +99,9 @@ func Operations(s *Store, r *Rules) control.Operations { return operationsOn(s, 
 func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operations {
 	o := &operations{s, r, recorder}
 	anyone, admin := []control.Role{control.Nobody}, []control.Role{control.Administrator}
-	return control.Operations{
+	return append(o.catalogOperations(),
 		control.With("search", anyone, o.search),
 		control.With("person", anyone, o.person),
-		control.With("observations", anyone, o.observations),
-		control.With("observations.hours", anyone, o.hours),
 		control.With("hold.place", anyone, o.holdPlace),
 		control.With("hold.release", anyone, o.holdRelease),
 		control.With("hold.list", anyone, o.holdList),
@@ -118,7 +116,7 @@ func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operation
 		control.With("account.create", admin, o.accountCreate),
 		control.With("account.link", admin, o.accountLink),
 		control.With("account.list", admin, o.accountList),
-	}
+	)
 }
 
 // caller returns who asks: the account that signs, else the user of this machine.

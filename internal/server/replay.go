@@ -84,7 +84,7 @@ func (o *operations) policyDryRun(ctx context.Context, call *control.Call, a Rep
 	if err != nil {
 		return err
 	}
-	set, err := rules.Build(f, o.rules.catalog)
+	set, err := rules.Build(f, o.rules.Catalog())
 	if err != nil {
 		return err
 	}

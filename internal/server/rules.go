@@ -7,37 +7,43 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/config"
-	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect"
 	"github.com/chaperone-im/chaperone/internal/inspect/malware"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/retention"
+	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
-// Rules is the policy in force with the inspectors it asks for. Reload replaces both or neither.
+// Rules is what decides: the policy in force, the catalog it names messengers by, the inspectors it asks for, and another catalog while that
+// is tried. Reload replaces all or nothing.
 type Rules struct {
-	cfg      *config.Config
 	path     string
-	catalog  *catalog.Catalog
 	more     []inspect.Inspector
 	deadline time.Duration
+	keys     []string // that may sign catalogs
+	depot    *rollout.Depot
+	group    string // canary
+	bounds   rollout.Bounds
+	clock    clock.Clock
 	inForce  atomic.Pointer[inForce]
 }
 
 type inForce struct {
-	set    *rules.Set
-	runner *inspect.Runner
+	pair    *rollout.Pair
+	state   rollout.State
+	info    bundle.Info // of the catalog in force
+	trouble string      // why the catalog in force is not the one that should be
+	runner  *inspect.Runner
 }
 
 // LoadRules loads the policy of a configuration.
 func LoadRules(c *config.Config) (*Rules, error) {
-	cat, err := catalog.Default()
-	if err != nil {
-		return nil, err
-	}
-	r := &Rules{cfg: c, path: c.Path(c.Policy), catalog: cat, deadline: c.Inspectors.Deadline}
+	r := &Rules{path: c.Path(c.Policy), deadline: c.Inspectors.Deadline, keys: c.Catalog.Keys, depot: rollout.OpenDepot(c.Data(), c.Catalog.Keys), group: c.Catalog.Canary,
+		bounds: rollout.Bounds{Share: c.Catalog.MaxStops}.Defaults(), clock: clock.System{}}
 	if r.deadline <= 0 {
 		r.deadline = 5 * time.Second
 	}
@@ -51,30 +57,17 @@ func LoadRules(c *config.Config) (*Rules, error) {
 	return r, r.Reload()
 }
 
-// Reload reads the policy file again. When it is broken the one in force stays.
-func (r *Rules) Reload() error {
-	next, err := r.read()
-	if err != nil {
-		return err
-	}
-	r.inForce.Store(next)
-	return nil
-}
-
-// read reads the policy file and leaves what is in force.
-func (r *Rules) read() (*inForce, error) {
-	set, err := rules.Load(r.path, r.catalog)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkRoutes(r.cfg, set.Policy); err != nil {
-		return nil, err
-	}
-	return &inForce{set, set.Runner(r.deadline, r.more...)}, nil
-}
-
 // Policy returns the policy in force.
-func (r *Rules) Policy() *policy.Policy { return r.inForce.Load().set.Policy }
+func (r *Rules) Policy() *policy.Policy { return r.Pair().First.Set.Policy }
+
+// Catalog returns the catalog in force.
+func (r *Rules) Catalog() *catalog.Catalog { return r.Pair().First.Set.Catalog }
+
+// Pair returns what is in force and what is tried.
+func (r *Rules) Pair() *rollout.Pair { return r.inForce.Load().pair }
+
+// Question names the messenger of a question and decides.
+func (r *Rules) Question(e *event.Event, now time.Time) { r.Pair().Question(e, now) }
 
 // Decide implements policy.Decider.
 func (r *Rules) Decide(in *policy.Input) event.Verdict { return r.Policy().Decide(in) }

@@ -11,6 +11,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
 // sensorQueue bounds the findings that wait for the journal; packets never wait.
@@ -30,7 +31,7 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 				}
 			}
 		}()
-		k := classify.New(s.rules.catalog, classify.Options{Live: true, Policy: s.rules, Now: s.store.Clock.Now,
+		k := rollout.NewTwin(s.rules.Pair, classify.Options{Live: true, Now: s.store.Clock.Now,
 			Host:   func(a netip.Addr) event.Host { return s.store.People.Host("", a.String(), s.store.Clock.Now()) },
 			Report: func(f *classify.Finding) { s.report(name, c, f, found) }})
 		for ctx.Err() == nil {

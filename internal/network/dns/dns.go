@@ -62,8 +62,9 @@ type Config struct {
 	QueueLen      int                   // stopped questions waiting for the journal: 4,096
 }
 
-// Deps is what the resolver works with. Decider, Catalog and Recorder are required.
+// Deps is what the resolver works with. Recorder is required, and either Judge or Decider and Catalog.
 type Deps struct {
+	Judge     func(e *event.Event, now time.Time) // names the messenger of a question and decides; default by Catalog and Decider
 	Decider   policy.Decider
 	Catalog   *catalog.Catalog
 	Directory identity.Directory
@@ -94,7 +95,13 @@ type Resolver struct {
 
 // New checks the configuration and returns a resolver that Run starts.
 func New(cfg Config, dep Deps) (*Resolver, error) {
-	if dep.Decider == nil || dep.Catalog == nil || dep.Recorder == nil {
+	if dep.Judge == nil && dep.Decider != nil && dep.Catalog != nil {
+		dep.Judge = func(e *event.Event, now time.Time) {
+			Recognise(dep.Catalog, e)
+			e.Verdict = dep.Decider.Decide(&policy.Input{Event: e, Now: now, Final: true})
+		}
+	}
+	if dep.Judge == nil || dep.Recorder == nil {
 		return nil, errors.New("resolver: decider, catalog and recorder are required")
 	}
 	if len(cfg.Listen) == 0 || len(cfg.Upstream) == 0 {

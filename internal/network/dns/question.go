@@ -9,6 +9,7 @@ import (
 
 	wire "github.com/miekg/dns"
 
+	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
@@ -133,7 +134,17 @@ func (r *Resolver) judge(q *query, name, asked string) *event.Event {
 		e.Host = r.dep.Directory.Host("", client, now)
 		e.From.Person = e.Host.Person
 	}
-	found := r.dep.Catalog.ByName(name)
+	if asked != "" {
+		e.Facts = []event.Fact{{Name: "alias of", Value: asked}}
+	}
+	r.dep.Judge(e, now)
+	return e
+}
+
+// Recognise names the messenger whose name is asked for, with the evidence.
+func Recognise(c *catalog.Catalog, e *event.Event) {
+	e.Evidence, e.Question.App = nil, ""
+	found := c.ByName(e.Question.Name)
 	if len(found) > 0 {
 		e.Evidence = make([]event.Evidence, 0, len(found))
 	}
@@ -144,11 +155,6 @@ func (r *Resolver) judge(q *query, name, asked string) *event.Event {
 			e.Question.App = m.App // a name that others use too is evidence, and names nobody
 		}
 	}
-	if asked != "" {
-		e.Facts = []event.Fact{{Name: "alias of", Value: asked}}
-	}
-	e.Verdict = r.dep.Decider.Decide(&policy.Input{Event: e, Now: now, Final: true})
-	return e
 }
 
 // local answers what needs nobody: rewrites, and the signals by which browsers ask whether they may go around us.

@@ -25,7 +25,7 @@ import (
 )
 
 // ErrNotFound says that there is no object of that name.
-var ErrNotFound = fmt.Errorf("object: not there: %w", fs.ErrNotExist)
+var ErrNotFound = errors.New("object: not there")
 
 // Store is a folder of sealed files.
 type Store struct {

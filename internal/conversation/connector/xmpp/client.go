@@ -189,11 +189,10 @@ func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []by
 	}
 	err := s.forward(raw)
 	s.g.handedOver(ctx, e, err)
-	if err != nil {
-		return err
+	if err == nil {
+		s.confirmations(ctx, m, p)
 	}
-	s.confirmations(ctx, m, p)
-	return s.warn(ctx, e)
+	return err
 }
 
 // partners says who talks to whom, as the server will name them to others.
