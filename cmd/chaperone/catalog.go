@@ -17,6 +17,15 @@ type catalogCmd struct {
 	Lint catalogLintCmd `cmd:"" help:"Find contradictions, over-broad facts and facts without a source."`
 	Show catalogShowCmd `cmd:"" help:"Show the messengers that are known, or what is known of one."`
 	Test catalogTestCmd `cmd:"" help:"Lint, look every fact up, and replay every sample: each must be recognised as its label says."`
+
+	Diff     catalogDiffCmd     `cmd:"" help:"Say what another catalog would newly stop, on samples, captures and the record."`
+	Keygen   catalogKeygenCmd   `cmd:"" help:"Make a key that signs bundles, and print its verifier."`
+	Pack     catalogPackCmd     `cmd:"" help:"Test a catalog, and pack and sign it into a bundle."`
+	Fetch    catalogFetchCmd    `cmd:"" help:"Get a bundle, check it and keep it; nothing that is in force changes."`
+	Stage    catalogStageCmd    `cmd:"" help:"Try a bundle: it decides beside the catalog in force, and does not act."`
+	Promote  catalogPromoteCmd  `cmd:"" help:"Take the catalog in trial one stage on: to the canary group, then to all."`
+	Rollback catalogRollbackCmd `cmd:"" help:"Give up a trial, or go back to a catalog before."`
+	Status   catalogStatusCmd   `cmd:"" help:"Say which catalog is in force, and how the trial of another goes."`
 }
 
 type catalogLintCmd struct {

@@ -44,7 +44,11 @@ func (c *inspectCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	cat, decider, err := networkDeciders(file)
+	cat, err := c.catalogInForce()
+	if err != nil {
+		return fmt.Errorf("load catalog: %w", err)
+	}
+	decider, err := loadPolicy(file, cat)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -46,9 +45,8 @@ func (c *scanCmd) Run(e *env) error {
 	if c.JSON {
 		out = newScanLines(e.out)
 	}
-	bombs := newBombWriter(out)
-	forbidden, summary, err := c.scan(e, scanner, bombs)
-	if err := errors.Join(err, bombs.flush()); err != nil {
+	forbidden, summary, err := c.scan(e, scanner, out)
+	if err != nil {
 		return err
 	}
 	status, err := scanner.Sandbox(e.ctx)
@@ -149,7 +147,7 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 			return nil, hinted{fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders"}
 		}
 	}
-	cat, err := catalog.Default()
+	cat, err := c.catalogInForce()
 	if err != nil {
 		return nil, fmt.Errorf("load catalog: %w", err)
 	}

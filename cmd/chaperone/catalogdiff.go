@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
+	"github.com/chaperone-im/chaperone/internal/control/rules"
+	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/printable"
+	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/rollout"
+)
+
+type catalogDiffCmd struct {
+	dataFlags
+	signFlags
+	JSON     bool     `name:"json" help:"One JSON object per flow that differs."`
+	Policy   string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; that of the configuration, else the quickstart policy."`
+	Old      string   `name:"old" type:"path" placeholder:"DIR" help:"Catalog to compare with, a folder or a bundle; what is in force by default."`
+	Trust    []string `name:"trust" placeholder:"VERIFIER" help:"Verifier of a key that may have signed a bundle, besides those of the configuration."`
+	Record   bool     `name:"record" help:"Decide what is on record anew too; needs a bundle that the configuration trusts, and an account that reads."`
+	Query    string   `name:"query" placeholder:"QUERY" help:"With --record: which records, as in chaperone search."`
+	New      string   `arg:"" type:"path" help:"The other catalog: a folder or a bundle."`
+	Captures []string `arg:"" optional:"" name:"capture" type:"path" help:"Captures to compare on, besides the samples of both catalogs and the built-in ones."`
+}
+
+// maxDiffCapture bounds the captures that are compared on: they are held in memory.
+const maxDiffCapture = 1 << 30
+
+// Run compares; what would newly be stopped makes the exit status 1.
+func (cmd *catalogDiffCmd) Run(e *env) error {
+	d, err := cmd.prepare()
+	if err != nil {
+		return err
+	}
+	d.e, d.json = e, cmd.JSON
+	for _, s := range d.samples {
+		for i := range s.Captures {
+			x := &s.Captures[i]
+			if b, err := s.Read(x); err == nil && !d.seen[x.Path()] {
+				d.seen[x.Path()] = true
+				if err := d.capture(x.Path(), b); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, path := range cmd.Captures {
+		b, err := outside.ReadFile(path, maxDiffCapture)
+		if err != nil {
+			return err
+		}
+		if err := d.capture(filepath.Base(path), b); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if !cmd.JSON {
+		fmt.Fprintf(e.out, "%d flows of %d captures: %d newly stopped, %d newly passed, %d of another messenger\n", d.flows, d.captures, d.stopped, d.passed, d.renamed)
+	}
+	if cmd.Record {
+		if err := cmd.record(e, d); err != nil {
+			return err
+		}
+	}
+	if d.stopped > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// comparison is one run of catalog diff.
+type comparison struct {
+	e                        *env
+	json                     bool
+	before, after            *rollout.Side
+	samples                  []*catalog.Samples // of both catalogs, and the built-in ones
+	seen                     map[string]bool
+	flows, captures          int
+	stopped, passed, renamed int
+}
+
+func (cmd *catalogDiffCmd) prepare() (*comparison, error) {
+	d := &comparison{seen: map[string]bool{}}
+	trusted := cmd.Trust
+	if cmd.Data != "" || cmd.Config != "" {
+		cfg, err := cmd.load()
+		if err != nil {
+			return nil, err
+		}
+		trusted = append(trusted, cfg.Catalog.Keys...)
+	}
+	file, err := cmd.policyFile(cmd.Policy)
+	if err != nil {
+		return nil, err
+	}
+	after, samples, err := catalogFrom(cmd.New, trusted)
+	if err != nil {
+		return nil, err
+	}
+	_, own, err := catalogFrom("", nil)
+	if err != nil {
+		return nil, err
+	}
+	d.samples = []*catalog.Samples{samples, own}
+	before, err := cmd.catalogInForce()
+	if err == nil && cmd.Old != "" {
+		before, samples, err = catalogFrom(cmd.Old, trusted)
+		d.samples = append(d.samples, samples)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range []struct {
+		c    *catalog.Catalog
+		side **rollout.Side
+	}{{before, &d.before}, {after, &d.after}} {
+		set, err := rules.Load(file, x.c)
+		if err != nil {
+			return nil, withHint(err)
+		}
+		*x.side = &rollout.Side{Set: set}
+	}
+	return d, nil
+}
+
+func (d *comparison) capture(name string, b []byte) error {
+	differences, flows, err := rollout.Diff(d.e.ctx, d.before, d.after, name, b)
+	d.flows, d.captures = d.flows+flows, d.captures+1
+	for i := range differences {
+		x := &differences[i]
+		what := "of another messenger"
+		switch {
+		case x.Stops:
+			d.stopped++
+			what = "newly stopped"
+		case x.Passes:
+			d.passed++
+			what = "newly passed"
+		default:
+			d.renamed++
+		}
+		if d.json {
+			if err := json.NewEncoder(d.e.out).Encode(x); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintln(d.e.out, printable.Line(fmt.Sprintf("%s: %s %s → %s: %s: %s by %s, was %s by %s", x.Capture, x.Proto, x.Client, x.Server, what,
+			rollout.Answer{App: x.After.App, Action: x.After.Verdict}, x.After.Rule, rollout.Answer{App: x.Before.App, Action: x.Before.Verdict}, x.Before.Rule)))
+	}
+	return err
+}
+
+// record decides what is on record anew, where the process that holds it runs.
+func (cmd *catalogDiffCmd) record(e *env, d *comparison) error {
+	b, err := outside.ReadFile(cmd.New, bundle.MaxSize)
+	if err != nil {
+		return err
+	}
+	s, err := cmd.sign(e)
+	if err != nil {
+		return err
+	}
+	sum, err := decideAnew(e, &cmd.dataFlags, "catalog.diff", server.ReplayArgs{Sign: s, Query: cmd.Query}, bytes.NewReader(b), cmd.JSON)
+	if err != nil {
+		return err
+	}
+	for change, n := range sum.Changes {
+		if change == "allow to block" || change == "allow to quarantine" || change == "allow to hold" {
+			d.stopped += n
+		}
+	}
+	if !cmd.JSON {
+		fmt.Fprintf(e.out, "%d of %d verdicts on record would be the same\n", sum.Same, sum.Records)
+		printChanges(e.out, sum)
+	}
+	return nil
+}
