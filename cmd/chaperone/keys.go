@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -152,25 +152,8 @@ func (c *keysRecoverCmd) Run(e *env) error {
 
 // replaceKey writes a key durably: the whole file or nothing, and over another one only when told to.
 func replaceKey(path string, locked []byte, over bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".compliance-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(locked)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	put := os.Link // fails when there is one
 	if over {
-		put = os.Rename
+		return durable.Replace(path, locked, 0o600)
 	}
-	if err := put(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.Place(path, locked, 0o600)
 }

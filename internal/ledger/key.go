@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
@@ -60,10 +61,10 @@ func createKey(dir, path, origin string) ([]byte, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := writeDurably(filepath.Join(dir, "ledger.pub"), []byte(public+"\n"), 0o644); err != nil {
+	if err := durable.Replace(filepath.Join(dir, "ledger.pub"), []byte(public+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	return []byte(secret), writeDurably(path, []byte(secret+"\n"), 0o600)
+	return []byte(secret), durable.Replace(path, []byte(secret+"\n"), 0o600)
 }
 
 // ParseKey reads an encoded signer key ("PRIVATE+KEY+origin+hash+data"). The time of signatures is taken from now.
@@ -129,41 +130,6 @@ func (k *Key) SignedAt(checkpoint []byte) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(binary.BigEndian.Uint64(raw[4:])), 0).UTC() // behind the key's id
-}
-
-// writeDurably writes a file next to its place, syncs it and moves it in, so that a crash leaves the old or the new one.
-func writeDurably(path string, b []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Checkpoint returns the signed checkpoint of a tree (C2SP tlog-checkpoint), as the log's driver makes it.

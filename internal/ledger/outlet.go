@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/durable"
 )
 
 // Outlet brings a bundle to where the administrator of this machine cannot change it. It returns nil when the recipient has it.
@@ -60,7 +62,7 @@ func (d fileDrop) Send(_ context.Context, b Bundle) error {
 	}
 	sum := sha256.Sum256(raw)
 	path := filepath.Join(d.dir, fmt.Sprintf("checkpoint-%020d-%020d-%x.json", b.From, b.To, sum[:4]))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	err = durable.Create(path, raw, 0o644) // a torn bundle is worth less than none; it is sent again
 	if errors.Is(err, fs.ErrExist) {
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, raw) {
 			return nil
@@ -68,20 +70,6 @@ func (d fileDrop) Send(_ context.Context, b Bundle) error {
 		return fmt.Errorf("file drop: %s is there with other bytes", path)
 	}
 	if err != nil {
-		return fmt.Errorf("file drop: %w", err)
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = syncDir(d.dir)
-	}
-	if err != nil {
-		os.Remove(path) // a torn bundle is worth less than none; it is sent again
 		return fmt.Errorf("file drop: %w", err)
 	}
 	return nil

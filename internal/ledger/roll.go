@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
@@ -274,7 +275,7 @@ func (ro *Roller) save() error {
 		err = os.MkdirAll(filepath.Dir(ro.path), 0o700)
 	}
 	if err == nil {
-		err = writeDurably(ro.path, b, 0o600)
+		err = durable.Replace(ro.path, b, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("day rolls: %w", err)

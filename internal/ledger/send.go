@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
@@ -70,7 +71,7 @@ func (p *progress) set(name string, a acknowledged) error {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
 		return err
 	}
-	return writeDurably(p.path, b, 0o600)
+	return durable.Replace(p.path, b, 0o600)
 }
 
 // sender brings one recipient what it has not acknowledged.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/durable"
 )
 
 const (
@@ -88,50 +90,10 @@ func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) 
 	return nodes, f.Made, err
 }
 
-// replaceDurably writes a file so that after a crash it is the old or the new one, and overwrites the old bytes as far as the file system
-// lets us. On flash and copying file systems old bytes may remain: the threat model says so.
+// replaceDurably writes a file over the old one's bytes.
 func replaceDurably(path string, raw []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	old, oldErr := os.OpenFile(path, os.O_WRONLY, 0)
-	if oldErr == nil {
-		defer old.Close()
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err == nil && oldErr == nil {
-		if info, e := old.Stat(); e == nil {
-			_, err = old.WriteAt(make([]byte, info.Size()), 0)
-			if e := old.Sync(); err == nil {
-				err = e
-			}
-		}
-	}
-	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.Overwrite(path, raw, 0o600)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/control/account"
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/seal"
 )
@@ -69,24 +70,24 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 		return nil, err
 	}
 	people := "person,name,handle,host,address,from,to,groups\n# alice,Alice Example,alice@" + o.Domain + ",laptop-17,10.0.0.17,,,sales\n"
-	if err := write(filepath.Join(o.Dir, "policy.yaml"), rules, 0o640); err != nil {
+	if err := durable.Create(filepath.Join(o.Dir, "policy.yaml"), rules, 0o640); err != nil {
 		return nil, err
 	}
-	if err := write(filepath.Join(o.Dir, "people.csv"), []byte(people), 0o640); err != nil {
+	if err := durable.Create(filepath.Join(o.Dir, "people.csv"), []byte(people), 0o640); err != nil {
 		return nil, err
 	}
 	parsed, err := policy.Parse("policy.yaml", rules)
 	if err != nil {
 		return nil, err
 	}
-	if err := write(filepath.Join(o.Dir, "notice.md"), []byte(noticeText(o, parsed)), 0o640); err != nil {
+	if err := durable.Create(filepath.Join(o.Dir, "notice.md"), []byte(noticeText(o, parsed)), 0o640); err != nil {
 		return nil, err
 	}
 	if err := firstAccounts(data, r); err != nil {
 		return nil, err
 	}
 	// The configuration is written last: with it, everything is there.
-	return r, write(r.Config, []byte(configText(o)), 0o640)
+	return r, durable.Create(r.Config, []byte(configText(o)), 0o640)
 }
 
 // ErrSetUp says that a folder holds what quickstart would write.
@@ -113,31 +114,6 @@ func (o QuickstartOptions) check() error {
 		return fmt.Errorf("%d of %d recovery shares: at least two must be needed, and no more than there are", o.Needed, o.Shares)
 	}
 	return nil
-}
-
-// write writes a file that must not exist, durably.
-func write(path string, text []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func hasEntries(dir string) bool {
@@ -199,7 +175,7 @@ func makeKeys(o QuickstartOptions, dir string) ([]string, error) {
 		files[name] = []byte(line + "\n")
 	}
 	for name, text := range files {
-		if err := write(name, text, 0o600); err != nil {
+		if err := durable.Create(name, text, 0o600); err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control/account"
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/identity"
@@ -192,7 +193,7 @@ func installID(dir string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	return id, write(path, []byte(id+"\n"), 0o640)
+	return id, durable.Create(path, []byte(id+"\n"), 0o640)
 }
 
 func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal.PrivateKey, public []*seal.PublicKey, classes Classes) error {

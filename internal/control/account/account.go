@@ -19,11 +19,13 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/chaperone-im/chaperone/internal/clock"
-	"github.com/chaperone-im/chaperone/internal/control"
-	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/argon2"
+
+	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/durable"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // Errors of signing in. They do not say which part was wrong.
@@ -383,38 +385,13 @@ func (b *Book) save() error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(b.path, raw)
-}
-
-// writeDurably replaces a file: it is the old or the new one, whatever happens.
-func writeDurably(path string, raw []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(b.path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".accounts-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := durable.Replace(b.path, raw, 0o600); err != nil {
 		return fmt.Errorf("accounts: %w", err)
 	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return nil
 }
 
 func newToken() string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
 
@@ -89,7 +90,7 @@ func rewriteSegment(path string, records map[uint64][]int) error {
 	if err := os.Rename(out.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func copyFrames(out io.Writer, in *bufio.Reader, records map[uint64][]int) error {

@@ -20,9 +20,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/clock"
-	"github.com/chaperone-im/chaperone/internal/journal"
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/durable"
+	"github.com/chaperone-im/chaperone/internal/journal"
 )
 
 // Segment is an open segment file, as the writer needs it. Tests put faults between the writer and the file.
@@ -169,7 +171,7 @@ func (j *Journal) recover(dir string) (*Cut, error) {
 		return nil, err
 	}
 	for _, d := range []string{filepath.Dir(j.dir), dir} {
-		if err := syncDir(d); err != nil {
+		if err := durable.SyncDir(d); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +248,7 @@ func (j *Journal) openSegment(path string, size int64) error {
 		err = seg.Sync()
 	}
 	if err == nil {
-		err = syncDir(j.dir)
+		err = durable.SyncDir(j.dir)
 	}
 	if err != nil {
 		seg.Close()
@@ -257,15 +259,6 @@ func (j *Journal) openSegment(path string, size int64) error {
 	}
 	j.seg, j.segAt, j.size = seg, path, size
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Append implements journal.Journal. When the context ends while the records wait for their turn, they are taken back and never written.

@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
-	"github.com/chaperone-im/chaperone/internal/identity"
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/chaperone-im/chaperone/internal/durable"
+	"github.com/chaperone-im/chaperone/internal/identity"
 )
 
 // secretSize is the size of the key of the map of names.
@@ -31,19 +32,10 @@ func LoadOrCreateSecret(path string, size int) ([]byte, error) {
 	}
 	key = make([]byte, size)
 	rand.Read(key)
-	f, err := os.CreateTemp(filepath.Dir(path), ".secret-") // 0600; renamed when whole, so that a crash leaves none that is short
-	if err != nil {
+	if err := durable.Place(path, key, 0o600); err != nil { // never over another one
 		return nil, err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(key)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Link(f.Name(), path); err != nil { // never over another one
-		return nil, err
-	}
-	return key, syncDir(filepath.Dir(path))
+	return key, nil
 }
 
 // nameEntry is one line of the map. Names may hold any bytes.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/identity"
 )
@@ -97,7 +98,7 @@ func (n *Names) open() error {
 	if n.file, err = os.OpenFile(n.path(namesLog), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	err = errors.Join(n.file.Truncate(n.size), n.file.Sync(), removeIfThere(n.path(namesKey+newFile)), removeIfThere(n.path(namesLog+newFile)), syncDir(n.state))
+	err = errors.Join(n.file.Truncate(n.size), n.file.Sync(), removeIfThere(n.path(namesKey+newFile)), removeIfThere(n.path(namesLog+newFile)), durable.SyncDir(n.state))
 	if err != nil {
 		n.file.Close()
 	}
@@ -228,7 +229,7 @@ func (n *Names) rewrite(without nameKey) error {
 
 // takeKey puts the new key in the old one's place, and overwrites the old one's bytes as far as the file system lets us.
 func (n *Names) takeKey() error {
-	if err := syncDir(n.state); err != nil {
+	if err := durable.SyncDir(n.state); err != nil {
 		return err
 	}
 	old, err := os.OpenFile(n.path(namesKey), os.O_WRONLY, 0)
@@ -239,7 +240,7 @@ func (n *Names) takeKey() error {
 	if err := os.Rename(n.path(namesKey+newFile), n.path(namesKey)); err != nil {
 		return err
 	}
-	if err := syncDir(n.state); err != nil {
+	if err := durable.SyncDir(n.state); err != nil {
 		return err
 	}
 	_, err = old.WriteAt(make([]byte, secretSize), 0)

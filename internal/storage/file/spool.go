@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
@@ -71,7 +72,7 @@ func (s *Spool) open(dir, name string) error {
 		return err
 	}
 	s.size = max(s.size, int64(len(raw)))
-	if err := errors.Join(s.take(raw), syncDir(state)); err != nil {
+	if err := errors.Join(s.take(raw), durable.SyncDir(state)); err != nil {
 		s.file.Close()
 		return err
 	}

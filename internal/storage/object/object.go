@@ -19,9 +19,11 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // ErrNotFound says that there is no object of that name.
@@ -111,16 +113,7 @@ func (s *Store) publish(from, name string) error {
 	if err := os.Rename(from, s.path(name)); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(folder), syncDir(s.dir))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(durable.SyncDir(folder), durable.SyncDir(s.dir))
 }
 
 // source reads the file to be kept, within the limit and until the context ends.
@@ -183,7 +176,7 @@ func (s *Store) Delete(_ context.Context, name string) error {
 	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete object: %w", err)
 	}
-	err := syncDir(filepath.Dir(s.path(name)))
+	err := durable.SyncDir(filepath.Dir(s.path(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
