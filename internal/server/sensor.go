@@ -10,14 +10,13 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
-	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
 // sensorQueue bounds the findings that wait for the journal; packets never wait.
 const sensorQueue = 4096
 
-// sensor watches one interface: a messenger that no rule allows, or what policy stops, becomes a record; all else is counted.
+// sensor watches one interface: what must be kept (classify.Finding.Record) becomes a record, all else is observed.
 func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 	name := "sensor " + c.Interface
 	return func(ctx context.Context) error {
@@ -56,22 +55,16 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 const sensorRetry = 5 * time.Second
 
 func (s *Server) report(name string, c config.Sensor, f *classify.Finding, found chan<- *event.Event) {
-	e := *f.Event()
-	detail := f.Flow
-	e.Flow, e.Connector = &detail, "sensor-"+c.Interface
-	stops, unruled := f.Verdict.Action.Stops(), f.Verdict.Rule == policy.OtherwiseRule
-	record := stops || unruled // of a messenger: what is stopped, and what no rule speaks of
-	if f.Flow.App == "" {
-		record = stops && !unruled
-	}
-	if !record && len(f.Verdict.Obligations) == 0 { // an alert or a review is of a record
-		s.observer.Observe(&e)
+	e := f.Event()
+	e.Connector = "sensor-" + c.Interface
+	if !f.Record() {
+		s.observer.Observe(e)
 		return
 	}
 	select {
-	case found <- &e:
+	case found <- e:
 	default:
 		s.board.Set(name, health.Degraded, "findings come faster than they can be recorded; some were counted only", "")
-		s.observer.Observe(&e)
+		s.observer.Observe(e)
 	}
 }
