@@ -1,9 +1,12 @@
-// Command recognition measures the CPU that recognising flows costs per packet, side by side with ndpiReader over the same packets.
+// Command recognition measures what recognising flows costs, side by side with ndpiReader over the same packets, and what it keeps in memory.
 //
-//	go run ./bench/recognition FOLDER [BINARY]
+//	go run ./bench/recognition FOLDER [BINARY]         CPU per packet, start-up, one flow in bulk
+//	go run ./bench/recognition memory [BINARY [N]]     peak memory of live flows and of floods; N instead of each profile's own number
+//	go run ./bench/recognition write PROFILE [N]       the traffic of one profile, to standard output
 //
-// FOLDER holds captures; those of Ethernet are joined into one, several times over with the addresses of each round changed, so that
-// both read one large file and start once. BINARY is chaperone (default: bin/chaperone). ndpiReader is Debian's libndpi-bin.
+// FOLDER holds captures. Each program reads all of them in one process, in turn, and what it needs to start is taken off; then those of
+// Ethernet joined into one, several times over with the addresses of each round changed. BINARY is chaperone (default: bin/chaperone).
+// ndpiReader is Debian's libndpi-bin. All is CPU time with GOMAXPROCS=1, medians of rounds.
 package main
 
 import (
@@ -12,8 +15,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -21,63 +25,47 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
+// rounds is how often the captures are in the joined one.
 const rounds = 10
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: recognition FOLDER [BINARY]")
-		os.Exit(2)
-	}
-	binaryPath := "bin/chaperone"
-	if len(os.Args) > 2 {
-		binaryPath = os.Args[2]
-	}
-	if err := run(os.Args[1], binaryPath); err != nil {
+	if err := command(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "recognition:", err)
 		os.Exit(2)
 	}
 }
 
-func run(folder, chaperone string) error {
-	dir, err := os.MkdirTemp("", "recognition")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	joined := filepath.Join(dir, "joined.pcap")
-	packets, size, err := join(folder, joined)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d packets, %d MB, %d rounds of the captures in %s\n", packets, size>>20, rounds, folder)
-	ours, err := measure(packets, chaperone, "inspect", "--json", joined)
-	if err != nil {
-		return err
-	}
-	theirs, err := measure(packets, "ndpiReader", "-i", joined, "-q", "-n", "1")
-	if err != nil {
-		return err
-	}
-	fmt.Printf("ratio %.2f (goal <= 1.0)\n", float64(ours)/float64(theirs))
-	return nil
-}
+var errUsage = errors.New("usage: recognition FOLDER [BINARY] | memory [BINARY [N]] | write PROFILE [N]")
 
-// measure runs a command three times and prints the best CPU time per packet.
-func measure(packets int64, name string, args ...string) (time.Duration, error) {
-	best := time.Duration(0)
-	for range 3 {
-		cmd := exec.Command(name, args...)
-		err := cmd.Run()
-		var exit *exec.ExitError
-		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) { // 1 is: policy forbids something found
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		if cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); best == 0 || cpu < best {
-			best = cpu
+func command(args []string) error {
+	if len(args) == 0 || len(args) > 3 {
+		return errUsage
+	}
+	binaryPath, n := "bin/chaperone", 0
+	if len(args) > 1 && args[0] != "write" {
+		binaryPath = args[1]
+	}
+	if len(args) == 3 {
+		var err error
+		if n, err = strconv.Atoi(args[2]); err != nil || n < 1 {
+			return errUsage
 		}
 	}
-	fmt.Printf("%-12s %8s CPU, %.3f µs/packet\n", filepath.Base(name), best.Round(time.Millisecond), float64(best.Microseconds())/float64(packets))
-	return best, nil
+	switch args[0] {
+	case "memory":
+		return memory(os.Stdout, binaryPath, n)
+	case "write":
+		if len(args) < 2 {
+			return errUsage
+		}
+		i := slices.IndexFunc(profiles(), func(p profile) bool { return p.name == args[1] })
+		if i < 0 {
+			return fmt.Errorf("no profile %s", args[1])
+		}
+		_, err := generate(os.Stdout, profiles()[i], n)
+		return err
+	}
+	return speed(os.Stdout, args[0], binaryPath)
 }
 
 type reader interface {
@@ -155,5 +143,23 @@ func add(w *pcapgo.Writer, name string, now *time.Time, round uint32) (int64, er
 			return n, err
 		}
 		n++
+	}
+}
+
+// count returns the packets of a capture, up to where it is damaged.
+func count(name string) (int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r, err := open(f)
+	if err != nil {
+		return 0, nil
+	}
+	for n := int64(0); ; n++ {
+		if _, _, err := r.ReadPacketData(); err != nil {
+			return n, nil
+		}
 	}
 }
