@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
@@ -57,6 +58,8 @@ func (c *inspectCmd) Run(e *env) error {
 		out = newFlowLines(e.out, c.Interface != "")
 	}
 	r := &inspection{catalog: cat, decider: decider, out: out, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut)}
+	ballast := keepSmall()
+	defer runtime.KeepAlive(ballast)
 	if c.Interface != "" {
 		err = r.live(e.ctx, c.Interface, c.For)
 	} else {
@@ -143,8 +146,18 @@ func (r *inspection) capture(e *env, path string) error {
 		r.tracker = flow.NewTracker(r.classifier, flow.Limits{})
 	}
 	r.classifier.Reset(filepath.Base(path))
+	before := r.tracker.Counts()
 	_, err := flow.ReadCapture(e.ctx, in, r.tracker)
-	return err
+	return errors.Join(err, r.short(path, before, r.tracker.Counts()))
+}
+
+// short says how many flows were not seen to their end for lack of room.
+func (r *inspection) short(name string, before, after flow.Counts) error {
+	evicted, unread := after.Evicted-before.Evicted, after.Unread-before.Unread
+	if evicted == 0 && unread == 0 {
+		return nil
+	}
+	return r.out.failure(name, fmt.Errorf("for lack of room %d flows were reported before their end, and %d are not known by all that they said", evicted, unread))
 }
 
 // live inspects what passes an interface.
@@ -155,9 +168,18 @@ func (r *inspection) live(ctx context.Context, name string, limit time.Duration)
 		defer stop()
 	}
 	k := classify.New(r.catalog, r.options(ctx, name))
-	stats, err := flow.Live(ctx, name, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+	tracker := flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute})
+	stats, err := flow.Live(ctx, name, tracker)
 	if err != nil {
 		return hinted{err, "listening needs root, or the capability CAP_NET_RAW"}
+	}
+	if err := r.short(name, flow.Counts{}, tracker.Counts()); err != nil {
+		return err
+	}
+	if stats.Gaps > 0 {
+		if err := r.out.failure(name, fmt.Errorf("it was down or away %d times, %s in all", stats.Gaps, stats.Missed.Round(time.Millisecond))); err != nil {
+			return err
+		}
 	}
 	if stats.Dropped > 0 {
 		return r.out.failure(name, fmt.Errorf("%d of %d packets were dropped by the kernel: this machine is too slow for them", stats.Dropped, stats.Packets))
@@ -237,19 +259,19 @@ type flowWriter interface {
 	close() error
 }
 
-func newFlowLine(f *classify.Finding, host string) flowLine {
-	line := flowLine{
+// newFlowLine makes the line of a finding; its evidence is appended to the slice.
+func newFlowLine(f *classify.Finding, host string, evidence []evidenceLine) flowLine {
+	for _, e := range f.Evidence {
+		evidence = append(evidence, evidenceLine{e.Fact, e.Value, e.Strength.Float(), e.Source})
+	}
+	return flowLine{
 		Type: "flow", Capture: f.Flow.Capture, Proto: f.Flow.Proto, Client: f.Flow.Client, Server: f.Flow.Server,
 		FirstSeen: f.FirstSeen.UTC().Format("2006-01-02T15:04:05.000000Z"),
-		App:       f.Flow.App, Service: f.Flow.Service, Confidence: f.Flow.Confidence.Float(), Evidence: []evidenceLine{},
+		App:       f.Flow.App, Service: f.Flow.Service, Confidence: f.Flow.Confidence.Float(), Evidence: evidence,
 		Verdict: f.Verdict.Action, Rule: f.Verdict.Rule, Enforced: f.Verdict.Enforced, Packets: f.Flow.Packets, Bytes: f.Flow.Bytes,
 		ToVerdict: f.Flow.PacketsToVerdict, Revised: f.Flow.Revised, Name: f.Flow.Name, JA4: f.Flow.JA4, ALPN: f.Flow.ALPN,
 		Host: host, Evicted: f.Evicted,
 	}
-	for _, e := range f.Evidence {
-		line.Evidence = append(line.Evidence, evidenceLine{e.Fact, e.Value, e.Strength.Float(), e.Source})
-	}
-	return line
 }
 
 // jsonLines is the flowWriter of --json.
@@ -257,13 +279,14 @@ type jsonLines struct {
 	encoder *json.Encoder
 	buf     *bufio.Writer
 	live    bool // somebody waits for each line
+	line    flowLine
 }
 
 func newFlowLines(w io.Writer, live bool) *jsonLines {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
-	return &jsonLines{enc, buf, live}
+	return &jsonLines{encoder: enc, buf: buf, live: live, line: flowLine{Evidence: []evidenceLine{}}}
 }
 
 func (j *jsonLines) write(line any) error {
@@ -274,7 +297,8 @@ func (j *jsonLines) write(line any) error {
 }
 
 func (j *jsonLines) flow(f *classify.Finding, host string) error {
-	return j.write(newFlowLine(f, host))
+	j.line = newFlowLine(f, host, j.line.Evidence[:0]) // one line's memory for all of them
+	return j.write(&j.line)
 }
 
 func (j *jsonLines) failure(capture string, err error) error {

@@ -234,7 +234,7 @@ func TestEvidenceIsTheSameEachTime(t *testing.T) {
 func TestFactsWithoutMeaning(t *testing.T) {
 	var got []classify.Finding
 	k := classify.New(pigeons(t), classify.Options{Report: func(f *classify.Finding) { got = append(got, *f) }})
-	f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:443"), First: start, Last: start, Packets: 3}
+	f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:443"), Last: start, Packets: 3}
 	k.Opened(f)
 	for _, d := range decode.Decoders() {
 		k.Learned(f, []decode.Fact{{Decoder: d.Name}})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -106,9 +107,12 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	}
 }
 
-// possible returns t, or the beginning of 1970 when a capture's clock says a time that RFC 3339 cannot write, or none.
+// lastSecond is the last that 64 bits of nanoseconds hold: in 2262.
+const lastSecond = math.MaxInt64 / int64(time.Second)
+
+// possible returns t, or the beginning of 1970 when a capture's clock says a time that cannot be.
 func possible(t time.Time) time.Time {
-	if s := t.Unix(); s < 0 || s > 253402300799 { // the last second of 9999
+	if s := t.Unix(); s < 0 || s >= lastSecond {
 		return time.Unix(0, 0)
 	}
 	return t

@@ -66,7 +66,7 @@ func TestForms(t *testing.T) {
 	binary.LittleEndian.PutUint32(short[16:], 4)
 	for name, b := range map[string][]byte{"little-endian": plain, "big-endian": swapped, "gzip": zipped.Bytes(), "a small snap length": short} {
 		got, _, err := read(t, b, flow.Limits{})
-		if err != nil || len(got.closed) != 1 || !got.closed[0].First.Equal(start) {
+		if err != nil || len(got.closed) != 1 || !got.closed[0].First().Equal(start) {
 			t.Errorf("%s: %d flows, %v", name, len(got.closed), err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestHostileHeaders(t *testing.T) {
 	}
 }
 
-// TestImpossibleTimes: a time that RFC 3339 cannot write becomes the beginning of 1970.
+// TestImpossibleTimes: a time that cannot be becomes the beginning of 1970.
 func TestImpossibleTimes(t *testing.T) {
 	frame := flowtest.UDPFrame(client, server, []byte("four"))
 	frame = append(frame, make([]byte, -len(frame)&3)...)
@@ -103,7 +103,7 @@ func TestImpossibleTimes(t *testing.T) {
 	b = append(b, words(6, 32+size, 0, 0x7fffffff, 0, size, size)...)     // a packet of the year 294,000
 	b = append(append(b, frame...), words(32+size)...)
 	got, _, err := read(t, b, flow.Limits{})
-	if err != nil || len(got.closed) != 1 || got.closed[0].First.Unix() != 0 {
+	if err != nil || len(got.closed) != 1 || got.closed[0].First().Unix() != 0 {
 		t.Errorf("%v, %v", got.closed, err)
 	}
 }
@@ -201,7 +201,7 @@ func TestCounts(t *testing.T) {
 	if there != 6 || back != 3 || f.Packets != 9 || f.Bytes != 9*54+3006 || counts.Bytes != f.Bytes || f.Middle || !f.Settled {
 		t.Errorf("%d there, %d back, %d bytes, middle %v, settled %v", there, back, f.Bytes, f.Middle, f.Settled)
 	}
-	if f.Last.Sub(f.First) != 8*time.Millisecond {
-		t.Errorf("it lasted %s", f.Last.Sub(f.First))
+	if f.Last.Sub(f.First()) != 8*time.Millisecond {
+		t.Errorf("it lasted %s", f.Last.Sub(f.First()))
 	}
 }

@@ -5,30 +5,40 @@ import "time"
 // order is a list of flows, the one that was placed last at its end. A packet does not move its flow: who was heard since it was placed
 // gets a second turn when it comes to the front, so that a packet touches no other flow.
 type order struct {
-	ring Flow // its next is the front, its prev the end
-	n    int
+	table       *table
+	first, last uint32 // numbers of flows, 0 for none
+	n           int
 }
 
-func (o *order) init() { o.ring.prev, o.ring.next = &o.ring, &o.ring }
+func (o *order) front() *Flow { return o.table.numbered(o.first) }
 
-func (o *order) front() *Flow {
-	if o.ring.next == &o.ring {
-		return nil
-	}
-	return o.ring.next
-}
+func (o *order) after(f *Flow) *Flow { return o.table.numbered(f.next) }
 
 // push places f at the end.
 func (o *order) push(f *Flow) {
-	f.mark = f.Packets
-	f.prev, f.next = o.ring.prev, &o.ring
-	f.prev.next, o.ring.prev = f, f
+	f.mark = uint32(f.Packets)
+	f.prev, f.next = o.last, 0
+	if last := o.table.numbered(o.last); last != nil {
+		last.next = f.number
+	} else {
+		o.first = f.number
+	}
+	o.last = f.number
 	o.n++
 }
 
 func (o *order) remove(f *Flow) {
-	f.prev.next, f.next.prev = f.next, f.prev
-	f.prev, f.next = nil, nil
+	if before := o.table.numbered(f.prev); before != nil {
+		before.next = f.next
+	} else {
+		o.first = f.next
+	}
+	if behind := o.table.numbered(f.next); behind != nil {
+		behind.prev = f.prev
+	} else {
+		o.last = f.prev
+	}
+	f.prev, f.next = 0, 0
 	o.n--
 }
 
@@ -38,6 +48,9 @@ func (o *order) again(f *Flow) {
 	o.push(f)
 }
 
+// heard reports whether f was heard since it was placed.
+func (f *Flow) heard() bool { return uint32(f.Packets) != f.mark }
+
 // maxTurns bounds the second turns that one eviction gives.
 const maxTurns = 16
 
@@ -45,7 +58,7 @@ const maxTurns = 16
 func (o *order) silent() *Flow {
 	for range maxTurns {
 		f := o.front()
-		if f == nil || f.Packets == f.mark {
+		if f == nil || !f.heard() {
 			return f
 		}
 		o.again(f)
@@ -67,10 +80,7 @@ func (f *Flow) answered() bool {
 // first, unless the others have taken three quarters of the table, so that neither kind can keep the other out.
 type lists struct{ fresh, confirmed order }
 
-func (l *lists) init() {
-	l.fresh.init()
-	l.confirmed.init()
-}
+func (l *lists) init(t *table) { l.fresh.table, l.confirmed.table = t, t }
 
 func (l *lists) of(f *Flow) *order {
 	if f.confirmed {
@@ -118,12 +128,12 @@ func (t *Tracker) expire(now time.Time, batch int) {
 	for i, o := range []*order{&t.lists.fresh, &t.lists.confirmed} {
 		for ; t.sweep.left[i] > 0 && batch > 0; batch-- {
 			f := o.front()
-			if f == nil || f.Packets == f.mark && now.Sub(f.Last) < t.limits.Idle {
+			if f == nil || !f.heard() && now.Sub(f.Last) < t.limits.Idle {
 				t.sweep.left[i] = 0
 				break
 			}
 			t.sweep.left[i]--
-			if f.Packets == f.mark || now.Sub(f.Last) >= t.limits.Idle {
+			if !f.heard() || now.Sub(f.Last) >= t.limits.Idle {
 				t.close(f, false)
 			} else {
 				o.again(f)

@@ -10,8 +10,8 @@ import (
 type tcpState struct {
 	wait
 	client, server stream
-	seen           int64 // packets with payload
 	decoders       decode.Stream
+	seen           int64 // packets with payload
 }
 
 // udpState is what is kept of a UDP flow while decoders look at it.
@@ -249,7 +249,7 @@ func (t *Tracker) forget(f *Flow) {
 		return
 	}
 	w.unlink()
-	t.held -= w.held
+	t.held -= int(w.held)
 	if s := f.tcp; s != nil {
 		s.client.drop(&t.buffers)
 		s.server.drop(&t.buffers)

@@ -14,7 +14,7 @@ type table struct {
 	keys   [4]uint64
 	places []place // a power of two, linear probing, at most three quarters full
 	slabs  [][]Flow
-	free   *Flow // by next
+	free   uint32 // by next
 	used   int
 }
 
@@ -57,6 +57,14 @@ func (t *table) hash(p *Packet) uint64 {
 
 func (t *table) at(n uint32) *Flow { return &t.slabs[(n-1)/slabFlows][(n-1)%slabFlows] }
 
+// numbered returns the flow of the number, or nil for 0.
+func (t *table) numbered(n uint32) *Flow {
+	if n == 0 {
+		return nil
+	}
+	return t.at(n)
+}
+
 // find returns the flow between two ends, or nil, and whether the packet goes from its client to its server.
 func (t *table) find(hash uint64, proto uint8, src, dst netip.AddrPort) (f *Flow, fromClient bool) {
 	mask := uint32(len(t.places) - 1)
@@ -84,11 +92,11 @@ func (t *table) add(hash uint64) *Flow {
 	if 4*(t.used+1) > 3*len(t.places) {
 		t.grow()
 	}
-	if t.free == nil {
+	if t.free == 0 {
 		t.slab()
 	}
-	f := t.free
-	t.free, f.next = f.next, nil
+	f := t.at(t.free)
+	t.free, f.next = f.next, 0
 	f.hash = hash
 	t.used++
 	return f
@@ -109,7 +117,7 @@ func (t *table) slab() {
 	t.slabs = append(t.slabs, slab)
 	for i := len(slab) - 1; i >= 0; i-- {
 		slab[i].number, slab[i].next = first+uint32(i), t.free
-		t.free = &slab[i]
+		t.free = slab[i].number
 	}
 }
 
@@ -144,5 +152,5 @@ func (t *table) remove(f *Flow) {
 // release lets f be used again.
 func (t *table) release(f *Flow) {
 	*f = Flow{number: f.number, next: t.free}
-	t.free = f
+	t.free = f.number
 }

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bufio"
+	"math"
 	"net/netip"
 	"time"
 
@@ -10,30 +11,36 @@ import (
 
 // Flow is one flow: who speaks with whom, how much, and what the decoders found. It is good until Closed returns: its memory is used again.
 type Flow struct {
-	Client    netip.AddrPort
-	Server    netip.AddrPort
-	First     time.Time
-	Last      time.Time
-	Packets   int64
-	Bytes     int64 // on the wire
-	SettledAt int64 // packets when the decoders had told all
-	State     any   // of the Handler
-	Proto     uint8 // IP protocol number: 1, 6, 17 or 132
-	Middle    bool  // of TCP: its beginning was not seen
-	Settled   bool  // the decoders will tell no more
+	Client  netip.AddrPort
+	Server  netip.AddrPort
+	Last    time.Time
+	Packets int64
+	Bytes   int64 // on the wire
+	State   any   // of the Handler
+	Proto   uint8 // IP protocol number: 1, 6, 17 or 132
+	Middle  bool  // of TCP: its beginning was not seen
+	Settled bool  // the decoders will tell no more
 
+	// A hundred thousand of these are kept: what can be small is.
 	confirmed  bool // see lists
 	began      [2]bool
 	number     uint32    // in the table
+	prev, next uint32    // in its list
+	mark       uint32    // packets when it was placed there, of which the low bits are enough
+	settledAt  uint32    // packets
 	isn        [2]uint32 // of TCP: where the client's and the server's bytes begin, where began says so
+	first      int64     // nanoseconds since 1970
 	hash       uint64
 	packetsC2S int64
-	mark       int64 // packets when it was placed in its list
-	prev       *Flow // in its list
-	next       *Flow
 	tcp        *tcpState
 	udp        *udpState
 }
+
+// First is the time of the flow's first packet.
+func (f *Flow) First() time.Time { return time.Unix(0, f.first).UTC() }
+
+// SettledAt returns how many packets there were when the decoders had told all.
+func (f *Flow) SettledAt() int64 { return int64(f.settledAt) }
 
 // ProtoName returns tcp, udp, sctp or icmp.
 func (f *Flow) ProtoName() string {
@@ -124,7 +131,7 @@ type Tracker struct {
 func NewTracker(h Handler, limits Limits) *Tracker {
 	limits.setDefaults()
 	t := &Tracker{limits: limits, handler: h, table: newTable()}
-	t.lists.init()
+	t.lists.init(&t.table)
 	for i := range t.waiting {
 		t.waiting[i].init()
 	}
@@ -186,7 +193,7 @@ func (t *Tracker) open(hash uint64, p *Packet, src, dst netip.AddrPort) (f *Flow
 		t.close(t.lists.victim(t.limits.Flows), true)
 	}
 	f = t.table.add(hash)
-	f.Proto, f.Client, f.Server, f.First, fromClient = p.Proto, src, dst, p.Time, true
+	f.Proto, f.Client, f.Server, f.first, fromClient = p.Proto, src, dst, p.Time.UnixNano(), true
 	if p.Proto == protoTCP {
 		if p.Flags&(flagSYN|flagACK) == flagSYN|flagACK {
 			f.Client, f.Server, fromClient = dst, src, false
@@ -205,13 +212,13 @@ func (t *Tracker) open(hash uint64, p *Packet, src, dst netip.AddrPort) (f *Flow
 // others may know.
 func (t *Tracker) Flush() {
 	for _, o := range []*order{&t.lists.fresh, &t.lists.confirmed} {
-		for f := o.ring.next; f != &o.ring; f = f.next {
+		for f := o.front(); f != nil; f = o.after(f) {
 			t.settle(f)
 		}
 	}
 	for {
 		f, g := t.lists.fresh.front(), t.lists.confirmed.front()
-		if f == nil || g != nil && g.First.Before(f.First) {
+		if f == nil || g != nil && g.first < f.first {
 			f = g
 		}
 		if f == nil {
@@ -236,7 +243,7 @@ func (t *Tracker) settle(f *Flow) {
 		return
 	}
 	t.forget(f)
-	f.Settled, f.SettledAt = true, f.Packets
+	f.Settled, f.settledAt = true, uint32(min(f.Packets, math.MaxUint32))
 	t.handler.Settled(f)
 }
 

@@ -2,9 +2,9 @@ package flow
 
 // wait is a flow whose decoders wait for more, in the list of them.
 type wait struct {
-	flow       *Flow
 	prev, next *wait
-	held       int // bytes that are kept for it
+	flow       uint32 // its number
+	held       int32  // bytes that are kept for it
 }
 
 // waitList is a list of flows whose decoders wait, the one that has waited for longest first.
@@ -52,12 +52,12 @@ func (t *Tracker) waitingWith(f *Flow) *waitList {
 // hold notes how much is kept for f, and makes room: of those that wait, first who is not confirmed and has waited for longest gives up.
 // A flow that begins something is never refused for what others have left unfinished.
 func (t *Tracker) hold(f *Flow, w *wait, held int) {
-	if w.flow == nil {
-		w.flow = f
+	if w.flow == 0 {
+		w.flow = f.number
 		t.waitingWith(f).push(w)
 	}
-	t.held += held - w.held
-	w.held = held
+	t.held += held - int(w.held)
+	w.held = int32(held)
 	for i := range t.waiting {
 		for t.held > t.limits.Memory {
 			oldest := t.waiting[i].front()
@@ -65,7 +65,7 @@ func (t *Tracker) hold(f *Flow, w *wait, held int) {
 				break
 			}
 			t.counts.Unread++
-			t.settle(oldest.flow)
+			t.settle(t.table.at(oldest.flow))
 		}
 	}
 }
@@ -73,7 +73,7 @@ func (t *Tracker) hold(f *Flow, w *wait, held int) {
 // confirm moves f among the confirmed, and its place among those that wait too.
 func (t *Tracker) confirm(f *Flow) {
 	t.lists.confirm(f)
-	if w := f.wait(); w != nil && w.flow != nil {
+	if w := f.wait(); w != nil && w.flow != 0 {
 		w.unlink()
 		t.waitingWith(f).push(w)
 	}

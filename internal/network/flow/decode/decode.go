@@ -149,9 +149,9 @@ func (d *Datagram) port(n uint16) bool { return d.ClientPort == n || d.ServerPor
 
 // Datagrams asks the decoders of UDP flows.
 type Datagrams struct {
-	seen  int64
 	names []string // decoders that have spoken
 	quic  *quicState
+	seen  int64
 	rtp   rtpState
 	done  bool
 }

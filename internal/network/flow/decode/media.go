@@ -133,7 +133,7 @@ func zoomPort(port uint16) bool { return port >= 8801 && port <= 8810 }
 type rtpState struct {
 	source uint32
 	number uint16
-	run    int
+	run    uint8
 }
 
 func (s *rtpState) look(d *Datagram) (Fact, bool) {
