@@ -66,3 +66,13 @@ func TestMedian(t *testing.T) {
 		t.Errorf("median %v", m)
 	}
 }
+
+func TestTally(t *testing.T) {
+	lines := `{"type":"flow","client":"10.0.0.1:9","packets":3}{"type":"flow","client":"[fe80::1]:0","packets":2}{"type":"error","reason":"dropped"}`
+	if n, problems, err := tally(bytes.NewBufferString(lines)); n != 3 || len(problems) != 1 || err != nil {
+		t.Errorf("%d, %q, %v", n, problems, err)
+	}
+	if _, _, err := tally(bytes.NewBufferString("{")); err == nil {
+		t.Error("half a line was taken")
+	}
+}

@@ -2,6 +2,7 @@
 //
 //	go run ./bench/recognition FOLDER [BINARY]         CPU per packet, start-up, one flow in bulk
 //	go run ./bench/recognition memory [BINARY [N]]     peak memory of live flows and of floods; N instead of each profile's own number
+//	go run ./bench/recognition live [BINARY]           an interface at the highest rate that the sender reaches; as root
 //	go run ./bench/recognition write PROFILE [N]       the traffic of one profile, to standard output
 //
 // FOLDER holds captures. Each program reads all of them in one process, in turn, and what it needs to start is taken off; then those of
@@ -35,7 +36,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: recognition FOLDER [BINARY] | memory [BINARY [N]] | write PROFILE [N]")
+var errUsage = errors.New("usage: recognition FOLDER [BINARY] | memory [BINARY [N]] | live [BINARY] | write PROFILE [N]")
 
 func command(args []string) error {
 	if len(args) == 0 || len(args) > 3 {
@@ -54,6 +55,8 @@ func command(args []string) error {
 	switch args[0] {
 	case "memory":
 		return memory(os.Stdout, binaryPath, n)
+	case "live":
+		return live(os.Stdout, binaryPath)
 	case "write":
 		if len(args) < 2 {
 			return errUsage
