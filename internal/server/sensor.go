@@ -35,7 +35,9 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 			Report: func(f *classify.Finding) { s.report(name, c, f, found) }})
 		for ctx.Err() == nil {
 			s.board.Set(name, health.OK, "listening", "")
-			_, err := flow.Live(ctx, c.Interface, flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute}))
+			tracker := flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute})
+			tracker.Watch(s.sensorWatch(name, c, found).see)
+			_, err := flow.Live(ctx, c.Interface, tracker)
 			if err != nil && ctx.Err() == nil {
 				s.log.Error("sensor", "interface", c.Interface, "error", err)
 				s.board.Set(name, health.Failed, "nothing is seen: "+err.Error(), "The interface must exist and be up, and this process needs CAP_NET_RAW. It is tried again every few seconds.")
@@ -53,6 +55,22 @@ func (s *Server) sensor(c config.Sensor) func(ctx context.Context) error {
 
 // sensorRetry is the pause before an interface that went away is tried again. Gateways and records go on meanwhile.
 const sensorRetry = 5 * time.Second
+
+// sensorWatch tells of one listening what it does not see. A gap is not waited for when the queue is full: the health item stays.
+func (s *Server) sensorWatch(name string, c config.Sensor, found chan<- *event.Event) *sensorWatch {
+	return &sensorWatch{
+		connector: "sensor-" + c.Interface, now: s.store.Clock.Now,
+		set: func(state health.State, detail, advice string) { s.board.Set(name, state, detail, advice) },
+		gap: func(e *event.Event) {
+			s.log.Warn("sensor", "interface", c.Interface, "gap", e.Explanation)
+			select {
+			case found <- e:
+			default:
+				s.observer.Observe(e)
+			}
+		},
+	}
+}
 
 func (s *Server) report(name string, c config.Sensor, f *classify.Finding, found chan<- *event.Event) {
 	e := f.Event()
