@@ -4,6 +4,7 @@
 set -euo pipefail
 DEB=$(realpath "${1:?usage: boot.sh DEB}")
 ROOT=$(mktemp -d /var/tmp/chaperone-boot.XXXXXX)
+chmod 0755 "$ROOT" # it becomes /, for every user inside
 leader() { pgrep -P "$NSPAWN" systemd || true; }
 inside() { nsenter -t "$(leader)" -m -u -i -n -p -C env PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 finish() {

@@ -47,6 +47,8 @@ type cli struct {
 	Quarantine quarantineCmd `cmd:"" help:"List and bring back files that scan took away."`
 	Survey     surveyCmd     `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 
+	Observations observationsCmd `cmd:"" help:"List what was seen on the network and allowed, or is unknown; it is kept for some days and is no record."`
+
 	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete these commands."`
 	Reference  referenceCmd  `cmd:"" hidden:"" help:"Write the reference pages from the code."`
 }

@@ -94,9 +94,9 @@ func TestPolicyReplay(t *testing.T) {
 	for _, who := range []string{"counsel", "reviewer"} {
 		d.says(0, "", d.as(who, "erase", string(lunch.ID), "--reason", "asked for")...)
 	}
-	d.editPolicy(`verdict: block, say: "Card numbers may not be sent by chat."`, "verdict: hold")
+	d.editPolicy(`verdict: block, say: "Card numbers may not be sent by chat."`, "verdict: allow")
 	lines, sum = d.answers(0, d.as("reviewer", "policy", "replay", "--json", "--purpose", "audit")...)
-	if sum.OtherVersion != 5 || sum.Erased != 1 || sum.Broken != 0 || sum.Differ != 2 || lines[card.ID].Now.Verdict != event.Hold || lines[lunch.ID].Result != server.Erased {
+	if sum.OtherVersion != 5 || sum.Erased != 1 || sum.Broken != 0 || sum.Differ != 2 || lines[card.ID].Now.Verdict != event.Allow || lines[lunch.ID].Result != server.Erased {
 		t.Errorf("by another version: %+v %+v", lines, sum)
 	}
 	d.says(0, "5 were decided by another version", d.as("reviewer", "policy", "replay", "--purpose", "audit")...)
@@ -130,7 +130,7 @@ func TestPolicyDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := strings.Replace(string(text), "  - {id: malware,", "  - {id: projects, messages: 'hits.exists(h, h.name == \"aurora\")', verdict: hold}\n  - {id: malware,", 1)
+	next := strings.Replace(string(text), "  - {id: malware,", "  - {id: projects, messages: 'hits.exists(h, h.name == \"aurora\")', verdict: block}\n  - {id: malware,", 1)
 	next = strings.Replace(next, "packs: [pii, venue, secrets]", "packs: [venue]\nlexicons: {aurora: {words: [aurora]}}", 1)
 	for _, gone := range []string{"  - {id: cards,", "  - {id: secrets,"} {
 		before, after, _ := strings.Cut(next, gone)
@@ -143,10 +143,10 @@ func TestPolicyDryRun(t *testing.T) {
 	}
 	dry := d.as("counsel", "policy", "dry-run", "--policy", path, "--purpose", "what would change")
 	lines, sum := d.answers(0, append(dry, "--json")...)
-	if sum.Records != 3 || sum.Differ != 3 || sum.Changes["allow to hold"] != 2 || sum.Changes["block to allow"] != 1 || lines[lunch.ID].Now.Rule != "projects" || lines[card.ID].Now.Verdict != event.Allow {
+	if sum.Records != 3 || sum.Differ != 3 || sum.Changes["allow to block"] != 2 || sum.Changes["block to allow"] != 1 || lines[lunch.ID].Now.Rule != "projects" || lines[card.ID].Now.Verdict != event.Allow {
 		t.Errorf("%+v %+v", lines, sum)
 	}
-	d.says(0, "2 allow to hold", dry...)
+	d.says(0, "2 allow to block", dry...)
 	same := d.as("counsel", "policy", "dry-run", "--policy", old, "--purpose", "what would change")
 	if _, sum := d.answers(0, append(same, "--json")...); sum.Same != 3 || sum.OtherVersion != 0 {
 		t.Errorf("by the policy in force: %+v", sum)

@@ -45,8 +45,9 @@ func (c *scanCmd) Run(e *env) error {
 	if c.JSON {
 		out = newScanLines(e.out)
 	}
-	forbidden, summary, err := c.scan(e, scanner, out)
-	if err != nil {
+	bombs := newBombWriter(out)
+	forbidden, summary, err := c.scan(e, scanner, bombs)
+	if err := errors.Join(err, bombs.flush()); err != nil {
 		return err
 	}
 	status, err := scanner.Sandbox(e.ctx)

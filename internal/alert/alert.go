@@ -34,6 +34,7 @@ type Alert struct {
 	Title    string
 	Detail   string
 	Severity Severity
+	Route    string   // whose channels take it, "" for those of everything
 	Record   event.ID // where to look, "" for none
 	Time     time.Time
 	Repeated int // how often it came since it was told last
@@ -79,6 +80,7 @@ type told struct {
 // box is what waits for one channel.
 type box struct {
 	channel Channel
+	route   string // whose alerts it takes, "" for those without a route
 	queue   chan Alert
 
 	mu   sync.Mutex
@@ -92,6 +94,33 @@ func NewDesk(channels []Channel, every, heartbeat time.Duration, c clock.Clock, 
 		d.boxes = append(d.boxes, &box{channel: c, queue: make(chan Alert, queueLen)})
 	}
 	return d
+}
+
+// Route adds channels that take only the alerts of one route, before Run.
+func (d *Desk) Route(name string, channels ...Channel) {
+	for _, c := range channels {
+		d.boxes = append(d.boxes, &box{channel: c, route: name, queue: make(chan Alert, queueLen)})
+	}
+}
+
+// of returns the boxes of an alert: those of its route when that has any, else those of everything, else all.
+func (d *Desk) of(a Alert) []*box {
+	var general, routed []*box
+	for _, b := range d.boxes {
+		switch b.route {
+		case "":
+			general = append(general, b)
+		case a.Route:
+			routed = append(routed, b)
+		}
+	}
+	switch {
+	case len(routed) > 0:
+		return routed
+	case len(general) > 0:
+		return general
+	}
+	return d.boxes
 }
 
 // Raise takes an alert. It never blocks: what a channel's queue does not hold is counted and told with the next one.
@@ -132,7 +161,7 @@ func (d *Desk) forget(now time.Time) {
 }
 
 func (d *Desk) put(a Alert) {
-	for _, b := range d.boxes {
+	for _, b := range d.of(a) {
 		select {
 		case b.queue <- a:
 		default:
@@ -320,7 +349,7 @@ func (r raising) Record(ctx context.Context, events ...*event.Event) error {
 	for _, e := range events {
 		for _, o := range e.Verdict.Obligations {
 			if o.Kind == event.Alert {
-				r.desk.Raise(Alert{Key: "rule " + o.Rule, Title: "Rule " + o.Rule + " matched", Severity: Medium, Record: e.ID, Time: e.Received,
+				r.desk.Raise(Alert{Key: "rule " + o.Rule, Route: o.Queue, Title: "Rule " + o.Rule + " matched", Severity: Medium, Record: e.ID, Time: e.Received,
 					Detail: fmt.Sprintf("%s by %s, verdict %s", e.Kind, e.Connector, e.Verdict.Action)})
 			}
 		}

@@ -4,9 +4,10 @@ import "github.com/chaperone-im/chaperone/internal/event"
 
 // Acts that concern the content of records, as ActDetail.Action.
 const (
-	ActRead    = "content.read"
-	ActErase   = "record.erase"   // one record, before its time, asked for by two
-	ActDispose = "record.dispose" // the certificate of records whose time was over
+	ActRead     = "content.read"
+	ActDownload = "file.download"  // a recorded file, given out whole
+	ActErase    = "record.erase"   // one record, before its time, asked for by two
+	ActDispose  = "record.dispose" // the certificate of records whose time was over
 
 	ActDisposed = "disposal.end" // all that the certificates of a run say is done
 )

@@ -12,10 +12,12 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// Errors of Open.
+// Errors of Open, and of looks.
 var (
 	ErrNoPurpose = errors.New("reading content needs a purpose")
 	ErrNotReader = errors.New("this account may not read content")
+	// ErrUnrecorded says that a look could not be recorded, and was not had.
+	ErrUnrecorded = errors.New("could not be recorded")
 )
 
 // maxPurpose bounds the words of a purpose, in bytes.
@@ -27,11 +29,12 @@ type Account struct {
 	Reads bool // has a role that reads; administrators do not
 }
 
-// Driver is where an Archive keeps what it knows. One value usually is all three.
+// Driver is where an Archive keeps what it knows. One value usually is the first three.
 type Driver struct {
-	Records   Records
-	Catalogue Catalogue
-	Counts    Counts
+	Records      Records
+	Catalogue    Catalogue
+	Counts       Counts
+	Observations Observations // nil: none are kept
 }
 
 // Archive answers questions about the record.

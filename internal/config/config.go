@@ -22,6 +22,8 @@ type Config struct {
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
 	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
 
+	Observations Observations `yaml:"observations" doc:"What was seen and allowed, or is unknown: no records."`
+
 	Dir string `yaml:"-"` // folder of the file, which relative paths start from
 }
 
@@ -49,8 +51,9 @@ type Keys struct {
 
 // Ledger says where checkpoints go.
 type Ledger struct {
-	Origin      string   `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
-	Checkpoints []string `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:host:port."`
+	Origin      string        `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
+	VerifyEvery time.Duration `yaml:"verify_every" doc:"How often serve verifies the whole record by itself, as chaperone verify does. Default 24h; a negative value turns it off."`
+	Checkpoints []string      `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:host:port."`
 }
 
 // Console configures the web console.
@@ -136,13 +139,26 @@ type Malware struct {
 	Clamd string `yaml:"clamd" doc:"unix:/path or tcp:host:port."`
 }
 
+// Observations says how long observations are kept.
+type Observations struct {
+	Days *int `yaml:"days" doc:"Days that allowed and unknown flows and questions are kept with machine and site, 0 to 31; then only hourly counts without names remain. 0 keeps only these. Default 14."`
+}
+
 // Alerts says who is told.
 type Alerts struct {
-	Mail      *Mail         `yaml:"mail" doc:"By mail."`
-	Webhooks  []string      `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
-	Syslog    []string      `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
-	Every     time.Duration `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
-	Heartbeat time.Duration `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
+	Mail      *Mail            `yaml:"mail" doc:"By mail."`
+	Webhooks  []string         `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog    []string         `yaml:"syslog" doc:"By syslog (RFC 5424), e.g. udp:10.0.0.2:514; OCSF in the message."`
+	Routes    map[string]Route `yaml:"routes" doc:"Channels by the word in a rule's alert: such an alert goes there and nowhere else. With routes, a rule whose word is none of them is a mistake."`
+	Every     time.Duration    `yaml:"every" doc:"The same alert is sent once in this time, then counted. Default 15m."`
+	Heartbeat time.Duration    `yaml:"heartbeat" doc:"A sign of life in this interval. Default 24h; a negative value turns it off."`
+}
+
+// Route is where the alerts of one route go.
+type Route struct {
+	Mail     *Mail    `yaml:"mail" doc:"By mail."`
+	Webhooks []string `yaml:"webhooks" doc:"By HTTP POST, one OCSF object each."`
+	Syslog   []string `yaml:"syslog" doc:"By syslog (RFC 5424)."`
 }
 
 // Mail configures alerts by mail.

@@ -18,6 +18,20 @@ import (
 	"github.com/chaperone-im/chaperone/internal/shape"
 )
 
+// Days that observations are kept.
+const (
+	ObservationDays    = 14
+	MaxObservationDays = 31
+)
+
+// Kept returns the days in force.
+func (o Observations) Kept() int {
+	if o.Days == nil {
+		return ObservationDays
+	}
+	return *o.Days
+}
+
 // maxFile bounds the configuration file, in bytes.
 const maxFile = 1 << 20
 
@@ -101,6 +115,9 @@ func (c *Config) check() error {
 	}
 	if r := c.Network.Resolver; r != nil {
 		errs = append(errs, checkResolver(r))
+	}
+	if d := c.Observations.Days; d != nil && (*d < 0 || *d > MaxObservationDays) {
+		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))
 	}
 	if c.Keys.Unlock != "" && !reference(c.Keys.Unlock) {
 		errs = append(errs, fmt.Errorf("keys.unlock: want file:PATH, env:NAME or credential:NAME, never the passphrase itself"))

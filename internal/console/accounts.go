@@ -8,7 +8,6 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/control/account"
-	"github.com/chaperone-im/chaperone/internal/retention"
 )
 
 type accountsData struct {
@@ -63,24 +62,4 @@ func (c *Console) linkFor(r *http.Request, s *session, name string) (string, any
 	d := c.accountsData("")
 	d.For, d.Link = name, "https://"+r.Host+"/link/"+token
 	return "accounts", d, nil
-}
-
-type holdsData struct {
-	Known bool // whether holds are kept here at all
-	Holds []retention.Hold
-}
-
-func (c *Console) holds(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	v, err := s.look()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := v.Look(r.Context(), "holds"); err != nil {
-		return "", nil, err
-	}
-	d := holdsData{Known: c.Holds != nil}
-	if d.Known {
-		d.Holds = c.Holds()
-	}
-	return "holds", d, nil
 }

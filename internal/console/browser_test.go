@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -149,6 +151,29 @@ func (b *tab) fill(selector, text string) {
 	b.t.Helper()
 	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
+
+// wait waits until an expression of the page is true.
+func (b *tab) wait(expression string) {
+	b.t.Helper()
+	script := `new Promise((good) => { const look = () => (` + expression + `) ? good(true) : setTimeout(look, 50); look(); })`
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil {
+		b.t.Fatalf("%s never came: %v: %.400s %.600s", expression, err, b.text("main"), strings.Join(b.complaints(), "; "))
+	}
+}
+
+func (b *tab) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.complain)
+}
+
+func focusOn(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Focus(chromedp.CSS(selector))
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
 
 // scripts lets the browser run scripts, or not.
 func (b *tab) scripts(on bool) {
@@ -322,7 +347,7 @@ type shown struct {
 func page(path string) func(b *tab) { return func(b *tab) { b.open(path) } }
 
 // everyPage lists every page of the console in the states that people see.
-func (r *rig) everyPage(moved, conversation string) []shown {
+func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 	flow := func(b *tab) {
 		b.open("/events?kind=flow")
 		b.press("tbody tr:nth-child(2) td.what a")
@@ -350,6 +375,15 @@ func (r *rig) everyPage(moved, conversation string) []shown {
 		{"search", "cora!", page("/search?q=whatsapp")},
 		{"search-nothing", "cora!", page("/search?q=zzz")},
 		{"holds", "cora!", page("/holds")},
+		{"hold", "cora!", page("/holds/place?kind=person&name=bob")},
+		{"hold-preview", "cora!", func(b *tab) {
+			b.open("/holds/place?kind=person&name=bob")
+			b.fill(`input[name="matter"]`, "Meyer v. Firm")
+			b.fill(`input[name="reason"]`, "letter of 3 November")
+			b.press("main form button")
+		}},
+		{"release", "cora!", page("/holds/release?matter=" + url.QueryEscape("Meyer v. Firm"))},
+		{"file-stopped", "cora!", page("/file?n=0&id=" + stopped)},
 		{"policy", "cora!", func(b *tab) {
 			b.open("/policy")
 			b.fill(`input[name="from"]`, "alice@example.org")
@@ -380,9 +414,13 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	if err := r.holds.Place(t.Context(), "cora", "Meyer v. Firm", "letter of 3 November", retention.Scope{Kind: retention.Person, Name: "alice"}, retention.Scope{Kind: retention.Room, Name: "desk@rooms.example.org"}); err != nil {
 		t.Fatal(err)
 	}
+	stopped := r.file("Invoice 4711.pdf", []byte("EICAR"), func(e *event.Event) {
+		e.Verdict = event.Verdict{Action: event.Block, Rule: "malware", Enforced: true, Policy: r.rules.Policy.Version()}
+		e.Hits = []event.Hit{{Inspector: "malware", Name: "Eicar-Test-Signature", Count: 1, Confidence: event.Exact, File: "Invoice 4711.pdf", Version: "clamav 1.4"}}
+	})
 	b := r.browser()
 	who := ""
-	for _, p := range r.everyPage(string(moved.ID), "/conversation?id="+url.QueryEscape(r.conversationOf(moved))) {
+	for _, p := range r.everyPage(string(moved.ID), "/conversation?id="+url.QueryEscape(r.conversationOf(moved)), string(stopped)) {
 		if p.as != who {
 			b.become(p.as)
 			who = p.as

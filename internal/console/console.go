@@ -27,11 +27,10 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/policy"
-	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
-//go:embed templates static
+//go:embed templates static/*.css static/*.svg static/*.js static/lib
 var files embed.FS
 
 // LedgerState is what the ledger page shows.
@@ -42,6 +41,7 @@ type LedgerState struct {
 	Outside    bool      // a recipient outside has acknowledged some checkpoint
 	OutsideAt  time.Time // up to when frames are acknowledged outside
 	Open       uint64    // frames that nobody outside has acknowledged
+	OpenFor    int64     // seconds since the first of them
 	Checkpoint string    // the signed note
 }
 
@@ -62,7 +62,8 @@ type Deps struct {
 	Try      func(ctx context.Context, e *event.Event) error // inspects a text for the policy page, delivers nothing
 	Ledger   func(ctx context.Context) (LedgerState, error)
 	Verify   func(ctx context.Context) (VerifyResult, error)
-	Holds    func() []retention.Hold // nil where nothing can be held
+	Holds    Holds          // nil where nothing can be held
+	Files    *archive.Files // nil where no files are kept
 	Board    *health.Board
 	Book     *account.Book
 	Acts     event.Recorder
@@ -78,7 +79,9 @@ type Console struct {
 	Deps
 	pages map[string]*template.Template
 
-	checking sync.Mutex // held while the ledger is verified: one check at a time
+	pulse     *pulse        // what live pages show
+	downloads chan struct{} // a place for each file that is given out at a time
+	checking  sync.Mutex    // held while the ledger is verified: one check at a time
 
 	mu    sync.Mutex
 	views map[string]*archive.View // by session token
@@ -90,6 +93,7 @@ func New(d Deps) (*Console, error) {
 	if len(c.Purposes) == 0 {
 		c.Purposes = DefaultPurposes()
 	}
+	c.pulse, c.downloads = newPulse(c.moment), make(chan struct{}, downloadsAtOnce)
 	names, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -116,6 +120,7 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("GET /link/{token}", c.linkPage)
 	mux.HandleFunc("POST /link/{token}", c.redeemLink)
 	mux.HandleFunc("POST /signout", c.signOut)
+	mux.HandleFunc("GET /live", c.live)
 	for _, p := range c.list() {
 		mux.HandleFunc(p.pattern, c.signedIn(p.needs, p.serve))
 	}
@@ -148,7 +153,14 @@ func (c *Console) list() []listed {
 		{"GET /events", readers, c.events},
 		{"GET /record", readers, c.record},
 		{"GET /search", readers, c.search},
+		{"GET /file", readers, c.filePage},
+		{"POST /file", readers, c.download},
 		{"GET /holds", counsel, c.holds},
+		{"GET /holds/place", counsel, c.holdPage},
+		{"POST /holds/preview", counsel, c.holdPreview},
+		{"POST /holds/place", counsel, c.placeHold},
+		{"GET /holds/release", counsel, c.releasePage},
+		{"POST /holds/release", counsel, c.releaseHold},
 		{"GET /policy", anyone, c.policyPage},
 		{"POST /policy", anyone, c.policyPage},
 		{"GET /health", anyone, c.healthPage},
@@ -178,8 +190,16 @@ type session struct {
 const cookieName = "__Host-chaperone"
 
 // contentPolicy lets the browser load our own style sheet and nothing else: there is no script at all, and no sink that would take one.
-const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; " +
-	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+const contentPolicy = commonPolicy + "trusted-types 'none'"
+
+const commonPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; " +
+	"frame-ancestors 'none'; require-trusted-types-for 'script'; "
+
+// livePolicy is that of pages for people who are signed in: the scripts that carry the nonce of this answer run and no others, they talk to
+// nobody but us, and only htmx puts markup into the page, through the one policy that it makes for itself before anything else runs.
+func livePolicy(nonce string) string {
+	return commonPolicy + "script-src 'nonce-" + nonce + "'; connect-src 'self'; trusted-types htmx"
+}
 
 // maxBody bounds what a browser may send: forms only.
 const maxBody = 64 << 10
@@ -231,6 +251,10 @@ func cached(next http.Handler) http.Handler {
 func (c *Console) signedIn(needs []control.Role, serve page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, ok := c.session(r)
+		if !ok && byItself(r) {
+			http.Error(w, "The session is over.", http.StatusUnauthorized)
+			return
+		}
 		if !ok {
 			back := ""
 			if r.Method == http.MethodGet && r.URL.Path != "/" {
@@ -258,8 +282,11 @@ func (c *Console) signedIn(needs []control.Role, serve page) http.HandlerFunc {
 
 // patience is how long a page may take: nobody waits longer, and what is asked of the disk ends with it.
 func patience(r *http.Request) time.Duration {
-	if r.URL.Path == "/ledger/verify" {
+	switch {
+	case r.URL.Path == "/ledger/verify":
 		return 5 * time.Minute
+	case r.URL.Path == "/file" && r.Method == http.MethodPost:
+		return 30 * time.Minute // each part has a time of its own
 	}
 	return 30 * time.Second
 }
@@ -281,13 +308,18 @@ func (c *Console) sayError(w http.ResponseWriter, r *http.Request, s *session, e
 	switch {
 	case errors.Is(err, errPurpose):
 		c.render(w, http.StatusOK, "purpose", s, "", purposeData{c.Purposes, r.URL.RequestURI()})
+	case errors.Is(err, archive.ErrGone):
+		c.render(w, http.StatusGone, "message", s, "Not kept any more", "The content was destroyed, by erasure or because its time was over, or the file never was kept here. The record of it and the certificate stand: search for it under Events, kind act.")
+	case errors.Is(err, archive.ErrAltered):
+		c.Log.Error("a recorded file was altered", "path", r.URL.Path, "error", err)
+		c.render(w, http.StatusInternalServerError, "message", s, "Not given out", "The file in the store is not what its record says: it was damaged or changed. Nothing of it was given out. Run chaperone verify.")
 	case errors.Is(err, archive.ErrNotFound):
 		c.render(w, http.StatusNotFound, "message", s, "Not found", "Nothing on record has that name or id. It may have been typed wrongly, or it never was recorded here.")
 	case errors.Is(err, archive.ErrCursor):
 		c.render(w, http.StatusBadRequest, "message", s, "That did not work", "The address names a place in a list that there is not. Open the list again, and go on from there.")
 	case errors.As(err, &usage):
 		c.render(w, http.StatusBadRequest, "message", s, "That did not work", usage.Error())
-	case errors.Is(err, errUnrecorded):
+	case errors.Is(err, errUnrecorded), errors.Is(err, archive.ErrUnrecorded):
 		c.Log.Error("record an act of the console", "path", r.URL.Path, "error", err)
 		c.render(w, http.StatusServiceUnavailable, "message", s, "Not done", "This could not be recorded, and nobody works here unrecorded. The health page says what is broken.")
 	case errors.Is(err, context.DeadlineExceeded):
@@ -327,13 +359,22 @@ func (c *Console) session(r *http.Request) (*session, bool) {
 	if err != nil {
 		return nil, false
 	}
-	caller, ok := c.Book.Session(cookie.Value)
+	known := c.Book.Session
+	if byItself(r) {
+		known = c.Book.Peek
+	}
+	caller, ok := known(cookie.Value)
 	if !ok {
 		return nil, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return &session{caller, cookie.Value, c.views[cookie.Value]}, true
+}
+
+// byItself reports whether a page asks, and no person: it moves by itself.
+func byItself(r *http.Request) bool {
+	return r.Header.Get("HX-Request") != "" || r.URL.Path == "/live"
 }
 
 // act records what somebody did in the console, before it is done.

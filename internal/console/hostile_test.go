@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ func hostileTexts() map[string]string {
 		"long":      strings.Repeat("W", 30_000) + "<script>",
 		"many":      strings.Repeat("é👍\u0301 ", 6_000),
 		"refresh":   `<meta http-equiv="refresh" content="0;url=https://evil.example">`,
+		"htmx":      `<div hx-get="/accounts" hx-trigger="load" hx-swap-oob="true"></div><hx-partial hx-target="#main">x</hx-partial>`,
+		"nonce":     `x" nonce="guess" hx-nonce="guess" hx-on:load="alert(1)`,
 		"base":      `<base href="https://evil.example/">`,
 	}
 }
@@ -143,7 +146,10 @@ func inert(t *testing.T, page string, a answer) {
 	if len(a.body) > 6<<20 {
 		complain("%d bytes", len(a.body))
 	}
-	mains := 0
+	nonce, mains := nonceOf(a), 0
+	if strings.Count(a.header.Get("Content-Security-Policy"), "nonce-") > 1 {
+		complain("more than one nonce")
+	}
 	z := html.NewTokenizer(strings.NewReader(a.body))
 	for kind := z.Next(); kind != html.ErrorToken; kind = z.Next() {
 		if kind != html.StartTagToken && kind != html.SelfClosingTagToken {
@@ -151,17 +157,24 @@ func inert(t *testing.T, page string, a answer) {
 		}
 		tok := z.Token()
 		switch tok.Data {
-		case "script", "style", "iframe", "object", "embed", "base", "template", "math", "video", "audio":
+		case "script":
+			if why := ourScript(tok, nonce); why != "" {
+				complain("a script: %s", why)
+			}
+		case "style", "iframe", "object", "embed", "base", "template", "math", "video", "audio":
 			complain("an element %s", tok.Data)
 		case "main":
 			mains++
+		}
+		if why := ourHTMX(tok, nonce); why != "" {
+			complain("%s: %s", tok.Data, why)
 		}
 		for _, attr := range tok.Attr {
 			if strings.HasPrefix(attr.Key, "on") || attr.Key == "style" || attr.Key == "srcdoc" || attr.Key == "http-equiv" || attr.Key == "formaction" {
 				complain("an attribute %s of %s", attr.Key, tok.Data)
 			}
 			if attr.Key == "href" || attr.Key == "src" || attr.Key == "action" {
-				if ours := strings.HasPrefix(attr.Val, "/") && !strings.HasPrefix(attr.Val, "//") || attr.Val == "#main" || strings.HasPrefix(attr.Val, "data:image/png;base64,"); !ours {
+				if ours := local(attr.Val) || attr.Val == "#main" || strings.HasPrefix(attr.Val, "data:image/png;base64,"); !ours {
 					complain("%s of %s is %.80q", attr.Key, tok.Data, attr.Val)
 				}
 			}
@@ -170,4 +183,74 @@ func inert(t *testing.T, page string, a answer) {
 	if mains != 1 {
 		complain("%d main elements", mains)
 	}
+}
+
+func local(address string) bool {
+	return strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "//")
+}
+
+// nonceOf returns the nonce that the answer's own policy lets run, "" when nothing may.
+func nonceOf(a answer) string {
+	_, after, _ := strings.Cut(a.header.Get("Content-Security-Policy"), "script-src 'nonce-")
+	nonce, _, _ := strings.Cut(after, "'")
+	return nonce
+}
+
+// ourScripts are the only scripts that a page names.
+var ourScripts = []string{"/static/lib/htmx.min.js", "/static/lib/hx-csp.min.js", "/static/live.js"}
+
+// ourScript says what is wrong with a script element: it is one of ours, in a file, and carries the nonce of its answer.
+func ourScript(tok html.Token, nonce string) string {
+	attrs := map[string]string{}
+	for _, a := range tok.Attr {
+		attrs[a.Key] = a.Val
+	}
+	switch {
+	case nonce == "":
+		return "on a page that allows none"
+	case !slices.Contains(ourScripts, attrs["src"]):
+		return fmt.Sprintf("%.80q is not ours", attrs["src"])
+	case attrs["nonce"] != nonce:
+		return "another nonce"
+	}
+	return ""
+}
+
+// ourHTMX says what is wrong with the attributes that htmx acts on: each is one that we use, asks only us, and its element carries the nonce.
+func ourHTMX(tok html.Token, nonce string) string {
+	carried, acts := "", false
+	for _, a := range tok.Attr {
+		switch a.Key {
+		case "hx-nonce":
+			carried = a.Val
+		case "hx-get":
+			if acts = true; !local(a.Val) {
+				return fmt.Sprintf("%s asks %.80q", a.Key, a.Val)
+			}
+		case "hx-select":
+			if acts = true; !strings.HasPrefix(a.Val, "#") || len(a.Val) > 20 {
+				return fmt.Sprintf("selects %.80q", a.Val)
+			}
+		case "hx-swap":
+			if acts = true; a.Val != "outerMorph" {
+				return fmt.Sprintf("swaps by %.80q", a.Val)
+			}
+		case "hx-trigger":
+			if acts = true; strings.ContainsAny(a.Val, "[]") || !strings.HasPrefix(a.Val, "live-") {
+				return fmt.Sprintf("is triggered by %.80q", a.Val)
+			}
+		case "nonce":
+			if tok.Data != "script" {
+				return "has a nonce"
+			}
+		default:
+			if strings.HasPrefix(a.Key, "hx-") || strings.HasPrefix(a.Key, "data-hx-") || strings.HasPrefix(a.Key, "sse-") {
+				return "has an attribute " + a.Key
+			}
+		}
+	}
+	if acts && (nonce == "" || carried != nonce) {
+		return "htmx acts on it, and it does not carry the nonce"
+	}
+	return ""
 }

@@ -172,6 +172,9 @@ type searchData struct {
 	Error   string
 }
 
+// Holdables are what the results offer to hold.
+func (d searchData) Holdables() []holdable { return holdables(d.Records) }
+
 func (d searchData) query() string { return d.Text }
 
 const searchPart = 50

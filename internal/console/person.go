@@ -19,6 +19,14 @@ type personData struct {
 	Sightings []archive.Sighting
 }
 
+// Held is the name that a hold on them would have.
+func (d personData) Held() string {
+	if d.Person.ID != "" {
+		return d.Person.ID
+	}
+	return d.Who
+}
+
 func (c *Console) person(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
 	v, err := s.look()
 	if err != nil {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"crypto/rand"
 	"io"
 	"net/http"
 	"strings"
@@ -22,6 +23,8 @@ type frame struct {
 	Version string
 	Worst   health.State
 	Query   string
+	Nonce   string // of the scripts of this answer, "" where there are none
+	Talk    string // the conversation whose new messages the page tells of
 	Data    any
 }
 
@@ -33,6 +36,11 @@ func (c *Console) render(w http.ResponseWriter, status int, name string, s *sess
 		if s.view != nil {
 			f.Purpose = s.view.Purpose()
 		}
+		f.Nonce = rand.Text()
+		if talk, ok := data.(conversationData); ok {
+			f.Talk = talk.Conversation.ID
+		}
+		w.Header().Set("Content-Security-Policy", livePolicy(f.Nonce))
 	}
 	if q, ok := data.(interface{ query() string }); ok {
 		f.Query = q.query()

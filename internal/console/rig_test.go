@@ -34,6 +34,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
+	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
 
@@ -45,6 +46,8 @@ type rig struct {
 	t         *testing.T
 	dir       string
 	server    *httptest.Server
+	web       *console.Console
+	objects   *object.Store
 	journal   *file.Journal
 	recorder  *journal.Recorder
 	acts      *brake
@@ -56,7 +59,21 @@ type rig struct {
 	book      *account.Book
 	rules     *rules.Set
 	runner    *inspect.Runner
-	now       func() time.Time
+	mu        sync.Mutex
+	time      func() time.Time
+}
+
+// now is the time of the rig.
+func (r *rig) now() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.time()
+}
+
+func (r *rig) setNow(now func() time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.time = now
 }
 
 // brake is a recorder that can be told to fail, as one does whose disk is full.
@@ -95,7 +112,7 @@ func must[T any](t *testing.T) func(T, error) T {
 // newRig starts a console whose clock stands at now.
 func newRig(t *testing.T, now time.Time) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), now: func() time.Time { return now }}
+	r := &rig{t: t, dir: t.TempDir(), time: func() time.Time { return now }}
 	c := clock.Func(r.now)
 	key := must[*seal.PrivateKey](t)(seal.GenerateCompliance())
 	keys := filepath.Join(r.dir, "keys")
@@ -115,9 +132,10 @@ func newRig(t *testing.T, now time.Time) *rig {
 	store := must[*sqlite.Store](t)(sqlite.Open(filepath.Join(r.dir, "projections"), must[[]byte](t)(sqlite.LoadKey(filepath.Join(r.dir, "state", "projections.key"))), slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() { store.Close() })
 	r.projector = archive.NewProjector(r.journal, r.opener, c, slog.New(slog.DiscardHandler), store)
+	r.objects = must[*object.Store](t)(object.Open(r.dir, 0))
 	r.startLedger(c)
 	r.accounts()
-	r.holds = must[*retention.Holds](t)(retention.NewHolds(t.Context(), store, store, r.recorder, c))
+	r.holds = must[*retention.Holds](t)(retention.NewHolds(t.Context(), store, store, r.acts, c))
 	r.serve(c, store)
 	return r
 }
@@ -160,13 +178,14 @@ func (r *rig) serve(c clock.Clock, store *sqlite.Store) {
 		apps[a.ID] = a.Name
 	}
 	searcher := search.New(store, r.holds)
-	web := must[*console.Console](r.t)(console.New(console.Deps{
+	r.web = must[*console.Console](r.t)(console.New(console.Deps{
 		Archive:  archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c),
 		Searcher: searcher,
-		Policy:   func() *policy.Policy { return r.rules.Policy }, Try: r.try, Ledger: r.ledgerState, Verify: r.verify, Holds: r.holds.List,
+		Policy:   func() *policy.Policy { return r.rules.Policy }, Try: r.try, Ledger: r.ledgerState, Verify: r.verify, Holds: r.holds, Files: &archive.Files{Reader: r.journal, Opener: r.opener, Objects: r.objects},
 		Board: r.board, Book: r.book, Acts: r.acts, Apps: apps, Clock: c, Log: slog.New(slog.DiscardHandler), Version: "test"}))
-	r.server = httptest.NewTLSServer(web.Handler())
+	r.server = httptest.NewTLSServer(r.web.Handler())
 	r.t.Cleanup(r.server.Close)
+	r.t.Cleanup(r.web.Stop)
 }
 
 func (r *rig) try(ctx context.Context, e *event.Event) error {
@@ -178,7 +197,9 @@ func (r *rig) try(ctx context.Context, e *event.Event) error {
 func (r *rig) ledgerState(ctx context.Context) (console.LedgerState, error) {
 	note, size, err := r.ledger.Checkpoint(ctx)
 	state := console.LedgerState{Origin: r.ledger.Origin(), Size: size, Checkpoint: string(note), Time: r.ledger.SignedAt(note)}
-	state.Open, _, state.Outside = r.ledger.Window(ctx)
+	var open time.Duration
+	state.Open, open, state.Outside = r.ledger.Window(ctx)
+	state.OpenFor = int64(open / time.Second)
 	return state, err
 }
 
@@ -332,4 +353,30 @@ func (r *rig) reading(name string) *visitor {
 		r.t.Fatalf("the purpose gave %d: %s", a.status, a.body)
 	}
 	return v
+}
+
+// eventOf returns an event with what the archive leaves out, as the journal has it.
+func (r *rig) eventOf(id event.ID) (*event.Event, error) {
+	for f, err := range r.journal.Frames(r.t.Context(), journal.Local, 1) {
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range f.Records {
+			if h := must[*event.Header](r.t)(header(rec.Header)); h.ID == id {
+				return event.Assemble(*h, must[[]byte](r.t)(r.opener.Open(rec.Sealed, []byte(h.ID))))
+			}
+		}
+	}
+	return nil, archive.ErrNotFound
+}
+
+// erase destroys the content of a record, as retention does: an act that says so, then the key.
+func (r *rig) erase(id event.ID) {
+	r.t.Helper()
+	act := &event.Event{ID: event.NewID(), Kind: event.Act, Phase: archive.ActErase, Time: r.now(), Received: r.now(), From: event.Party{Handle: "rita"}, Refers: id,
+		Content: event.Content{Act: &event.ActDetail{Action: archive.ActErase, Object: string(id), Purpose: "a request", Details: []event.Fact{{Name: archive.DetailRecord, Value: string(id)}}}}}
+	if err := r.recorder.Record(r.t.Context(), act); err != nil {
+		r.t.Fatal(err)
+	}
+	r.sync()
 }

@@ -47,6 +47,7 @@ const (
 	Acknowledged  = "acknowledged" // that system confirmed it (XEP-0198)
 	Received      = "receipt"      // the recipient's client confirmed it (XEP-0184)
 	Read          = "read"         // the recipient's client displayed it (XEP-0333)
+	Warned        = "warned"       // its sender was told the policy's words
 	Failed        = "failed"       // it came back
 	CallOffered   = "offered"
 	CallAnswered  = "answered"

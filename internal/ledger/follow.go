@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -111,10 +112,15 @@ func (l *Ledger) resume(ctx context.Context, r journal.Reader) error {
 		if err != nil {
 			return err
 		}
+		if end == size {
+			if err := l.sameHashes(ctx, index, size, leaves); err != nil {
+				return err
+			}
+		}
 		for _, leaf := range slices.Backward(leaves) {
 			h, err := parseLeaf(leaf)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w: an entry cannot be read: %w", ErrDiverged, err)
 			}
 			if _, ok := found[h.Stream]; ok {
 				continue
@@ -127,6 +133,24 @@ func (l *Ledger) resume(ctx context.Context, r journal.Reader) error {
 		end = index * layout.EntryBundleWidth
 	}
 	l.last = found
+	return nil
+}
+
+// sameHashes compares the newest entries with the hashes that the tree has of them: a byte that changed in either shows before anything is
+// appended. What lies further back is for verify.
+func (l *Ledger) sameHashes(ctx context.Context, index, size uint64, leaves [][]byte) error {
+	tile, err := l.reader.ReadTile(ctx, 0, index, layout.PartialTileSize(0, index, size))
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	if len(tile) < len(leaves)*sha256.Size {
+		return fmt.Errorf("%w: the tile of the newest entries is too short", ErrDiverged)
+	}
+	for i, leaf := range leaves {
+		if sum := sha256.Sum256(append([]byte{0}, leaf...)); !bytes.Equal(sum[:], tile[i*sha256.Size:][:sha256.Size]) {
+			return fmt.Errorf("%w: entry %d is not what the tree was made of", ErrDiverged, index*layout.EntryBundleWidth+uint64(i))
+		}
+	}
 	return nil
 }
 

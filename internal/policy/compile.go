@@ -23,6 +23,7 @@ type Known struct {
 	CatalogVersion string
 	Hits           []string // names that packs and inspectors define; those of patterns and lexicons are added
 	PacksVersion   string
+	Unfinished     []string // verdicts and obligations on messages that no gateway carries out: refused
 }
 
 // Compile checks a parsed file and makes a policy of it. It returns all mistakes it finds, joined; each is an *Error.
@@ -126,7 +127,9 @@ func (c *compiler) otherwise(s string, absent event.Action, pl plane, key string
 	if s == "" {
 		return absent
 	}
-	if !carries(pl, event.Action(s)) {
+	if pl == conversation && c.unfinished(s) {
+		c.fail(fmt.Sprintf("otherwise: %s cannot be %q: %s", key, s, notCarried), insteadHint, "otherwise", key)
+	} else if !carries(pl, event.Action(s)) {
 		c.fail(fmt.Sprintf("otherwise: %s cannot be %q", key, s), "one of "+strings.Join(carried(pl), ", "), "otherwise", key)
 	}
 	return event.Action(s)

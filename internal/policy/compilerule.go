@@ -13,6 +13,15 @@ func carried(pl plane) []string {
 	return [planeCount][]string{{"allow", "block"}, {"allow", "block", "quarantine"}, {"allow", "hold", "quarantine", "block"}}[pl]
 }
 
+// Words about what no gateway does yet.
+const (
+	notCarried  = "no gateway releases messages later yet"
+	insteadHint = "verdict: block refuses it with words; review: puts the record before a reviewer"
+)
+
+// unfinished reports a verdict or obligation that would promise what no gateway keeps.
+func (c *compiler) unfinished(what string) bool { return slices.Contains(c.known.Unfinished, what) }
+
 func carries(pl plane, a event.Action) bool { return slices.Contains(carried(pl), string(a)) }
 
 // compileRule compiles rule i and puts it on its planes.
@@ -212,9 +221,14 @@ func (c *compiler) verdict(i int, src *Rule, r *rule) {
 		if !on {
 			continue
 		}
-		if r.action != "" && !carries(plane(pl), r.action) {
+		if plane(pl) == conversation && c.unfinished(string(r.action)) {
+			c.fail(fmt.Sprintf("the verdict %q cannot be carried out on messages: %s", r.action, notCarried), insteadHint, "rules", i, "verdict")
+		} else if r.action != "" && !carries(plane(pl), r.action) {
 			hint := "there: " + strings.Join(carried(plane(pl)), ", ")
 			c.fail(fmt.Sprintf("the verdict %q cannot be carried out on the plane %s", r.action, plane(pl)), hint, "rules", i, "verdict")
+		}
+		if src.Redact != "" && plane(pl) == conversation && c.unfinished(event.Redact) {
+			c.fail("redact cannot be carried out on messages: no gateway rewrites them yet", insteadHint, "rules", i, "redact")
 		}
 		if src.Redact != "" && plane(pl) != conversation {
 			c.fail(fmt.Sprintf("redact cannot be carried out on the plane %s", plane(pl)), "only messages can be redacted", "rules", i, "redact")

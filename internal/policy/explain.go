@@ -89,12 +89,18 @@ func (r *rule) notes() []string {
 	if r.planes[conversation] && r.action == event.Quarantine {
 		out = append(out, "quarantine: the message is refused and recorded, as with block")
 	}
+	if r.action.Stops() && slices.ContainsFunc(r.exprs, func(x *expression) bool { return x.appAlone }) && !r.anyApp && len(r.apps) == 0 {
+		out = append(out, "app: the expression stops however weakly the messenger is recognised, an address alone is enough; add && confidence >= 0.8")
+	}
 	for _, o := range r.obligations {
 		switch o.Kind {
 		case event.Redact:
 			out = append(out, "redact: gateways do not rewrite messages; what would have to be redacted is refused as a whole")
 		case event.Warn:
-			out = append(out, "warn: the words are put on record; no gateway, resolver or scan tells them to the person")
+			if !r.planes[network] && !r.planes[endpoint] {
+				continue
+			}
+			out = append(out, "warn: on messages, a gateway tells the sender; no resolver or scan tells anybody, there the words are put on record")
 		}
 	}
 	return out

@@ -28,6 +28,7 @@ type expression struct {
 	program           cel.Program
 	namesNotInspected bool // it asks for not_inspected itself
 	hitNames          []string
+	appAlone          bool // it asks for app, and not for confidence
 }
 
 // newExpressionEnv declares the variables, from the fields of vars.
@@ -89,12 +90,13 @@ func (x *expression) look(a *celast.AST) {
 		return e.Kind() == celast.SelectKind && e.AsSelect().FieldName() == "name" &&
 			a.GetType(e.AsSelect().Operand().ID()).TypeName() == hit
 	}
+	asks := map[string]bool{}
+	defer func() { x.appAlone = asks["app"] && !asks["confidence"] }()
 	visit := func(e celast.Expr) {
 		switch e.Kind() {
 		case celast.IdentKind:
-			if e.AsIdent() == "not_inspected" {
-				x.namesNotInspected = true
-			}
+			asks[e.AsIdent()] = true
+			x.namesNotInspected = x.namesNotInspected || e.AsIdent() == "not_inspected"
 		case celast.CallKind:
 			call := e.AsCall()
 			if !slices.Contains([]string{operators.Equals, operators.NotEquals, operators.In}, call.FunctionName()) || len(call.Args()) != 2 {
@@ -159,6 +161,10 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return e.Room.Name, true
 	case "app":
 		return a.f.app, true
+	case "confidence":
+		return a.f.sure.Float(), true
+	case "service":
+		return a.f.service, true
 	case "leaves_org":
 		return a.f.leavesOrg(), true
 	}

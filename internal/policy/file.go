@@ -38,11 +38,11 @@ type Rule struct {
 	Groups     List     `yaml:"groups" doc:"Who: the rule holds for members of any of these groups; for a message, its sender or anybody it reaches."`
 	Hours      List     `yaml:"hours" doc:"When: such as Mon-Fri 07:00-20:00, in the policy's time zone. A span that passes midnight belongs to the day it begins."`
 	Until      string   `yaml:"until" doc:"The rule ends with this day (2027-01-31), or at this moment (RFC 3339)."`
-	Verdict    string   `yaml:"verdict" doc:"allow, hold, quarantine or block. Ends the search. On messages, hold and quarantine refuse and record; nothing delivers the message later. On the network, the resolver stops questions; flows are seen, not stopped. On machines, scan acts on what stops only when told to."`
-	Redact     string   `yaml:"redact" doc:"Obligation: the spans of this hit (* for all hits) must not be delivered. Gateways do not rewrite messages: such a message is refused as a whole. The search goes on."`
-	Warn       string   `yaml:"warn" doc:"Obligation: these words are put on record with the event; no gateway, resolver or scan tells them to the person. The search goes on."`
+	Verdict    string   `yaml:"verdict" doc:"allow, hold, quarantine or block. Ends the search. Messages can be allowed and blocked: hold and quarantine are refused there until something can release them. On the network, the resolver stops questions; flows are seen, not stopped. On machines, scan acts on what stops only when told to."`
+	Redact     string   `yaml:"redact" doc:"Obligation: the spans of this hit (* for all hits) must not be delivered. Gateways do not rewrite messages yet: policy check refuses it."`
+	Warn       string   `yaml:"warn" doc:"Obligation: the message is delivered, and its sender gets these words from the gateway. On the network and on machines they are put on record only. The search goes on."`
 	Review     string   `yaml:"review" doc:"Obligation: put the record under this review queue; search finds it. The search goes on."`
-	Alert      string   `yaml:"alert" doc:"Obligation: an alert goes out by every channel of the configuration, once the record is durable. The word names what it is about. The search goes on."`
+	Alert      string   `yaml:"alert" doc:"Obligation: an alert goes out once the record is durable, by the channels of the route of that name in the configuration (alerts.routes); by every channel where the configuration has no routes. The search goes on."`
 	Say        string   `yaml:"say" doc:"Words for the person whose message, question or program was stopped."`
 	Reason     string   `yaml:"reason" doc:"Why the rule is there; kept with each verdict."`
 	Mode       string   `yaml:"mode" doc:"enforce or monitor, for this rule."`

@@ -10,6 +10,8 @@ type vars struct {
 	Audience     []partyVar        `cel:"audience" doc:"Everybody it would reach, direct recipients included."`
 	Room         string            `cel:"room" doc:"Name of the room, empty for a direct message."`
 	App          string            `cel:"app" doc:"Messenger by its id in the catalog, empty when none is recognised."`
+	Confidence   float64           `cel:"confidence" doc:"How surely the messenger is recognised, 0 to 1: 0.5 by an address or port alone, 0.8, 0.95, 0.99."`
+	Service      string            `cel:"service" doc:"Phase of the messenger: call, chat, login …; empty when it is not known."`
 	Files        []attachmentVar   `cel:"files" doc:"Files that come with it."`
 	Hits         []hitVar          `cel:"hits" doc:"What inspectors found."`
 	NotInspected []notInspectedVar `cel:"not_inspected" doc:"What inspectors could not look into, and why."`

@@ -93,6 +93,7 @@ const maxWords = 2000
 
 // Holds are the holds in force. They are safe for concurrent use.
 type Holds struct {
+	records  Records
 	bindings Bindings
 	acts     event.Recorder
 	clock    clock.Clock
@@ -103,7 +104,7 @@ type Holds struct {
 
 // NewHolds returns the holds that the acts in records say are in force. The projections must be up with the journal (Projector.Sync).
 func NewHolds(ctx context.Context, records Records, bindings Bindings, acts event.Recorder, c clock.Clock) (*Holds, error) {
-	h := &Holds{bindings: bindings, acts: acts, clock: c}
+	h := &Holds{records: records, bindings: bindings, acts: acts, clock: c}
 	past, err := actsOf(ctx, records, ActPlace, ActRelease)
 	if err != nil {
 		return nil, fmt.Errorf("read holds: %w", err)
@@ -265,6 +266,16 @@ func (h *Holds) HostHeld(ctx context.Context, host event.Host) (matter string, h
 	return h.held(ctx, &event.Event{Host: host})
 }
 
+// Sparing runs f, while which no hold is placed or released; held says what f must spare.
+func (h *Holds) Sparing(ctx context.Context, f func(held func(event.Host) (bool, error)) error) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return f(func(host event.Host) (bool, error) {
+		_, is, err := h.held(ctx, &event.Event{Host: host})
+		return is, err
+	})
+}
+
 // RecordHeld reports whether a record is held, and for which matter.
 func (h *Holds) RecordHeld(ctx context.Context, r archive.Record) (matter string, held bool, err error) {
 	h.mu.RLock()
@@ -318,36 +329,73 @@ func subjectOf(e *event.Event) subject {
 	return s
 }
 
-func (h *Holds) covers(ctx context.Context, scope Scope, s subject) (bool, error) {
-	name := search.Fold(scope.Name)
+// reach is what a scope covers: names and ids, folded.
+type reach struct {
+	all                  bool
+	people, rooms, hosts map[string]bool
+}
+
+func (r reach) covers(s subject) bool {
+	return r.all || meet(r.people, s.people) || meet(r.rooms, s.rooms) || meet(r.hosts, s.hosts)
+}
+
+func meet(a, b map[string]bool) bool {
+	if len(b) < len(a) {
+		a, b = b, a
+	}
+	for name := range a {
+		if b[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// named is the reach of a scope by its name alone.
+func named(scope Scope) reach {
+	name := map[string]bool{search.Fold(scope.Name): true}
 	switch scope.Kind {
 	case everything:
-		return true, nil
+		return reach{all: true}
 	case Room:
-		return s.rooms[name], nil
+		return reach{rooms: name}
 	case Host:
-		return s.hosts[name], nil
+		return reach{hosts: name}
 	}
-	if s.people[name] {
-		return true, nil
+	return reach{people: name}
+}
+
+// whole is the reach of a scope with the handles and hosts that are or were a person's.
+func (h *Holds) whole(ctx context.Context, scope Scope) (reach, error) {
+	r := named(scope)
+	if scope.Kind != Person {
+		return r, nil
 	}
 	handles, err := h.bindings.Handles(ctx, scope.Name)
 	if err != nil {
-		return false, err
+		return r, err
 	}
 	for _, b := range handles {
-		if s.people[search.Fold(b.ID)] || s.people[search.Fold(b.Handle)] {
-			return true, nil
-		}
+		r.people[search.Fold(b.ID)], r.people[search.Fold(b.Handle)] = true, true
 	}
 	hosts, err := h.bindings.Hosts(ctx, scope.Name)
 	if err != nil {
-		return false, err
+		return r, err
 	}
+	r.hosts = map[string]bool{}
 	for _, b := range hosts {
-		if s.hosts[search.Fold(b.ID)] || b.Name != "" && s.hosts[search.Fold(b.Name)] {
-			return true, nil
+		r.hosts[search.Fold(b.ID)] = true
+		if b.Name != "" {
+			r.hosts[search.Fold(b.Name)] = true
 		}
 	}
-	return false, nil
+	return r, nil
+}
+
+func (h *Holds) covers(ctx context.Context, scope Scope, s subject) (bool, error) {
+	if r := named(scope); scope.Kind != Person || r.covers(s) {
+		return r.covers(s), nil
+	}
+	r, err := h.whole(ctx, scope)
+	return err == nil && r.covers(s), err
 }

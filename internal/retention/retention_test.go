@@ -378,3 +378,44 @@ func anySequence(t *testing.T, rng *rand.Rand) {
 		}
 	}
 }
+
+// TestPreviewDecidesAsHoldsDo: what a preview counts is what is held afterwards, neither more nor less, and nothing is held by it.
+func TestPreviewDecidesAsHoldsDo(t *testing.T) {
+	o := newOffice(t)
+	for i := range 12 {
+		o.now = o.now.Add(time.Hour)
+		o.write([]string{"alice", "bob", "carol"}[i%3], []string{"desk", "board"}[i%2])
+	}
+	for _, scope := range []retention.Scope{person("alice"), person("ALICE@example.org"), person("nobody"), {Kind: retention.Room, Name: "Board"}, {Kind: retention.Host, Name: "bob-laptop"}} {
+		p, err := o.holds.Preview(t.Context(), 1000, scope)
+		if err != nil || p.Partly || p.Looked != 12 || len(o.holds.List()) != 0 {
+			t.Fatalf("%v: %+v, %v", scope, p, err)
+		}
+		if err := o.holds.Place(t.Context(), "carl", "m", "r", scope); err != nil {
+			t.Fatal(err)
+		}
+		held := 0
+		for r, err := range o.store.Select(t.Context(), archive.Filter{}, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, is, err := o.holds.RecordHeld(t.Context(), r.Record); err != nil {
+				t.Fatal(err)
+			} else if is {
+				held++
+			}
+		}
+		if held != p.Total() {
+			t.Errorf("%v: %d are held, %d were said", scope, held, p.Total())
+		}
+		if held > 0 && (p.First.After(p.Last) || p.First.IsZero()) {
+			t.Errorf("%v: from %s to %s", scope, p.First, p.Last)
+		}
+		if err := o.holds.Release(t.Context(), "carl", "m", "r"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err := o.holds.Preview(t.Context(), 5, person("alice")); err != nil || !p.Partly || p.Looked != 5 {
+		t.Errorf("a bounded preview: %+v, %v", p, err)
+	}
+}

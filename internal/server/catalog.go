@@ -18,6 +18,16 @@ import (
 // Reload reads the policy file and the state of the catalogs again. When the policy is broken what is in force stays; when the catalog that
 // should be in force is, the one before it does, else the built-in one, and health says so.
 func (r *Rules) Reload() error {
+	next, err := r.read()
+	if err != nil {
+		return err
+	}
+	r.inForce.Store(next)
+	return nil
+}
+
+// read reads the policy file and the state of the catalogs, and leaves what is in force.
+func (r *Rules) read() (*inForce, error) {
 	state, err := r.depot.State()
 	next := &inForce{state: state}
 	if err != nil {
@@ -26,17 +36,19 @@ func (r *Rules) Reload() error {
 	before := r.inForce.Load()
 	cat, serial, err := r.catalogInForce(next, before)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	set, err := rules.Load(r.path, cat)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if err := checkRoutes(r.cfg, set.Policy); err != nil {
+		return nil, err
 	}
 	next.pair = &rollout.Pair{First: &rollout.Side{Serial: serial, Set: set}, Group: r.group}
 	r.second(next, before)
 	next.runner = set.Runner(r.deadline, r.more...)
-	r.inForce.Store(next)
-	return nil
+	return next, nil
 }
 
 // catalogInForce loads the catalog that should be in force, or what stands in for it.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/chaperone-im/chaperone/internal/alert"
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
@@ -48,7 +47,8 @@ func Check(c *config.Config) error {
 		_, err := rewrites(r)
 		fail("network.resolver", err)
 	}
-	fail("alerts", checkAlerts(c))
+	_, _, err = channels(c)
+	fail("alerts", err)
 	fail("catalog", checkCatalog(c))
 	return errors.Join(errs...)
 }
@@ -89,26 +89,6 @@ func checkPair(cert, key string) error {
 	}
 	_, err := outside.KeyPair(cert, key)
 	return err
-}
-
-func checkAlerts(c *config.Config) error {
-	var errs []error
-	for _, address := range c.Alerts.Webhooks {
-		_, err := alert.Webhook(address)
-		errs = append(errs, err)
-	}
-	for _, spec := range c.Alerts.Syslog {
-		_, err := alert.Syslog(spec)
-		errs = append(errs, err)
-	}
-	if c.Alerts.Mail != nil {
-		m, err := mailConfig(c)
-		if err == nil {
-			_, err = alert.Mail(m)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }
 
 // rewrites returns the fixed answers of a resolver.

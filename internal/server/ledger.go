@@ -15,7 +15,9 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 	}
 	state := console.LedgerState{Origin: s.store.Ledger.Origin(), Size: size, Time: s.store.Ledger.SignedAt(note), Checkpoint: string(note)}
 	var open time.Duration
-	if state.Open, open, state.Outside = s.store.Ledger.Window(ctx); state.Outside {
+	state.Open, open, state.Outside = s.store.Ledger.Window(ctx)
+	state.OpenFor = int64(open / time.Second)
+	if state.Outside {
 		state.OutsideAt = s.store.Clock.Now().Add(-open)
 	}
 	return state, nil

@@ -102,6 +102,8 @@ func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operation
 	return append(o.catalogOperations(),
 		control.With("search", anyone, o.search),
 		control.With("person", anyone, o.person),
+		control.With("observations", anyone, o.observations),
+		control.With("observations.hours", anyone, o.hours),
 		control.With("hold.place", anyone, o.holdPlace),
 		control.With("hold.release", anyone, o.holdRelease),
 		control.With("hold.list", anyone, o.holdList),

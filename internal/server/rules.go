@@ -21,6 +21,7 @@ import (
 // Rules is what decides: the policy in force, the catalog it names messengers by, the inspectors it asks for, and another catalog while that
 // is tried. Reload replaces all or nothing.
 type Rules struct {
+	cfg      *config.Config
 	path     string
 	more     []inspect.Inspector
 	deadline time.Duration
@@ -42,7 +43,7 @@ type inForce struct {
 
 // LoadRules loads the policy of a configuration.
 func LoadRules(c *config.Config) (*Rules, error) {
-	r := &Rules{path: c.Path(c.Policy), deadline: c.Inspectors.Deadline, keys: c.Catalog.Keys, depot: rollout.OpenDepot(c.Data(), c.Catalog.Keys), group: c.Catalog.Canary,
+	r := &Rules{cfg: c, path: c.Path(c.Policy), deadline: c.Inspectors.Deadline, keys: c.Catalog.Keys, depot: rollout.OpenDepot(c.Data(), c.Catalog.Keys), group: c.Catalog.Canary,
 		bounds: rollout.Bounds{Share: c.Catalog.MaxStops}.Defaults(), clock: clock.System{}}
 	if r.deadline <= 0 {
 		r.deadline = 5 * time.Second

@@ -21,7 +21,7 @@ import (
 )
 
 // listen binds at once, so that an address in use is an error at start, and serves when the server runs.
-func (s *Server) listen(name, address string, h http.Handler, cert, key string) error {
+func (s *Server) listen(name, address string, h http.Handler, cert, key string, onStop ...func()) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -36,6 +36,9 @@ func (s *Server) listen(name, address string, h http.Handler, cert, key string) 
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	for _, stop := range onStop {
+		srv.RegisterOnShutdown(stop)
+	}
 	s.add(part{name: name, run: func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})
 	return nil
 }
@@ -118,7 +121,7 @@ func (s *Server) await(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// watchSignals reloads the policy at SIGHUP until the context ends.
+// watchSignals reloads policy and people at SIGHUP until the context ends.
 func (s *Server) watchSignals(ctx context.Context, hup <-chan os.Signal) {
 	for {
 		select {
@@ -130,15 +133,34 @@ func (s *Server) watchSignals(ctx context.Context, hup <-chan os.Signal) {
 	}
 }
 
+// reload brings the policy file and the table of people into force as they lie there: both, or neither. Either way it is on record.
 func (s *Server) reload(ctx context.Context) {
-	if err := s.rules.Reload(); err != nil {
-		s.log.Error("policy reload", "error", err)
-		s.board.Set("policy", health.Degraded, "the file is broken, the policy before stays in force: "+err.Error(), "chaperone policy check says what is wrong")
+	rules, wrongRules := s.rules.read()
+	people, wrongPeople := s.store.People.read()
+	if wrongRules != nil {
+		s.log.Error("policy reload", "error", wrongRules)
+		s.board.Set("policy", health.Degraded, "the file is broken, the policy before stays in force: "+wrongRules.Error(), "chaperone policy check says what is wrong")
+	} else {
+		s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
+	}
+	if wrongPeople != nil {
+		s.log.Error("people reload", "error", wrongPeople)
+		s.board.Set(peopleItem, health.Degraded, "the table is broken, table and policy from before stay in force: "+wrongPeople.Error(), "chaperone config test says what is wrong")
+	} else {
+		s.board.Set(peopleItem, health.OK, "", "")
+	}
+	if wrongRules != nil || wrongPeople != nil {
+		s.record(ctx, "policy.kept")
 		return
 	}
+	s.rules.inForce.Store(rules)
+	s.store.People.inForce.Store(people)
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
 	s.record(ctx, "policy.reload")
 }
+
+// peopleItem is the health item of the table of people, once it was read again.
+const peopleItem = "people"
 
 // record makes an act of this process a record, and says on the board whether recording works.
 func (s *Server) record(ctx context.Context, action string) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/console"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -17,7 +18,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/pipeline"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
-	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -35,7 +35,7 @@ type Server struct {
 	registry *prometheus.Registry
 	meters   *meters
 	recorder event.Recorder // of the planes: raises alerts once a record is durable
-	observer *journal.Observations
+	observer event.Observer // of the planes: counts, and keeps for some days
 	objects  *object.Store
 	parts    []part
 	unused   []io.Closer // listeners that are bound and not served yet
@@ -61,7 +61,6 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, version stri
 	if s.store, err = OpenStore(ctx, cfg, s.rules.Class, s.board, log); err != nil {
 		return nil, err
 	}
-	s.observer = journal.NewObservations(s.store.Recorder, time.Minute, log)
 	if err := s.build(); err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
@@ -78,6 +77,7 @@ func (s *Server) discard() error {
 
 func (s *Server) build() error {
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
+	s.checkAccounts()
 	var err error
 	if s.objects, err = object.Open(s.store.Dir, 0); err != nil {
 		return err
@@ -88,7 +88,8 @@ func (s *Server) build() error {
 	if s.recorder, err = s.alerts(); err != nil {
 		return err
 	}
-	s.add(part{name: "observations", after: true, run: func(ctx context.Context) error { s.observer.Run(ctx); return nil }})
+	s.observations()
+	s.add(part{name: "verification", run: s.verifyInTurn})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	s.setCatalogHealth()
 	s.add(part{name: "catalog", run: s.watchCatalog})
@@ -174,7 +175,8 @@ func (s *Server) console() error {
 		apps[a.ID] = a.Name
 	}
 	c, err := console.New(console.Deps{
-		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds.List,
+		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
+		Files: &archive.Files{Reader: s.store.Journal, Opener: s.store.opener, Objects: s.objects},
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {
 		return err
@@ -189,5 +191,5 @@ func (s *Server) console() error {
 			return err
 		}
 	}
-	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key)
+	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key, c.Stop)
 }

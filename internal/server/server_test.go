@@ -123,7 +123,10 @@ func TestMetricsAndHealth(t *testing.T) {
 	at, drop := free(t), t.TempDir()
 	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['file:"+drop+"']}\n")
 	stop := h.serve()
-	until(t, "all is well", func() bool { code, _ := get(t, "http://"+at+"/healthz"); return code == 200 })
+	until(t, "all is well", func() bool {
+		code, body := get(t, "http://"+at+"/healthz")
+		return code == 200 && strings.Contains(body, `"projections","state":"ok"`) && strings.Contains(body, `"checkpoints","state":"ok"`)
+	})
 	for _, item := range []string{"journal", "ledger", "checkpoints", "policy", "projections", "disk"} {
 		if i := state(t, at, item); i.State != health.OK {
 			t.Errorf("%+v", i)
@@ -153,7 +156,13 @@ func TestMetricsAndHealth(t *testing.T) {
 func TestNoRecipientIsNotHealthy(t *testing.T) {
 	at := free(t)
 	newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\n").serve()
-	until(t, "health says that nothing can be proven", func() bool { code, _ := get(t, "http://"+at+"/healthz"); return code == 503 })
+	until(t, "health says that nothing can be proven", func() bool {
+		code, body := get(t, "http://"+at+"/healthz")
+		return code == 200 && strings.Contains(body, `"name":"checkpoints","state":"failed"`) // it serves all the same
+	})
+	if code, body := get(t, "http://"+at+"/livez"); code != 200 || body != "ok\n" {
+		t.Errorf("alive: %d %q", code, body)
+	}
 	if i := state(t, at, "checkpoints"); i.State != health.Failed || i.Advice == "" {
 		t.Errorf("%+v", i)
 	}
@@ -264,5 +273,53 @@ func TestStopBeforeStart(t *testing.T) {
 	cancel()
 	if err := s.Run(ctx, func() { t.Error("it was ready") }); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLostAccountsAreSaid: a journal with records and no accounts is no new installation.
+func TestLostAccountsAreSaid(t *testing.T) {
+	at := free(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\n")
+	h.record(wrote(time.Now().UTC(), "alice", "hello"))
+	if err := os.Remove(h.path("data/state/accounts.json")); err != nil {
+		t.Fatal(err)
+	}
+	h.serve()
+	until(t, "health says that accounts are lost", func() bool {
+		_, body := get(t, "http://"+at+"/healthz")
+		return strings.Contains(body, "accounts.json is missing") && strings.Contains(body, "chaperone account create")
+	})
+	h.must("account.create", server.AccountArgs{Name: "newadmin", Roles: []control.Role{control.Administrator}})
+	until(t, "there are accounts again", func() bool { return state(t, at, "accounts").State == health.OK })
+}
+
+// TestReloadTakesPeopleToo: policy and people come into force together, or neither does, and both are on record.
+func TestReloadTakesPeopleToo(t *testing.T) {
+	at := free(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\n")
+	h.serve()
+	version := func() string { return state(t, at, "policy").Detail }
+	before := version()
+	policy, err := os.ReadFile(h.path("policy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hup := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.write("policy.yaml", string(policy)+"# changed\n")
+	h.write("people.csv", "person,handle,nonsense\n\"")
+	hup()
+	until(t, "the broken table is said", func() bool { return state(t, at, "people").State == health.Degraded })
+	if version() != before {
+		t.Errorf("the policy of a reload that failed is in force: %s, before %s", version(), before)
+	}
+	h.write("people.csv", "person,handle\nalice,alice@example.org\n")
+	hup()
+	until(t, "both are in force", func() bool { return state(t, at, "people").State == health.OK && version() != before })
+	if h.acts("policy.kept") != 1 || h.acts("policy.reload") != 1 {
+		t.Errorf("%d failed, %d in all", h.acts("policy.kept"), h.acts("policy.reload"))
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
-	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/retention"
@@ -40,7 +39,7 @@ type Store struct {
 	Recorder *journal.Recorder
 	Ledger   *ledger.Ledger
 	Book     *account.Book
-	People   *identity.People
+	People   *People
 	Board    *health.Board
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -50,10 +49,12 @@ type Store struct {
 	Searcher  *search.Searcher
 	Holds     *retention.Holds
 	Keeper    *retention.Keeper
+	opener    *seal.TreeOpener
 
 	roller      *ledger.Roller
 	names       *file.Names
 	projections *sqlite.Store
+	observed    *sqlite.Observations
 	started     func() // ends what runs beside
 	running     sync.WaitGroup
 }
@@ -94,11 +95,8 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	if s.Book, err = account.Open(s.Dir, s.Clock); err != nil {
 		return err
 	}
-	s.People = &identity.People{}
-	if c.People.CSV != "" {
-		if s.People, err = identity.LoadPeople(c.Path(c.People.CSV)); err != nil {
-			return err
-		}
+	if s.People, err = LoadPeople(c); err != nil {
+		return err
 	}
 	if err := s.openLedger(ctx, c); err != nil {
 		return err
@@ -209,12 +207,16 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	if s.projections, err = sqlite.Open(filepath.Join(s.Dir, "projections"), key, s.Log); err != nil {
 		return err
 	}
+	if err := s.openObservations(private, salt); err != nil {
+		return err
+	}
 	opener := seal.NewOpener(c.KeysDir(), private, public)
+	s.opener = opener
 	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, s.projections)
 	if err := s.Projector.Sync(ctx); err != nil {
 		return fmt.Errorf("bring the projections up with the journal: %w", err)
 	}
-	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections}, s.Recorder, s.Clock)
+	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections, Observations: s.observed}, s.Recorder, s.Clock)
 	if s.Holds, err = retention.NewHolds(ctx, s.projections, s.projections, s.Recorder, s.Clock); err != nil {
 		return err
 	}
@@ -270,6 +272,9 @@ func (s *Store) Close() error {
 	}
 	if s.projections != nil {
 		errs = append(errs, s.projections.Close())
+	}
+	if s.observed != nil {
+		errs = append(errs, s.observed.Close())
 	}
 	if s.names != nil {
 		errs = append(errs, s.names.Close())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/journal"
 )
 
 // watchJournal keeps health and metrics of the record up, once a second.
@@ -27,7 +28,32 @@ func (s *Server) watchJournal(ctx context.Context) error {
 // journalItem is the health item of recording itself.
 const journalItem = "journal"
 
+// accountsItem is the health item of accounts, when they are lost.
+const accountsItem = "accounts"
+
+// checkAccounts says that accounts are lost: records are there, and nobody can sign in to look at them.
+func (s *Server) checkAccounts() {
+	switch {
+	case !s.store.Book.Missing():
+		if s.board.State(accountsItem) != "" {
+			s.board.Set(accountsItem, health.OK, "", "")
+		}
+	case s.board.State(accountsItem) == "" && s.store.records():
+		s.log.Error("state/accounts.json is missing beside a journal with records: nobody can sign in", "do", accountsAdvice)
+		s.board.Set(accountsItem, health.Failed, "state/accounts.json is missing beside a journal with records: nobody can sign in", accountsAdvice)
+	}
+}
+
+const accountsAdvice = "Restore it from the backup; or make new ones: chaperone account create --role administrator NAME, then chaperone account link NAME."
+
+// records reports whether the journal held records when it was opened.
+func (s *Store) records() bool {
+	streams, err := s.Journal.Streams()
+	return err == nil && streams[journal.Local] > 0
+}
+
 func (s *Server) measure(ctx context.Context) {
+	s.checkAccounts()
 	streams, err := s.store.Journal.Streams()
 	if err == nil {
 		for name, last := range maps.All(streams) {

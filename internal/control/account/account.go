@@ -107,6 +107,12 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 // maxBook bounds the file of accounts, in bytes.
 const maxBook = 64 << 20
 
+// Missing reports that there is no file of accounts yet.
+func (b *Book) Missing() bool {
+	_, err := os.Stat(b.path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
 // CanCreate says why Create would refuse, or nil.
 func (b *Book) CanCreate(name string, roles []control.Role, uids ...uint32) error {
 	b.mu.Lock()
@@ -296,8 +302,13 @@ func (b *Book) start(a *Account) (string, control.Caller, error) {
 	return token, control.Caller{Account: a.Name, Roles: a.Roles}, nil
 }
 
-// Session returns who holds a session token.
-func (b *Book) Session(token string) (control.Caller, bool) {
+// Session returns who holds a session token, and counts as a use of the session.
+func (b *Book) Session(token string) (control.Caller, bool) { return b.look(token, true) }
+
+// Peek returns who holds a session token, for what a page does by itself: a page that is left open does not keep a session from ending.
+func (b *Book) Peek(token string) (control.Caller, bool) { return b.look(token, false) }
+
+func (b *Book) look(token string, use bool) (control.Caller, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := sha256.Sum256([]byte(token))
@@ -311,7 +322,9 @@ func (b *Book) Session(token string) (control.Caller, bool) {
 		delete(b.sessions, key)
 		return control.Caller{}, false
 	}
-	s.seen = now
+	if use {
+		s.seen = now
+	}
 	return control.Caller{Account: a.Name, Roles: a.Roles}, true
 }
 

@@ -227,3 +227,28 @@ func TestBadLinksKeepNobodyOut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPeekIsNoUse: what a page does by itself does not keep a session from ending.
+func TestPeekIsNoUse(t *testing.T) {
+	now := time.Now()
+	b := open(t, t.TempDir(), &now)
+	b.Create("a", nil)
+	link, _ := b.NewLink("a")
+	token, _, err := b.RedeemLink(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		now = now.Add(25 * time.Minute)
+		if who, ok := b.Peek(token); !ok || who.Account != "a" {
+			t.Errorf("%v %v", who, ok)
+		}
+	}
+	now = now.Add(25 * time.Minute)
+	if _, ok := b.Peek(token); ok {
+		t.Error("a session that nobody used for 75 minutes goes on")
+	}
+	if _, ok := b.Peek("guess"); ok {
+		t.Error("a guess is a session")
+	}
+}

@@ -54,6 +54,11 @@ func Parse(path string) (*policy.File, error) {
 	return policy.Parse(path, data)
 }
 
+// unfinished is what no gateway of this program carries out on messages: nothing releases what is held, and nothing rewrites messages.
+func unfinished() []string {
+	return []string{string(event.Hold), string(event.Quarantine), event.Redact}
+}
+
 // Build makes a set of a parsed file.
 func Build(f *policy.File, c *catalog.Catalog, morePacks ...string) (*Set, error) {
 	if c == nil {
@@ -62,7 +67,7 @@ func Build(f *policy.File, c *catalog.Catalog, morePacks ...string) (*Set, error
 			return nil, fmt.Errorf("catalog: %w", err)
 		}
 	}
-	known := policy.Known{CatalogVersion: c.Version()}
+	known := policy.Known{CatalogVersion: c.Version(), Unfinished: unfinished()}
 	sources := packs.Sources{Packs: append([]string(nil), f.Packs...)}
 	for _, more := range morePacks {
 		if more == AllPacks {

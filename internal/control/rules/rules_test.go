@@ -75,11 +75,11 @@ patterns: {project-code: {regex: 'PRJ-[0-9]{6}', check: none}}
 lexicons: {collusion: {words: ["between us"], near: [{terms: [take, offline], within: 3}]}}
 rules:
   - {id: project, messages: 'hits.exists(h, h.name == "project-code")', verdict: block}
-  - {id: collusion, messages: 'hits.exists(h, h.name == "collusion")', verdict: hold}
+  - {id: collusion, messages: 'hits.exists(h, h.name == "collusion")', verdict: block}
 tests:
   - {message: {text: "about PRJ-123456"}, verdict: block, rule: project}
-  - {message: {text: "BETWEEN us"}, verdict: hold, rule: collusion}
-  - {message: {text: "take it offline"}, verdict: hold, rule: collusion}
+  - {message: {text: "BETWEEN us"}, verdict: block, rule: collusion}
+  - {message: {text: "take it offline"}, verdict: block, rule: collusion}
   - {message: {text: "plain"}, verdict: allow}
 `)
 	set, err := rules.Load(path, nil)
@@ -99,6 +99,11 @@ func TestLoadRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"version: 1\npacks: [pi]":                                       `:2:9: unknown pack "pi"`,
 		"version: 1\npacks: [pii]\npatterns: {iban: {check: iban}}":     "used twice",
+		"version: 1\nrules: [{id: a, messages: 'true', verdict: hold}]": `:2:44: the verdict "hold" cannot be carried out on messages: no gateway releases messages later yet`,
+		"version: 1\nrules: [{id: a, rooms: [x], verdict: quarantine}]": `the verdict "quarantine" cannot be carried out on messages`,
+		"version: 1\nrules: [{id: a, rooms: [x], redact: '*'}]":         `redact cannot be carried out on messages: no gateway rewrites them yet`,
+		"version: 1\notherwise: {messages: hold}":                       `otherwise: messages cannot be "hold": no gateway releases messages later yet`,
+		"version: 1\notherwise: {not_inspected: quarantine}":            `otherwise: not_inspected cannot be "quarantine"`,
 		"version: 1\nrules: [{id: a, apps: telegramm, verdict: block}]": `:2:23: unknown app "telegramm"`,
 	} {
 		_, err := rules.Load(write(t, text), nil)

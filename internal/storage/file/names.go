@@ -147,6 +147,11 @@ func (n *Names) ID(ctx context.Context, kind identity.NameKind, connector, name 
 	return id, nil
 }
 
+// Known returns the id of a name, "" when it has none. It gives none.
+func (n *Names) Known(kind identity.NameKind, connector, name string) string {
+	return n.known(nameKey{kind, connector, name})
+}
+
 func (n *Names) known(key nameKey) string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()

@@ -27,7 +27,7 @@ import (
 )
 
 // ErrNotFound says that there is no object of that name.
-var ErrNotFound = errors.New("object: not there")
+var ErrNotFound = fmt.Errorf("object: not there: %w", fs.ErrNotExist)
 
 // Store is a folder of sealed files.
 type Store struct {

@@ -62,10 +62,16 @@ func decodeRow(s *sqlite3.Stmt) (row, error) {
 	r.Action, r.Rule = event.Action(s.ColumnText(3)), s.ColumnText(4)
 	r.Position = journal.Position{Stream: s.ColumnText(5), Sequence: uint64(s.ColumnInt64(6)), Record: s.ColumnInt(7)}
 	r.Erased = s.ColumnBool(8)
-	r.Event = &event.Event{ID: idOf(s.ColumnRawBlob(1)), Kind: event.Kind(s.ColumnText(2)), Phase: b.Phase, Time: b.Time, Until: b.Until, Received: b.Received,
+	r.Event = b.event(event.Kind(s.ColumnText(2)))
+	r.Event.ID = idOf(s.ColumnRawBlob(1))
+	return r, nil
+}
+
+// event is what encode was given, without its id.
+func (b *body) event(kind event.Kind) *event.Event {
+	return &event.Event{Kind: kind, Phase: b.Phase, Time: b.Time, Until: b.Until, Received: b.Received,
 		Connector: b.Connector, Source: b.Source, Room: b.Room, From: b.From, To: b.To, Host: b.Host, Refers: b.Refers, Reason: b.Reason,
 		Verdict: b.Verdict, Content: b.Content}
-	return r, nil
 }
 
 // headless makes an event of a header whose content is gone.

@@ -33,8 +33,9 @@ type Store struct {
 	path    string
 	key     []byte
 	log     *slog.Logger
-	writer  chan *conn // the one that writes, when nobody does
-	readers chan *conn // connections at rest; nil entries are yet to be opened
+	prepare func(*conn) error // makes the tables, or refuses a file of another version
+	writer  chan *conn        // the one that writes, when nobody does
+	readers chan *conn        // connections at rest; nil entries are yet to be opened
 
 	closing sync.Once
 	whole   sync.Mutex // held by who takes all connections
@@ -43,13 +44,10 @@ type Store struct {
 // Open opens the projections in a folder, made when missing. A file of another schema version, of another key, or that is damaged is set
 // aside and begun anew: everything in it comes from the journal, and follows again.
 func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
-	if len(key) != KeySize {
-		return nil, fmt.Errorf("open projections: the key has %d bytes, not %d", len(key), KeySize)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	s, err := newStore(filepath.Join(dir, Name), key, log, prepareSchema)
+	if err != nil {
 		return nil, fmt.Errorf("open projections: %w", err)
 	}
-	s := &Store{path: filepath.Join(dir, Name), key: key, log: log, writer: make(chan *conn, 1), readers: make(chan *conn, maxReaders)}
 	w, err := s.openWriter()
 	if err != nil && unusable(err) {
 		log.Warn("projections cannot be used as they are and are built anew", "file", s.path, "error", err)
@@ -61,11 +59,27 @@ func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open projections: %w", err)
 	}
+	s.begin(w)
+	return s, nil
+}
+
+// newStore returns a store whose file is not open yet; its folder is made when missing.
+func newStore(path string, key []byte, log *slog.Logger, prepare func(*conn) error) (*Store, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("the key has %d bytes, not %d", len(key), KeySize)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return &Store{path: path, key: key, log: log, prepare: prepare, writer: make(chan *conn, 1), readers: make(chan *conn, maxReaders)}, nil
+}
+
+// begin lets work in, with the connection that writes.
+func (s *Store) begin(w *conn) {
 	s.writer <- w
 	for range maxReaders {
 		s.readers <- nil
 	}
-	return s, nil
 }
 
 // errSchema says that the file was made by another version of this package.
@@ -75,12 +89,30 @@ func unusable(err error) bool {
 	return errors.Is(err, errSchema) || errors.Is(err, sqlite3.NOTADB) || errors.Is(err, sqlite3.CORRUPT)
 }
 
+// cipherBlock is what the encrypting VFS writes at once.
+const cipherBlock = 4096
+
+// cutLog cuts a torn last block off the write-ahead log, as a power loss can leave one: the VFS reads whole blocks only.
+func (s *Store) cutLog() error {
+	info, err := os.Stat(s.path + "-wal")
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size()%cipherBlock == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Truncate(s.path+"-wal", info.Size()/cipherBlock*cipherBlock)
+}
+
 func (s *Store) openWriter() (*conn, error) {
+	if err := s.cutLog(); err != nil {
+		return nil, err
+	}
 	w, err := dial(s.path, s.key, writerCache)
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareSchema(w); err != nil {
+	if err := s.prepare(w); err != nil {
 		w.close()
 		return nil, err
 	}

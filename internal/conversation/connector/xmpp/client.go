@@ -189,10 +189,11 @@ func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []by
 	}
 	err := s.forward(raw)
 	s.g.handedOver(ctx, e, err)
-	if err == nil {
-		s.confirmations(ctx, m, p)
+	if err != nil {
+		return err
 	}
-	return err
+	s.confirmations(ctx, m, p)
+	return s.warn(ctx, e)
 }
 
 // partners says who talks to whom, as the server will name them to others.

@@ -63,3 +63,25 @@ func TestSignIn(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnedMessagesAreDeliveredAndTheirSenderIsTold: from the domain, after delivery, and on record as what became of the message.
+func TestWarnedMessagesAreDeliveredAndTheirSenderIsTold(t *testing.T) {
+	s := start(t, nil)
+	alice, bob := s.dial("alice"), s.dial("bob")
+	alice.Say(s.ctx, "bob@example.org", "w1", "join my signal group")
+	if m := s.message(bob, "w1"); m.Body() != "join my signal group" {
+		t.Fatalf("bob got %s", m.XML)
+	}
+	of := s.count(event.Message, "signal group", 1)[0]
+	m := s.message(alice, "warn-"+string(of.ID))
+	if m.Body() != "Stay in the firm's <own> chat." || m.Attr("from") != "example.org" || m.Attr("type") == "error" {
+		t.Errorf("alice got %s", m.XML)
+	}
+	told := s.count(event.Delivery, event.Warned, 1)[0]
+	if told.Refers != of.ID || told.From.Handle != "example.org" || told.To[0].Handle != "alice@example.org" || told.Explanation != m.Body() {
+		t.Errorf("recorded %+v", told)
+	}
+	alice.Say(s.ctx, "bob@example.org", "w2", "fine")
+	s.message(bob, "w2")
+	s.count(event.Delivery, event.Warned, 1)
+}

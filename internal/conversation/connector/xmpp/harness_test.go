@@ -91,6 +91,9 @@ func (cards) Decide(in *policy.Input) event.Verdict {
 	if len(in.Event.Hits) > 0 {
 		v.Action, v.Rule, v.Say = event.Block, "cards", "Card numbers may not leave the firm by chat."
 	}
+	if strings.Contains(in.Event.Text, "signal group") {
+		v.Obligations = []event.Obligation{{Kind: event.Warn, Queue: "Stay in the firm's <own> chat.", Rule: "venue"}}
+	}
 	for _, n := range in.Event.NotChecked {
 		v.Action, v.Rule, v.Say = event.Block, n.Reason, "What nobody can look into is not delivered: "+n.Reason+"."
 	}

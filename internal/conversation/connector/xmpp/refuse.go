@@ -1,6 +1,10 @@
 package xmpp
 
 import (
+	"context"
+	"slices"
+	"strings"
+
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -26,13 +30,55 @@ func refusalOf(v *event.Verdict) refusal {
 	}
 	switch v.Action {
 	case event.Hold:
-		r.text = "This was not delivered yet: it is held for review."
+		r.text = "This was not delivered, and will not be: it is on record. Please ask before you send it again."
 	case event.Quarantine:
-		r.text = "This was not delivered: it was put into quarantine."
+		r.text = "This was not delivered: it is on record, in quarantine."
 	default:
 		r.text = "This was not delivered: the rules of your organisation forbid it."
 	}
 	return r
+}
+
+// warn tells the sender of a message that was delivered what policy wants them told, as a message of the gateway's domain. The words are on
+// record with the verdict before; that they were told is recorded as what became of the message.
+func (s *session) warn(ctx context.Context, of *event.Event) error {
+	words := warnings(&of.Verdict)
+	full, _ := s.account.Load().jid()
+	if words == "" || full == "" {
+		return nil
+	}
+	err := s.injectToClient(s.g.warning(full, of, words))
+	if err != nil {
+		return err
+	}
+	e := s.g.newEvent(event.Delivery)
+	e.Phase, e.Refers, e.Native, e.Explanation = event.Warned, of.ID, of.Native, words
+	e.From.Handle, e.Room.Name = s.g.cfg.Domain, of.Room.Name
+	e.To = []event.Party{{Handle: of.From.Handle}}
+	s.g.outcome(ctx, e)
+	return nil
+}
+
+func (g *Gateway) warning(to string, of *event.Event, words string) []byte {
+	out := attribute([]byte("<message xmlns='jabber:client'"), "from", g.cfg.Domain)
+	out = attribute(out, "to", to)
+	out = attribute(out, "id", "warn-"+string(of.ID))
+	out = xmlstream.Escape(append(out, "><body>"...), words)
+	return append(out, "</body><no-store xmlns='urn:xmpp:hints'/></message>"...)
+}
+
+// warnings gathers the words of all warnings that are in force. In monitor mode nobody is told anything.
+func warnings(v *event.Verdict) string {
+	if !v.Enforced {
+		return ""
+	}
+	var words []string
+	for _, o := range v.Obligations {
+		if o.Kind == event.Warn && !slices.Contains(words, o.Queue) {
+			words = append(words, o.Queue)
+		}
+	}
+	return strings.Join(words, "\n")
 }
 
 // stops reports whether a verdict keeps something from its recipient. In monitor mode nothing is kept. What would have to be redacted is
