@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -42,11 +43,13 @@ type Archive struct {
 	driver Driver
 	acts   event.Recorder
 	clock  clock.Clock
+	roll   *pseudonym.Roll // nil: no pseudonyms
+	veil   bool            // views show them
 }
 
 // New returns an archive over a driver. Every look at content is recorded through acts first.
 func New(driver Driver, acts event.Recorder, c clock.Clock) *Archive {
-	return &Archive{driver, acts, c}
+	return &Archive{driver: driver, acts: acts, clock: c}
 }
 
 // Open lets an account look at content for a stated purpose. Each look through the View is an act of its own in the journal.
@@ -60,7 +63,7 @@ func (a *Archive) Open(_ context.Context, who Account, purpose string) (*View, e
 	case len(purpose) > maxPurpose:
 		return nil, fmt.Errorf("open archive: the purpose is longer than %d bytes", maxPurpose)
 	}
-	return &View{archive: a, who: who, purpose: purpose, seen: map[string]bool{}}, nil
+	return &View{archive: a, who: who, purpose: purpose, seen: map[string]bool{}, known: map[pseudonym.Identity]bool{}}, nil
 }
 
 // Verdicts counts records by day, kind and verdict in [from, to).
@@ -82,8 +85,9 @@ type View struct {
 	who     Account
 	purpose string
 
-	mu   sync.Mutex
-	seen map[string]bool
+	mu    sync.Mutex
+	seen  map[string]bool
+	known map[pseudonym.Identity]bool // identities that this reader knows
 }
 
 // maxSeen bounds how many different looks one View remembers; beyond, looks are recorded again.
@@ -98,13 +102,7 @@ func (v *View) Look(ctx context.Context, object string) error {
 	if known {
 		return nil
 	}
-	now := v.archive.clock.Now()
-	err := v.archive.acts.Record(ctx, &event.Event{
-		ID: event.NewID(), Kind: event.Act, Phase: ActRead, Time: now, Received: now,
-		From:    event.Party{Handle: v.who.Name},
-		Content: event.Content{Act: &event.ActDetail{Action: ActRead, Object: object, Purpose: v.purpose}},
-	})
-	if err != nil {
+	if err := v.record(ctx, &event.ActDetail{Action: ActRead, Object: object, Purpose: v.purpose}); err != nil {
 		return fmt.Errorf("record the look at %s: %w", object, err)
 	}
 	v.mu.Lock()
@@ -114,6 +112,16 @@ func (v *View) Look(ctx context.Context, object string) error {
 	}
 	v.seen[object] = true
 	return nil
+}
+
+// record makes an act of this reader durable.
+func (v *View) record(ctx context.Context, a *event.ActDetail) error {
+	now := v.archive.clock.Now()
+	return v.archive.acts.Record(ctx, &event.Event{
+		ID: event.NewID(), Kind: event.Act, Phase: a.Action, Time: now, Received: now,
+		From:    event.Party{Handle: v.who.Name},
+		Content: event.Content{Act: a},
+	})
 }
 
 // Account returns who looks.

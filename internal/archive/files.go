@@ -135,5 +135,6 @@ func (v *View) Download(ctx context.Context, files *Files, r Record, n int) (eve
 	if err != nil {
 		return fail(err)
 	}
+	file.Name = v.Text(file.Name)
 	return file, in, nil
 }

@@ -88,6 +88,10 @@ func (v *View) Observations(ctx context.Context, f ObservedFilter, page Page) (P
 	if v.archive.driver.Observations == nil {
 		return Part[Observed]{}, nil
 	}
+	var err error
+	if f.Host, err = v.Name(ctx, f.Host); err != nil {
+		return Part[Observed]{}, err
+	}
 	var out Part[Observed]
 	cursor := page.Cursor
 	for s, err := range v.archive.driver.Observations.Observed(ctx, f, page.Cursor) {
@@ -98,7 +102,7 @@ func (v *View) Observations(ctx context.Context, f ObservedFilter, page Page) (P
 			out.Next = cursor
 			break
 		}
-		out.Items = append(out.Items, s.Observed)
+		out.Items = append(out.Items, lift(v, s.Observed))
 		cursor = s.Cursor
 	}
 	return out, nil

@@ -14,7 +14,16 @@ func (v *View) Conversations(ctx context.Context, who string, page Page) (Part[C
 	if err := v.Look(ctx, object("conversations", who)); err != nil {
 		return Part[Conversation]{}, err
 	}
-	return v.archive.driver.Catalogue.Conversations(ctx, who, page)
+	who, err := v.Name(ctx, who)
+	if err != nil {
+		return Part[Conversation]{}, err
+	}
+	part, err := v.archive.driver.Catalogue.Conversations(ctx, who, page)
+	part.Items = lift(v, part.Items)
+	for _, c := range part.Items {
+		v.shuffle(c.Handles, nil, nil)
+	}
+	return part, err
 }
 
 // Conversation returns what is known of one conversation, without its messages.
@@ -22,7 +31,10 @@ func (v *View) Conversation(ctx context.Context, id string) (Conversation, error
 	if err := v.Look(ctx, object("conversation", id)); err != nil {
 		return Conversation{}, err
 	}
-	return v.archive.driver.Catalogue.Conversation(ctx, id)
+	c, err := v.archive.driver.Catalogue.Conversation(ctx, id)
+	c = lift(v, c)
+	v.shuffle(c.Handles, nil, nil)
+	return c, err
 }
 
 // Messages lists the messages of a conversation, the newest first, each with its revisions, reactions, deliveries and verdicts.
@@ -41,6 +53,7 @@ func (v *View) Messages(ctx context.Context, conversation string, page Page) (Pa
 			return Part[Message]{}, err
 		}
 	}
+	out.Items = lift(v, out.Items)
 	return out, nil
 }
 
@@ -63,7 +76,8 @@ func (v *View) Message(ctx context.Context, id event.ID) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	return v.message(ctx, r)
+	m, err := v.message(ctx, r)
+	return lift(v, m), err
 }
 
 // maxChain bounds how far references are followed.
@@ -74,7 +88,8 @@ func (v *View) Record(ctx context.Context, id event.ID) (Record, error) {
 	if err := v.Look(ctx, object("record", string(id))); err != nil {
 		return Record{}, err
 	}
-	return v.archive.driver.Records.Record(ctx, id)
+	r, err := v.archive.driver.Records.Record(ctx, id)
+	return lift(v, r), err
 }
 
 // Events lists records of all kinds.
@@ -82,7 +97,11 @@ func (v *View) Events(ctx context.Context, f Filter, page Page) (Part[Record], e
 	if err := v.Look(ctx, object("events", describe(f))); err != nil {
 		return Part[Record]{}, err
 	}
-	return v.page(ctx, f, page)
+	var err error
+	if f.Who, err = v.namesOf(ctx, f.Who); err != nil {
+		return Part[Record]{}, err
+	}
+	return v.shownPage(v.page(ctx, f, page))
 }
 
 // Acts lists what administrators, reviewers and the program itself did, the newest first.
@@ -90,7 +109,7 @@ func (v *View) Acts(ctx context.Context, page Page) (Part[Record], error) {
 	if err := v.Look(ctx, "acts"); err != nil {
 		return Part[Record]{}, err
 	}
-	return v.page(ctx, Filter{Kinds: []event.Kind{event.Act}}, page)
+	return v.shownPage(v.page(ctx, Filter{Kinds: []event.Kind{event.Act}}, page))
 }
 
 // Timeline lists the events of all planes that concern who: a person, a handle, a host's name or an address. A person's time line has the
@@ -99,12 +118,16 @@ func (v *View) Timeline(ctx context.Context, who string, f Filter, page Page) (P
 	if err := v.Look(ctx, object("timeline", who)); err != nil {
 		return Part[Record]{}, err
 	}
+	who, err := v.Name(ctx, who)
+	if err != nil {
+		return Part[Record]{}, err
+	}
 	p, err := v.person(ctx, who)
 	if err != nil {
 		return Part[Record]{}, err
 	}
 	f.Who = append([]string{who}, p.names()...)
-	return v.pageWhere(ctx, f, page, func(r Record) bool { return p.concerns(who, r) })
+	return v.shownPage(v.pageWhere(ctx, f, page, func(r Record) bool { return p.concerns(who, r) }))
 }
 
 // Person returns the person with that id, or whose handle, host or address it is, with all their handles and hosts. Somebody unresolved is
@@ -113,10 +136,16 @@ func (v *View) Person(ctx context.Context, who string) (Person, error) {
 	if err := v.Look(ctx, object("person", who)); err != nil {
 		return Person{}, err
 	}
-	p, err := v.person(ctx, who)
+	name, err := v.Name(ctx, who)
+	if err != nil {
+		return Person{}, err
+	}
+	p, err := v.person(ctx, name)
 	if err == nil && len(p.Handles)+len(p.Hosts) == 0 {
 		err = fmt.Errorf("person %q: %w", who, ErrNotFound)
 	}
+	p = lift(v, p)
+	v.shuffle(nil, p.Hosts, []Person{p})
 	return p, err
 }
 
@@ -133,7 +162,12 @@ func (v *View) People(ctx context.Context) ([]Person, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gather(handles, hosts), nil
+	people := lift(v, gather(handles, hosts))
+	v.shuffle(nil, nil, people)
+	for _, p := range people {
+		v.shuffle(nil, p.Hosts, nil)
+	}
+	return people, nil
 }
 
 // Hosts lists the machines: all (""), of a person, or of that name, address or id.
@@ -141,7 +175,14 @@ func (v *View) Hosts(ctx context.Context, who string) ([]Host, error) {
 	if err := v.Look(ctx, object("hosts", who)); err != nil {
 		return nil, err
 	}
-	return v.archive.driver.Catalogue.Hosts(ctx, who)
+	who, err := v.Name(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := v.archive.driver.Catalogue.Hosts(ctx, who)
+	hosts = lift(v, hosts)
+	v.shuffle(nil, hosts, nil)
+	return hosts, err
 }
 
 // Sightings lists the messengers seen, the latest first.
@@ -149,7 +190,21 @@ func (v *View) Sightings(ctx context.Context, f SightingFilter) ([]Sighting, err
 	if err := v.Look(ctx, object("messengers", f.App+" "+f.Host+" "+f.Person)); err != nil {
 		return nil, err
 	}
-	return v.archive.driver.Catalogue.Sightings(ctx, f)
+	var err error
+	if f.Host, err = v.Name(ctx, f.Host); err != nil {
+		return nil, err
+	}
+	if f.Person, err = v.Name(ctx, f.Person); err != nil {
+		return nil, err
+	}
+	found, err := v.archive.driver.Catalogue.Sightings(ctx, f)
+	return lift(v, found), err
+}
+
+// shownPage is a page of records as the view shows it.
+func (v *View) shownPage(part Part[Record], err error) (Part[Record], error) {
+	part.Items = lift(v, part.Items)
+	return part, err
 }
 
 func (v *View) page(ctx context.Context, f Filter, page Page) (Part[Record], error) {

@@ -248,6 +248,36 @@ func at(list []binding, t time.Time) *binding {
 // Len returns how many people there are.
 func (p *People) Len() int { return p.people }
 
+// Roll is told who there is.
+type Roll interface {
+	Person(id, name string)
+	Handle(handle, name, person string)
+	Host(name, address, person string)
+}
+
+// Enrol tells a roll of everybody in the table, whenever their bindings are in force. Ranges of addresses are nobody's name.
+func (p *People) Enrol(r Roll) {
+	for h, list := range p.handles {
+		for _, b := range list {
+			r.Handle(h, b.person.name, b.person.id)
+		}
+	}
+	for h, list := range p.hosts {
+		for _, b := range list {
+			r.Person(b.person.id, b.person.name)
+			r.Host(h, "", b.person.id)
+		}
+	}
+	for _, x := range p.ranges {
+		for _, b := range x.bindings {
+			r.Person(b.person.id, b.person.name)
+			if x.prefix.IsSingleIP() {
+				r.Host(b.host, x.prefix.Addr().String(), b.person.id)
+			}
+		}
+	}
+}
+
 // Party resolves a handle at a moment. Handles mean the same on every connector; "connector:handle" in the table means one of them only.
 func (p *People) Party(connector, handle string, when time.Time) event.Party {
 	out := event.Party{Handle: handle}

@@ -215,7 +215,7 @@ func (t token) expr() (*Expr, error) {
 	if len(words) == 0 {
 		return nil, &SyntaxError{t.pos, fmt.Sprintf("%s holds no letter, digit or symbol that could be found", t)}
 	}
-	return &Expr{Op: Phrase, Words: words, Prefix: t.prefix, Pos: t.pos}, nil
+	return &Expr{Op: Phrase, Words: words, Prefix: t.prefix, Pos: t.pos, said: t.text}, nil
 }
 
 func (t token) field() (*Expr, error) {

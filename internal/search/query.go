@@ -31,6 +31,9 @@ type Expr struct {
 	Value    string // folded
 	Time     time.Time
 	Pos      int // where it stands in the query, in characters
+
+	named string // the name that a matter put here
+	said  string // a phrase as it was written
 }
 
 // The fields of a query. person: is anybody concerned, by person, handle or name; a host's person too.

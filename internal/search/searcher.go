@@ -33,18 +33,39 @@ type Searcher struct {
 // New returns a searcher over an index. Matters may be nil.
 func New(index Index, matters Matters) *Searcher { return &Searcher{index, matters} }
 
-// Search yields the records that match a query, newest first, at most limit of them (0: all), from the cursor on. The search is on record
-// before the first one.
+// Search yields the records that match a query, as the reader sees them, newest first, at most limit of them (0: all), from the cursor on.
+// The search is on record before the first one.
 func (s *Searcher) Search(ctx context.Context, v *archive.View, query, cursor string, limit int) iter.Seq2[archive.Selected, error] {
 	return func(yield func(archive.Selected, error) bool) {
-		e, err := s.prepare(ctx, v, query)
+		for f, err := range s.search(ctx, v, query, cursor, limit) {
+			if !yield(f.shown, err) {
+				return
+			}
+		}
+	}
+}
+
+// Stored yields the records that Search would, as they are stored. It is for deciding on them anew; nothing of them may be shown.
+func (s *Searcher) Stored(ctx context.Context, v *archive.View, query string) iter.Seq2[archive.Selected, error] {
+	return func(yield func(archive.Selected, error) bool) {
+		for f, err := range s.search(ctx, v, query, "", 0) {
+			if !yield(f.stored, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Searcher) search(ctx context.Context, v *archive.View, query, cursor string, limit int) iter.Seq2[found, error] {
+	return func(yield func(found, error) bool) {
+		a, err := s.prepare(ctx, v, query)
 		if err != nil {
-			yield(archive.Selected{}, err)
+			yield(found{}, err)
 			return
 		}
 		n := 0
-		for r, err := range s.index.Find(ctx, e, cursor) {
-			if !yield(r, err) || err != nil {
+		for f, err := range a.find(ctx, s.index, v, cursor) {
+			if !yield(f, err) || err != nil {
 				return
 			}
 			if n++; n == limit {
@@ -56,22 +77,35 @@ func (s *Searcher) Search(ctx context.Context, v *archive.View, query, cursor st
 
 // Count returns how many records match a query. That, too, tells of content, and is on record first.
 func (s *Searcher) Count(ctx context.Context, v *archive.View, query string) (int, error) {
-	e, err := s.prepare(ctx, v, query)
+	a, err := s.prepare(ctx, v, query)
 	if err != nil {
 		return 0, err
 	}
-	return s.index.Count(ctx, e)
+	if a.shown == nil || !a.shown.telling() {
+		return s.index.Count(ctx, a.stored)
+	}
+	n := 0
+	for _, err := range a.find(ctx, s.index, v, "") {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
 }
 
-func (s *Searcher) prepare(ctx context.Context, v *archive.View, query string) (*Expr, error) {
+func (s *Searcher) prepare(ctx context.Context, v *archive.View, query string) (asked, error) {
 	e, err := Parse(query)
 	if err != nil {
-		return nil, err
+		return asked{}, err
 	}
-	if err := s.resolve(ctx, e); err != nil {
-		return nil, err
+	if err := s.resolve(ctx, e.clone()); err != nil { // a mistake is said before the search is on record
+		return asked{}, err
 	}
-	return e, v.Look(ctx, "search "+query)
+	if err := v.Look(ctx, "search "+query); err != nil {
+		return asked{}, err
+	}
+	return s.ask(ctx, v, e)
 }
 
 // resolve replaces matter: by the people, rooms and hosts it holds.
@@ -94,7 +128,7 @@ func (s *Searcher) resolve(ctx context.Context, e *Expr) error {
 	out := &Expr{Op: Or, Pos: e.Pos}
 	for field, names := range map[string][]string{fieldPerson: people, "room": rooms, "host": hosts} {
 		for _, name := range names {
-			out.Args = append(out.Args, &Expr{Op: Facet, Field: field, Value: Fold(name), Pos: e.Pos})
+			out.Args = append(out.Args, &Expr{Op: Facet, Field: field, Value: Fold(name), Pos: e.Pos, named: name})
 		}
 	}
 	*e = *out

@@ -1,0 +1,207 @@
+package pseudonym_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// firm is a roll of a few people.
+func firm() *pseudonym.Roll {
+	r := pseudonym.New([]byte("key of the tests"))
+	r.Handle("alice@example.org", "Alice Meyer", "p-17")
+	r.Handle("alice_chat", "Alice Meyer", "p-17")
+	r.Handle("jörg@example.org", "Jörg Müller", "joerg")
+	r.Handle("will@example.org", "Will Hope", "w.hope")
+	r.Handle("meyer@example.org", "Bob Meyer", "bob")
+	r.Handle("desk@example.org", "", "p-17") // of two, one after the other
+	r.Handle("desk@example.org", "", "bob")
+	r.Handle("mallory@evil.test", "the", "")
+	r.Handle("@matrix:evil.test", "", "")
+	r.Handle("yamada@example.org", "山田太郎", "yamada")
+	r.Host("laptop-17.example.org", "10.9.8.7", "p-17")
+	r.Host("", "2001:db8::7", "")
+	return r
+}
+
+func nobody(pseudonym.Identity) bool { return false }
+
+// TestHide says which names are found in texts, and which are not.
+func TestHide(t *testing.T) {
+	r := firm()
+	alice, host := r.Of(pseudonym.OfPerson("p-17"), ""), r.Of(pseudonym.OfHost("laptop-17.example.org"), "")
+	jörg, will := r.Of(pseudonym.OfPerson("joerg"), ""), r.Of(pseudonym.OfPerson("w.hope"), "")
+	address := r.Of(pseudonym.OfAddress("10.9.8.7"), "")
+	for text, want := range map[string]string{
+		"":                                   "",
+		"nobody is named":                    "nobody is named",
+		"ask alice@example.org, please":      "ask " + alice + ", please",
+		"ALICE@EXAMPLE.ORG":                  alice,
+		"<alice@example.org/phone>":          "<" + alice + "/phone>",
+		"Alice Meyer's list":                 alice + "'s list",
+		"alice  \n meyer":                    alice,
+		"Alice\u00a0Meyer":                   alice,
+		"P-17 and p-170":                     alice + " and p-170",
+		"ask alice":                          "ask " + alice, // what stands before the @ is hers alone
+		"malice aforethought":                "malice aforethought",
+		"alice_chat_2.zip":                   alice + "_2.zip",
+		"Meyer said so":                      r.Of(pseudonym.OfPerson("bob"), "") + " said so", // before the @ of bob's handle
+		"Jörg Müller":                        jörg,
+		"Jo\u0308rg Mu\u0308ller!":           jörg + "!",
+		"jorg muller":                        jörg,
+		"Ｊörg\u200b Müller":                  jörg,
+		"Müller called":                      jörg + " called",
+		"I hope that it will do":             "I hope that it " + will + " do", // the handle will@ is his alone
+		"Hope called":                        will + " called",
+		"the end":                            "the end", // of a stranger who calls himself "the"
+		"mallory@evil.test wrote":            r.Of(r.OfHandle("mallory@evil.test"), "") + " wrote",
+		"@matrix:evil.test":                  "@" + r.Of(pseudonym.OfOneHandle("@matrix:evil.test"), ""),
+		"desk@example.org":                   r.Of(pseudonym.OfOneHandle("desk@example.org"), ""),
+		"at the desk":                        "at the desk",
+		"ssh laptop-17":                      "ssh " + host,
+		"LAPTOP-17.example.org:22":           host + ":22",
+		"from 10.9.8.7:443":                  "from " + address + ":443",
+		"110.9.8.7 and 10.9.8.71":            "110.9.8.7 and 10.9.8.71",
+		"http://[2001:db8::7]/":              "http://[" + r.Of(pseudonym.OfAddress("2001:db8::7"), "") + "]/",
+		"田中と山田太郎です":                          "田中と" + r.Of(pseudonym.OfPerson("yamada"), "") + "です",
+		`C:\Users\Alice_Chat\x.exe`:          `C:\Users\` + alice + `\x.exe`,
+		"file:///home/p-17/notes.txt":        "file:///home/" + alice + "/notes.txt",
+		"https://example.net/users/x/home/y": "https://example.net/users/x/home/y",
+		"/Users/Shared/x":                    "/Users/Shared/x",
+		"/home/":                             "/home/",
+	} {
+		if got := r.Hide(text, nobody, nil); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+	if got := r.Hide("rm -r /home/unknown now", nobody, nil); strings.Contains(got, "unknown") || !strings.HasPrefix(got, "rm -r /home/user-") || !strings.HasSuffix(got, " now") {
+		t.Errorf("an unknown home became %q", got)
+	}
+	if got := r.Hide("the end", nobody, []string{pseudonym.Own("the")}); !strings.HasPrefix(got, "handle-") {
+		t.Errorf("a name of somebody who takes part became %q", got)
+	}
+	shown := func(i pseudonym.Identity) bool { return i == pseudonym.OfPerson("p-17") }
+	if got := r.Hide("Alice Meyer asks Jörg Müller", shown, nil); got != "Alice Meyer asks "+jörg {
+		t.Errorf("with one shown: %q", got)
+	}
+}
+
+// TestOnePersonHasOnePseudonym over all handles, planes and restarts, and two installations have two.
+func TestOnePersonHasOnePseudonym(t *testing.T) {
+	a, b := firm(), firm()
+	for _, handle := range []string{"alice@example.org", "alice_chat", "ALICE@example.org"} {
+		if got := a.OfHandle(handle); got != pseudonym.OfPerson("p-17") {
+			t.Errorf("%s is %v", handle, got)
+		}
+	}
+	who := pseudonym.OfPerson("p-17")
+	if a.Of(who, "") != b.Of(who, "") {
+		t.Error("a restart gave another pseudonym")
+	}
+	if other := pseudonym.New([]byte("another key")); other.Of(who, "p-17") == a.Of(who, "") {
+		t.Error("two keys give one pseudonym")
+	}
+	if got := a.OfParty(event.Party{Handle: "desk@example.org", Person: "bob"}); got != pseudonym.OfPerson("bob") {
+		t.Errorf("a handle that had two people is %v when it was Bob's", got)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	r := firm()
+	p := r.Of(pseudonym.OfPerson("p-17"), "")
+	for _, typed := range []string{p, strings.ToLower(p), " " + strings.ReplaceAll(p, "-", "")[:6] + p[6:], strings.ReplaceAll(strings.ReplaceAll(p, "0", "O"), "1", "l")} {
+		if strings.HasPrefix(typed, " person") && !strings.Contains(typed, "-") {
+			continue
+		}
+		if who, ok := r.Resolve(typed); typed == p && (!ok || who != pseudonym.OfPerson("p-17")) {
+			t.Errorf("%q is %v, %t", typed, who, ok)
+		}
+	}
+	if who, ok := r.Resolve(strings.ToLower(p)); !ok || who != pseudonym.OfPerson("p-17") {
+		t.Errorf("small letters: %v, %t", who, ok)
+	}
+	for _, typed := range []string{"", "person-", "person", "person-0000-0000", "people-0000-0000", p + "-0", "person-ÄÄÄÄ-0000"} {
+		if who, ok := r.Resolve(typed); ok {
+			t.Errorf("%q is %v", typed, who)
+		}
+	}
+	if names := r.Names(pseudonym.OfPerson("p-17")); names[0] != "p-17" || len(names) != 5 {
+		t.Errorf("names %q", names)
+	}
+	if !pseudonym.Is(p) || pseudonym.Is("alice") || pseudonym.Is("person-x") {
+		t.Error("Is")
+	}
+}
+
+func TestNamed(t *testing.T) {
+	r := firm()
+	for name, want := range map[string]int{"p-17": 1, "Alice Meyer": 1, "alice_meyer": 1, "alice@example.org": 1, "alice": 1, "laptop-17": 1, "10.9.8.7": 1,
+		"hope": 0, "Müller": 0, "nobody": 0, "": 0, "ali": 0} {
+		if got := r.Named(name); len(got) != want {
+			t.Errorf("%q names %v, want %d", name, got, want)
+		}
+	}
+}
+
+// TestThoseThatMeetGrow: two identities never share a pseudonym, whichever came first.
+func TestThoseThatMeetGrow(t *testing.T) {
+	names := make([]string, 200)
+	for i := range names {
+		names[i] = fmt.Sprintf("somebody%d", i)
+	}
+	up, down := pseudonym.New([]byte("k")).Shorten(2), pseudonym.New([]byte("k")).Shorten(2)
+	for i := range names {
+		up.Person(names[i], "")
+		down.Person(names[len(names)-1-i], "")
+	}
+	seen := map[string]bool{}
+	for _, n := range names {
+		p := up.Of(pseudonym.OfPerson(n), n)
+		if seen[p] || p != down.Of(pseudonym.OfPerson(n), n) {
+			t.Errorf("%s is %s, and in the other order %s", n, p, down.Of(pseudonym.OfPerson(n), n))
+		}
+		seen[p] = true
+		if who, ok := up.Resolve(p); !ok || who != pseudonym.OfPerson(n) {
+			t.Errorf("%s resolves to %v", p, who)
+		}
+	}
+}
+
+// FuzzHide: whatever is written, the names that are known do not come through, and nothing but they changes.
+func FuzzHide(f *testing.F) {
+	for _, s := range []string{"alice@example.org", "Alice\u200b Meyer", "/home/x/home/y", "\xff alice@example.org \xfe", "a\u0308lice@example.org", "ﷺ p-17 İ", `\\Users\\p-17`} {
+		f.Add(s)
+	}
+	r := firm()
+	f.Fuzz(func(t *testing.T, s string) {
+		out := r.Hide(s, nobody, nil)
+		if utf8.ValidString(s) && !utf8.ValidString(out) {
+			t.Errorf("%q became invalid: %q", s, out)
+		}
+		if again := r.Hide(out, nobody, nil); strings.Contains(strings.ToLower(again), " alice@example.org ") {
+			t.Errorf("%q became %q", s, out)
+		}
+		if got := r.Hide("x "+s+" alice@example.org ", nobody, nil); strings.HasSuffix(got, "alice@example.org ") {
+			t.Errorf("after %q a name came through: %q", s, got)
+		}
+	})
+}
+
+// BenchmarkHide is one message among 10,000 people.
+func BenchmarkHide(b *testing.B) {
+	r := pseudonym.New([]byte("k"))
+	for i := range 10_000 {
+		r.Handle(fmt.Sprintf("first%d.last%d@example.org", i, i), fmt.Sprintf("First%d Last%d", i, i), fmt.Sprintf("p%05d", i))
+		r.Host(fmt.Sprintf("laptop-%d", i), fmt.Sprintf("10.%d.%d.%d", i/65536, i/256%256, i%256), "")
+	}
+	text := strings.Repeat("please call first77.last77@example.org about the numbers of yesterday, before ten. ", 4)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Hide(text, nobody, nil)
+	}
+}
