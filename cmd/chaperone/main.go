@@ -32,6 +32,7 @@ type cli struct {
 	Account    accountCmd    `cmd:"" help:"Manage who signs in."`
 	Search     searchCmd     `cmd:"" help:"Search the record."`
 	Person     personCmd     `cmd:"" help:"Show one person's time line over all planes."`
+	Disclose   discloseCmd   `cmd:"" help:"Tell whom pseudonyms stand for; each name is on record."`
 	Hold       holdCmd       `cmd:"" help:"Place, release and list legal holds."`
 	Erase      eraseCmd      `cmd:"" help:"Ask for the destruction of one record's content; the second person who asks carries it out."`
 	Dispose    disposeCmd    `cmd:"" help:"Destroy the content of records whose retention has run out; changes nothing unless told to."`

@@ -11,7 +11,7 @@ import (
 
 // quickstartCmd sets a folder up.
 type quickstartCmd struct {
-	Profile string `name:"profile" default:"plain" enum:"plain,us-broker-dealer,uk-eu,works-council" help:"Retention, purposes and a draft notice to employees: plain, us-broker-dealer, uk-eu or works-council."`
+	Profile string `name:"profile" default:"plain" enum:"plain,us-broker-dealer,uk-eu,works-council" help:"Retention, purposes, pseudonyms and a draft notice to employees: plain, us-broker-dealer, uk-eu or works-council."`
 	Domain  string `name:"domain" default:"example.org" help:"Domain of the organisation."`
 	Console string `name:"console" default:"127.0.0.1:8443" help:"Address of the console."`
 	Shares  int    `name:"shares" default:"3" help:"Recovery shares of the compliance key."`

@@ -15,6 +15,7 @@ type Config struct {
 	Keys       Keys       `yaml:"keys" doc:"Where the keys are and how the reading role unlocks its own."`
 	Ledger     Ledger     `yaml:"ledger" doc:"Where checkpoints go, out of the administrator's reach."`
 	Console    Console    `yaml:"console" doc:"The web console."`
+	Pseudonyms Pseudonyms `yaml:"pseudonyms" doc:"Where readers see pseudonyms in the place of names, until they name somebody or ask for a name."`
 	Gateways   []Gateway  `yaml:"gateways" doc:"Connectors in line with conversation systems."`
 	Network    Network    `yaml:"network" doc:"The network plane."`
 	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
@@ -63,6 +64,18 @@ type Console struct {
 	Key         string   `yaml:"key" doc:"PEM file of the certificate's key."`
 	Purposes    []string `yaml:"purposes" doc:"Reasons to read content that the console offers; nobody reads there for another. Default: six of them."`
 }
+
+// Pseudonyms says where readers see pseudonyms.
+type Pseudonyms struct {
+	Console     *bool `yaml:"console" doc:"On the pages of the console. Default true."`
+	CommandLine *bool `yaml:"command_line" doc:"In what search, person and the like print. Default false: what counsel produces names people."`
+}
+
+// InConsole reports whether the console shows pseudonyms.
+func (p Pseudonyms) InConsole() bool { return p.Console == nil || *p.Console }
+
+// OnCommandLine reports whether commands print pseudonyms.
+func (p Pseudonyms) OnCommandLine() bool { return p.CommandLine != nil && *p.CommandLine }
 
 // Gateway is one connector.
 type Gateway struct {

@@ -173,6 +173,7 @@ func (c *Console) list() []listed {
 		{"POST /settings/password", anyone, c.setPassword},
 		{"POST /settings/totp", anyone, c.setTOTP},
 		{"POST /purpose", readers, c.setPurpose},
+		{"POST /disclose", readers, c.disclose},
 		{"GET /", anyone, c.nowhere},
 	}
 }

@@ -52,7 +52,7 @@ func (c *Console) holds(w http.ResponseWriter, r *http.Request, s *session) (str
 	}
 	d := holdsData{Known: c.Deps.Holds != nil}
 	if d.Known {
-		d.Holds = c.Deps.Holds.List()
+		d.Holds = heldAs(v, c.Deps.Holds.List())
 	}
 	return "holds", d, nil
 }
@@ -66,9 +66,10 @@ type holdForm struct {
 	Preview *retention.Preview
 	Already string // the matter that holds it already
 	Scopes  []retention.Scope
+	target  string // the real name, when a pseudonym was written
 }
 
-func (c *Console) holdForm(r *http.Request) (holdForm, error) {
+func (c *Console) holdForm(r *http.Request, s *session) (holdForm, error) {
 	f := holdForm{Kind: r.FormValue("kind"), Name: strings.TrimSpace(r.FormValue("name")), Matter: strings.TrimSpace(r.FormValue("matter")),
 		Reason: strings.TrimSpace(r.FormValue("reason")), Kinds: []retention.Kind{retention.Person, retention.Room, retention.Host}}
 	if c.Deps.Holds == nil {
@@ -83,6 +84,10 @@ func (c *Console) holdForm(r *http.Request) (holdForm, error) {
 	if max(len(f.Name), len(f.Matter), len(f.Reason)) > maxHoldWords {
 		return f, usageError("That is too long: name, matter and reason have at most 2000 bytes each.")
 	}
+	var err error
+	if f.target, err = s.target(r.Context(), f); err != nil {
+		return f, err
+	}
 	list := c.Deps.Holds.List()
 	f.Matters = holdsData{Holds: list}.Matters()
 	for _, h := range list {
@@ -94,7 +99,7 @@ func (c *Console) holdForm(r *http.Request) (holdForm, error) {
 }
 
 func (f holdForm) scope() retention.Scope {
-	return retention.Scope{Kind: retention.Kind(f.Kind), Name: f.Name}
+	return retention.Scope{Kind: retention.Kind(f.Kind), Name: f.target}
 }
 
 // said refuses a form that lacks something.
@@ -111,7 +116,7 @@ func (c *Console) holdPage(w http.ResponseWriter, r *http.Request, s *session) (
 	if _, err := s.look(); err != nil {
 		return "", nil, err
 	}
-	f, err := c.holdForm(r)
+	f, err := c.holdForm(r, s)
 	return "hold", f, err
 }
 
@@ -121,7 +126,7 @@ func (c *Console) holdPreview(w http.ResponseWriter, r *http.Request, s *session
 	if err != nil {
 		return "", nil, err
 	}
-	f, err := c.holdForm(r)
+	f, err := c.holdForm(r, s)
 	if err == nil {
 		err = f.said("name", "matter", "reason")
 	}
@@ -137,7 +142,7 @@ func (c *Console) holdPreview(w http.ResponseWriter, r *http.Request, s *session
 }
 
 func (c *Console) placeHold(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	f, err := c.holdForm(r)
+	f, err := c.holdForm(r, s)
 	if err == nil {
 		err = f.said("name", "matter", "reason")
 	}
@@ -159,11 +164,11 @@ func (c *Console) releasePage(w http.ResponseWriter, r *http.Request, s *session
 	if err := v.Look(r.Context(), "holds"); err != nil {
 		return "", nil, err
 	}
-	f, err := c.holdForm(r)
+	f, err := c.holdForm(r, s)
 	if err != nil {
 		return "", nil, err
 	}
-	for _, h := range c.Deps.Holds.List() {
+	for _, h := range heldAs(v, c.Deps.Holds.List()) {
 		if h.Matter == f.Matter {
 			f.Scopes = append(f.Scopes, h.Scope)
 		}
@@ -175,7 +180,7 @@ func (c *Console) releasePage(w http.ResponseWriter, r *http.Request, s *session
 }
 
 func (c *Console) releaseHold(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	f, err := c.holdForm(r)
+	f, err := c.holdForm(r, s)
 	if err == nil {
 		err = f.said("matter", "reason")
 	}

@@ -55,6 +55,9 @@ func (c *Console) people(w http.ResponseWriter, r *http.Request, s *session) (st
 		return "", nil, err
 	}
 	d := peopleData{Text: strings.TrimSpace(r.FormValue("who"))}
+	if _, err := v.Name(r.Context(), d.Text); err != nil { // who writes a whole name knows it
+		return "", nil, err
+	}
 	all, err := v.People(r.Context())
 	if err != nil {
 		return "", nil, err

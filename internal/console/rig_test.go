@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/console"
@@ -59,6 +60,8 @@ type rig struct {
 	book      *account.Book
 	rules     *rules.Set
 	runner    *inspect.Runner
+	store     *sqlite.Store
+	veil      bool // pages show pseudonyms
 	mu        sync.Mutex
 	time      func() time.Time
 }
@@ -136,6 +139,7 @@ func newRig(t *testing.T, now time.Time) *rig {
 	r.startLedger(c)
 	r.accounts()
 	r.holds = must[*retention.Holds](t)(retention.NewHolds(t.Context(), store, store, r.acts, c))
+	r.store = store
 	r.serve(c, store)
 	return r
 }
@@ -178,8 +182,16 @@ func (r *rig) serve(c clock.Clock, store *sqlite.Store) {
 		apps[a.ID] = a.Name
 	}
 	searcher := search.New(store, r.holds)
+	records := archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c)
+	if r.veil {
+		roll := pseudonym.New([]byte("key of the tests"))
+		if err := records.Enrol(r.t.Context(), roll); err != nil {
+			r.t.Fatal(err)
+		}
+		records = records.WithPseudonyms(roll, true)
+	}
 	r.web = must[*console.Console](r.t)(console.New(console.Deps{
-		Archive:  archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c),
+		Archive:  records,
 		Searcher: searcher,
 		Policy:   func() *policy.Policy { return r.rules.Policy }, Try: r.try, Ledger: r.ledgerState, Verify: r.verify, Holds: r.holds, Files: &archive.Files{Reader: r.journal, Opener: r.opener, Objects: r.objects},
 		Board: r.board, Book: r.book, Acts: r.acts, Apps: apps, Clock: c, Log: slog.New(slog.DiscardHandler), Version: "test"}))

@@ -102,6 +102,7 @@ func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operation
 	return append(o.catalogOperations(),
 		control.With("search", anyone, o.search),
 		control.With("person", anyone, o.person),
+		control.With("disclose", anyone, o.disclose),
 		control.With("observations", anyone, o.observations),
 		control.With("observations.hours", anyone, o.hours),
 		control.With("hold.place", anyone, o.holdPlace),
@@ -223,7 +224,7 @@ func (o *operations) holdPlace(ctx context.Context, call *control.Call, a HoldAr
 	if err != nil {
 		return err
 	}
-	return o.store.Holds.Place(ctx, by, a.Matter, a.Reason, a.Scopes...)
+	return o.store.Holds.Place(ctx, by, a.Matter, a.Reason, o.store.scopes(a.Scopes)...)
 }
 
 func (o *operations) holdRelease(ctx context.Context, call *control.Call, a HoldArgs) error {

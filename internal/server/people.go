@@ -34,6 +34,9 @@ func (p *People) read() (*identity.People, error) {
 	return identity.LoadPeople(p.path)
 }
 
+// Enrol tells a roll of everybody in the directory in force.
+func (p *People) Enrol(r identity.Roll) { p.inForce.Load().Enrol(r) }
+
 // Party implements identity.Directory.
 func (p *People) Party(connector, handle string, at time.Time) event.Party {
 	return p.inForce.Load().Party(connector, handle, at)

@@ -33,6 +33,14 @@ func purposesLine(profile string) string {
 	return ", purposes: [" + strings.Join(quoted, ", ") + "]"
 }
 
+// shownAs says to employees under which name readers see them.
+func shownAs(profile string) string {
+	if profile == "us-broker-dealer" {
+		return "Supervision sees names."
+	}
+	return "Readers see pseudonyms in the console. A name is shown to whom knows it already, or asks for it with a reason; that is on record for good."
+}
+
 // noticeText is a draft of what employees are told before anything is monitored (GDPR 13; Barbulescu v. Romania, ECHR 61496/08): what, why, who
 // reads, how long. It is to be completed and checked by the firm.
 func noticeText(o QuickstartOptions, f *policy.File) string {
@@ -54,9 +62,10 @@ Complete what stands in brackets, have it checked, and give it to everybody befo
 - **Why.** [legal basis and purpose of the firm]
 - **Who reads.** Nobody by default. Reviewers and counsel, each time for a stated purpose that is on record for good: %s.
   Administrators cannot read through the product.
+- **Under which name.** %s
 - **How long.** %s. What is under a legal hold is kept until it is released.
 - **Your rights.** [contact for access, correction and objection; data protection officer; supervisory authority]
-`, o.Domain, strings.Join(reasons, "; "), strings.Join(kept, ", "))
+`, o.Domain, strings.Join(reasons, "; "), shownAs(o.Profile), strings.Join(kept, ", "))
 	if o.Profile == "works-council" {
 		text += "- **Works council.** [agreement of … on introduction and use of this system]. Looks are shown to it on request: `chaperone search kind:act`.\n"
 	}

@@ -187,7 +187,7 @@ func configText(o QuickstartOptions) string {
 	if o.Data != "" {
 		data, unlock = o.Data, o.Data
 	}
-	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console, "{{DATA}}", data, "{{UNLOCK}}", unlock, "{{PURPOSES}}", purposesLine(o.Profile)).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
+	return strings.NewReplacer("{{DOMAIN}}", o.Domain, "{{CONSOLE}}", o.Console, "{{DATA}}", data, "{{UNLOCK}}", unlock, "{{PURPOSES}}", purposesLine(o.Profile), "{{PSEUDONYMS}}", pseudonymsText(o.Profile)).Replace(`# chaperone.yaml. Every part is optional: what is not configured does not run.
 # Reference: chaperone config describe. Check: chaperone config test --config chaperone.yaml
 data_dir: "{{DATA}}"
 policy: policy.yaml
@@ -204,7 +204,7 @@ ledger:
   # checkpoints: ["file:/mnt/drop", "https://checkpoints.example.net/in", "syslog:udp://192.0.2.20:514"]
 
 console: {listen: "{{CONSOLE}}"{{PURPOSES}}}
-metrics: {listen: "127.0.0.1:9464"}
+{{PSEUDONYMS}}metrics: {listen: "127.0.0.1:9464"}
 
 # In front of your XMPP server; docs/guide/xmpp.md says how.
 # gateways:

@@ -110,7 +110,7 @@ func (o *operations) decideAnew(ctx context.Context, call *control.Call, a Repla
 	}
 	r.out = json.NewEncoder(call.Out)
 	r.sum = Replayed{Type: "summary", Policy: r.version, Changes: map[string]int{}}
-	for rec, err := range o.store.Searcher.Search(ctx, v, a.Query, "", 0) {
+	for rec, err := range o.store.Searcher.Stored(ctx, v, a.Query) {
 		if err != nil {
 			return err
 		}

@@ -155,6 +155,9 @@ func (s *Server) reload(ctx context.Context) {
 	}
 	s.rules.inForce.Store(rules)
 	s.store.People.inForce.Store(people)
+	if s.store.roll != nil {
+		people.Enrol(s.store.roll)
+	}
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
 	s.record(ctx, "policy.reload")
 }

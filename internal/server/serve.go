@@ -175,7 +175,7 @@ func (s *Server) console() error {
 		apps[a.ID] = a.Name
 	}
 	c, err := console.New(console.Deps{
-		Archive: s.store.Archive, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
+		Archive: s.store.Pages, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
 		Files: &archive.Files{Reader: s.store.Journal, Opener: s.store.opener, Objects: s.objects},
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})
 	if err != nil {

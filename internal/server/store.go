@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control/account"
@@ -45,13 +46,15 @@ type Store struct {
 	Log      *slog.Logger
 
 	Projector *archive.Projector
-	Archive   *archive.Archive
+	Archive   *archive.Archive // as the command line reads
+	Pages     *archive.Archive // as the console reads
 	Searcher  *search.Searcher
 	Holds     *retention.Holds
 	Keeper    *retention.Keeper
 	opener    *seal.TreeOpener
 
 	roller      *ledger.Roller
+	roll        *pseudonym.Roll // who is known; nil where nothing is read
 	names       *file.Names
 	projections *sqlite.Store
 	observed    *sqlite.Observations
@@ -210,13 +213,23 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	if err := s.openObservations(private, salt); err != nil {
 		return err
 	}
+	roll, err := newRoll(c, private)
+	if err != nil {
+		return err
+	}
+	s.roll = roll
+	s.People.Enrol(roll)
 	opener := seal.NewOpener(c.KeysDir(), private, public)
 	s.opener = opener
-	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, s.projections)
+	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, archive.Enrolled(s.projections, roll))
 	if err := s.Projector.Sync(ctx); err != nil {
 		return fmt.Errorf("bring the projections up with the journal: %w", err)
 	}
-	s.Archive = archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections, Observations: s.observed}, s.Recorder, s.Clock)
+	all := archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections, Observations: s.observed}, s.Recorder, s.Clock)
+	if err := all.Enrol(ctx, roll); err != nil {
+		return err
+	}
+	s.Archive, s.Pages = all.WithPseudonyms(roll, c.Pseudonyms.OnCommandLine()), all.WithPseudonyms(roll, c.Pseudonyms.InConsole())
 	if s.Holds, err = retention.NewHolds(ctx, s.projections, s.projections, s.Recorder, s.Clock); err != nil {
 		return err
 	}

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/retention"
+	"github.com/chaperone-im/chaperone/internal/seal"
+	"github.com/chaperone-im/chaperone/internal/storage/file"
+)
+
+// newRoll returns a roll that knows everybody in the directory. Its key takes the compliance key and a file beside it: whoever has only one
+// of them cannot try names against pseudonyms. Another file gives other pseudonyms.
+func newRoll(c *config.Config, private *seal.PrivateKey) (*pseudonym.Roll, error) {
+	const size = 32
+	salt, err := file.LoadOrCreateSecret(filepath.Join(c.KeysDir(), "pseudonyms.key"), size)
+	if err != nil {
+		return nil, err
+	}
+	key, err := private.Derive(salt, "chaperone pseudonyms v1", size)
+	if err != nil {
+		return nil, err
+	}
+	return pseudonym.New(key), nil
+}
+
+// DiscloseArgs are those of disclose.
+type DiscloseArgs struct {
+	Sign
+	Pseudonyms []string `json:"pseudonyms"`
+}
+
+// disclose tells who pseudonyms stand for, one JSON object a line. Each is on record first.
+func (o *operations) disclose(ctx context.Context, call *control.Call, a DiscloseArgs) error {
+	v, err := o.view(ctx, call, a.Sign)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(call.Out)
+	for _, p := range a.Pseudonyms {
+		d, err := v.Disclose(ctx, p, "")
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scopes returns what is to be held, by real names where pseudonyms were written.
+func (s *Store) scopes(written []retention.Scope) []retention.Scope {
+	out := slices.Clone(written)
+	for i := range out {
+		if who, ok := s.roll.Resolve(out[i].Name); ok && out[i].Kind != retention.Room {
+			out[i].Name = s.roll.Names(who)[0]
+		}
+	}
+	return out
+}
+
+// pseudonymsText is the part of the configuration that a profile writes.
+func pseudonymsText(profile string) string {
+	console, commandLine, why := true, false, "counsel produces evidence with the command line, and it names people"
+	switch profile {
+	case "us-broker-dealer":
+		console, why = false, "supervision has to know whom it supervises (FINRA 3110, SEC 17a-4): nobody is hidden from its reviewers"
+	case "works-council":
+		commandLine, why = true, "chaperone disclose and the console's button tell a name, each time on record"
+	}
+	return fmt.Sprintf("# Readers see pseudonyms until they name somebody or ask for a name; %s.\npseudonyms: {console: %t, command_line: %t}\n", why, console, commandLine)
+}
