@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -16,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/alert"
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/chaperone-im/chaperone/internal/alert"
+	"github.com/chaperone-im/chaperone/internal/mail/mailtest"
 )
 
 func sample() alert.Alert {
@@ -162,63 +161,6 @@ func TestSyslog(t *testing.T) {
 
 func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
 
-// post is a mail server that keeps what it gets.
-type post struct {
-	mails  chan string
-	signed chan string
-}
-
-func (p *post) NewSession(c *smtp.Conn) (smtp.Session, error) {
-	_, encrypted := c.TLSConnectionState()
-	return &letter{p: p, encrypted: encrypted}, nil
-}
-
-type letter struct {
-	p         *post
-	encrypted bool
-	to        []string
-}
-
-func (l *letter) Mail(string, *smtp.MailOptions) error      { return nil }
-func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error { l.to = append(l.to, to); return nil }
-func (l *letter) Reset()                                    {}
-func (l *letter) Logout() error                             { return nil }
-func (l *letter) AuthMechanisms() []string                  { return []string{sasl.Plain} }
-func (l *letter) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, user, password string) error {
-		if password != "s3cret" {
-			return errors.New("wrong")
-		}
-		l.p.signed <- user
-		return nil
-	}), nil
-}
-
-func (l *letter) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
-	how := "plain"
-	if l.encrypted {
-		how = "encrypted"
-	}
-	l.p.mails <- how + " " + strings.Join(l.to, ",") + "\n" + string(raw)
-	return err
-}
-
-// mailServer starts a real one, with TLS when a certificate is given.
-func mailServer(t *testing.T, config *tls.Config) (*post, string) {
-	t.Helper()
-	p := &post{mails: make(chan string, 10), signed: make(chan string, 10)}
-	srv := smtp.NewServer(p)
-	srv.Domain, srv.TLSConfig, srv.ReadTimeout = "localhost", config, 10*time.Second
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go srv.Serve(l)
-	t.Cleanup(func() { srv.Close() })
-	return p, l.Addr().String()
-}
-
 func TestMail(t *testing.T) {
 	web := httptest.NewUnstartedServer(nil) // for its certificate, of 127.0.0.1
 	web.StartTLS()
@@ -227,8 +169,8 @@ func TestMail(t *testing.T) {
 	trust.AddCert(web.Certificate())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	encrypted, safe := mailServer(t, &tls.Config{Certificates: web.TLS.Certificates})
-	plain, open := mailServer(t, nil)
+	encrypted := mailtest.Start(t, &tls.Config{Certificates: web.TLS.Certificates})
+	plain := mailtest.Start(t, nil)
 	send := func(c alert.MailConfig) error {
 		t.Helper()
 		c.From, c.To = "chaperone@example.org", []string{"a@example.org", "b@example.org"}
@@ -238,29 +180,29 @@ func TestMail(t *testing.T) {
 		}
 		return m.Send(ctx, sample())
 	}
-	if err := send(alert.MailConfig{Server: safe, User: "bot", Password: "s3cret", TLS: &tls.Config{RootCAs: trust}}); err != nil {
+	if err := send(alert.MailConfig{Server: encrypted.Address, User: "bot", Password: "s3cret", TLS: &tls.Config{RootCAs: trust}}); err != nil {
 		t.Fatal(err)
 	}
-	got := <-encrypted.mails
-	if who := <-encrypted.signed; who != "bot" || !strings.HasPrefix(got, "encrypted a@example.org,b@example.org") {
-		t.Errorf("%s: %s", who, got)
+	got := <-encrypted.Mails
+	if who := <-encrypted.Signed; who != "bot" || !got.Encrypted || strings.Join(got.To, ",") != "a@example.org,b@example.org" {
+		t.Errorf("%s: %+v", who, got)
 	}
 	for _, want := range []string{"Subject: [Chaperone] Rule cards matched  Bcc: x@evil.example\r\n", "Auto-Submitted: auto-generated", "verdict block", "Repeated since the last mail: 4", string(sample().Record)} {
-		if !strings.Contains(got, want) {
-			t.Errorf("the mail does not say %q:\n%s", want, got)
+		if !strings.Contains(got.Text, want) {
+			t.Errorf("the mail does not say %q:\n%s", want, got.Text)
 		}
 	}
-	if err := send(alert.MailConfig{Server: safe, TLS: &tls.Config{RootCAs: trust}}); err != nil || !strings.HasPrefix(<-encrypted.mails, "encrypted") {
+	if err := send(alert.MailConfig{Server: encrypted.Address, TLS: &tls.Config{RootCAs: trust}}); err != nil || !(<-encrypted.Mails).Encrypted {
 		t.Errorf("a server that encrypts was spoken to in the clear (%v)", err)
 	}
-	if err := send(alert.MailConfig{Server: safe}); err == nil {
+	if err := send(alert.MailConfig{Server: encrypted.Address}); err == nil {
 		t.Error("any certificate is trusted")
 	}
-	if err := send(alert.MailConfig{Server: open}); err != nil || !strings.HasPrefix(<-plain.mails, "plain") {
+	if err := send(alert.MailConfig{Server: plain.Address}); err != nil || (<-plain.Mails).Encrypted {
 		t.Errorf("no mail without TLS: %v", err)
 	}
-	err := send(alert.MailConfig{Server: open, User: "bot", Password: "s3cret"})
-	if err == nil || strings.Contains(err.Error(), "s3cret") || len(plain.signed) > 0 {
+	err := send(alert.MailConfig{Server: plain.Address, User: "bot", Password: "s3cret"})
+	if err == nil || strings.Contains(err.Error(), "s3cret") || len(plain.Signed) > 0 {
 		t.Errorf("a password went over an open line: %v", err)
 	}
 }

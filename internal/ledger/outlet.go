@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
 )
@@ -23,6 +24,9 @@ type Outlet interface {
 	Send(ctx context.Context, b Bundle) error
 }
 
+// paced is an outlet that wants a longer pause between two bundles than others.
+type paced interface{ Every() time.Duration }
+
 // Recipient is an outlet under the name that progress and health know it by.
 type Recipient struct {
 	Name   string
@@ -30,7 +34,7 @@ type Recipient struct {
 }
 
 // ParseRecipient makes the recipient that a line of the configuration names: "file:/folder", "https://…", or
-// "syslog:udp://host:port", "syslog:tcp://host:port", "syslog:unix:/path".
+// "syslog:udp://host:port", "syslog:tcp://host:port", "syslog:unix:/path". MailRecipient makes those by mail.
 func ParseRecipient(spec string) (Recipient, error) {
 	kind, rest, _ := strings.Cut(spec, ":")
 	var o Outlet
@@ -43,7 +47,7 @@ func ParseRecipient(spec string) (Recipient, error) {
 	case "syslog":
 		o, err = newSyslog(rest)
 	default:
-		err = errors.New("want file:/folder, https://… or syslog:…")
+		err = errors.New("want file:/folder, https://…, syslog:… or mailto:…")
 	}
 	if err != nil {
 		return Recipient{}, fmt.Errorf("checkpoint recipient %q: %w", spec, err)

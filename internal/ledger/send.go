@@ -22,7 +22,7 @@ const (
 	lookForNew  = 250 * time.Millisecond
 	sendTimeout = 20 * time.Second
 	maxBackoff  = 5 * time.Minute
-	lateAfter   = 5 * time.Minute // an open window longer than that is degraded
+	lateAfter   = 5 * time.Minute // an open window longer than that, and the pause of the quickest recipient, is degraded
 )
 
 // acknowledged is how far one recipient has come.
@@ -104,12 +104,31 @@ func (s *sender) run(ctx context.Context, r journal.Reader) {
 			backoff = time.Second
 			s.l.report()
 			if !more {
-				pause(ctx, s.l.o.Every)
+				pause(ctx, s.every())
 			}
 		default:
 			pause(ctx, lookForNew)
 		}
 	}
+}
+
+// every is the pause between two bundles.
+func (s *sender) every() time.Duration {
+	if p, ok := s.to.Outlet.(paced); ok {
+		return max(s.l.o.Every, p.Every())
+	}
+	return s.l.o.Every
+}
+
+// late is the open window that is longer than the recipients' pauses explain.
+func (l *Ledger) late() time.Duration {
+	out := time.Duration(0)
+	for i, s := range l.senders {
+		if e := s.every(); i == 0 || e < out {
+			out = e
+		}
+	}
+	return out + lateAfter
 }
 
 // last sends what is left, without trying again, when the ledger stops.
@@ -201,7 +220,7 @@ func (l *Ledger) report() {
 	case !ok:
 		state = health.Failed
 		detail = "no recipient outside has acknowledged a checkpoint yet; " + detail
-	case open > lateAfter:
+	case open > l.late():
 		state = health.Degraded
 	}
 	l.o.Health.Set("checkpoints", state, detail, advice)

@@ -9,7 +9,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/identity"
-	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
@@ -31,7 +30,7 @@ func Check(c *config.Config) error {
 		fail("people", err)
 	}
 	for _, spec := range c.Ledger.Checkpoints {
-		_, err := ledger.ParseRecipient(spec)
+		_, err := recipientOf(c, spec)
 		fail("ledger.checkpoints", err)
 	}
 	for _, g := range c.Gateways {

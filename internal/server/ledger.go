@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/console"
+	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
+	"github.com/chaperone-im/chaperone/internal/mail"
 )
 
 func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
@@ -35,4 +39,22 @@ func (s *Server) verifyNow(ctx context.Context) (console.VerifyResult, error) {
 		out.Findings = append(out.Findings, f.String())
 	}
 	return out, nil
+}
+
+// recipientOf makes the recipient of checkpoints that a line of the configuration names.
+func recipientOf(c *config.Config, spec string) (ledger.Recipient, error) {
+	if path, ok := strings.CutPrefix(spec, "file:"); ok {
+		return ledger.ParseRecipient("file:" + c.Path(path))
+	}
+	if !strings.HasPrefix(spec, "mailto:") {
+		return ledger.ParseRecipient(spec)
+	}
+	var settings mail.Config
+	if c.Alerts.Mail != nil {
+		var err error
+		if settings, err = mailConfig(c, c.Alerts.Mail); err != nil {
+			return ledger.Recipient{}, err
+		}
+	}
+	return ledger.MailRecipient(spec, settings)
 }

@@ -146,10 +146,7 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 	}
 	o := ledger.Options{Log: s.Log, Health: s.Board, Now: s.Clock.Now, Every: 2 * time.Second}
 	for _, spec := range c.Ledger.Checkpoints {
-		if path, ok := strings.CutPrefix(spec, "file:"); ok {
-			spec = "file:" + c.Path(path)
-		}
-		r, err := ledger.ParseRecipient(spec)
+		r, err := recipientOf(c, spec)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,8 @@ func checkpoints(ctx context.Context, x *exam) {
 			drop(x, x.c.Path(strings.TrimPrefix(rest, "//")))
 		case "http", "https":
 			reach(ctx, x, spec)
+		case "mailto":
+			byMail(ctx, x, spec)
 		default:
 			x.ok("checkpoints go to %s, which does not answer: look there whether they arrive", spec)
 		}
@@ -72,6 +74,22 @@ func reach(ctx context.Context, x *exam, spec string) {
 	}
 	conn.Close()
 	x.ok("checkpoint recipient %s is reached", u.Host)
+}
+
+// byMail asks whether the mail server is reached; whether a mail arrives only its reader knows.
+func byMail(ctx context.Context, x *exam, spec string) {
+	m := x.c.Alerts.Mail
+	if m == nil {
+		x.add(Fail, "checkpoints go to "+spec+", and there is no mail server", provable, "set alerts.mail: checkpoints go out by the same server")
+		return
+	}
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", m.Server)
+	if err != nil {
+		x.add(Fail, fmt.Sprintf("the mail server %s of checkpoints is not reached: %v", m.Server, err), provable, "let this machine connect there")
+		return
+	}
+	conn.Close()
+	x.ok("checkpoints go to %s by %s, which is reached: look there whether they arrive", spec, m.Server)
 }
 
 // running reports whether a process holds the journal's lock.
