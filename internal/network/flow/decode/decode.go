@@ -83,6 +83,7 @@ func streamDecoders() []streamDecoder {
 	return []streamDecoder{
 		tlsHello, tlsCertificate, httpRequest, dnsStream, stunStream, xmppStream, ircStream, sipStream, msnpStream,
 		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream, threemaStream,
+		toxStream,
 	}
 }
 
@@ -153,6 +154,7 @@ type Datagrams struct {
 	quic  *quicState
 	seen  int64
 	rtp   rtpState
+	tox   toxState
 	done  bool
 }
 
@@ -202,6 +204,9 @@ func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
 		}
 	}
 	if fact, ok := s.rtp.look(d); ok {
+		return fact, true
+	}
+	if fact, ok := s.tox.look(d); ok {
 		return fact, true
 	}
 	if s.seen == 1 && len(s.names) == 0 && s.quic == nil {

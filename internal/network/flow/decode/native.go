@@ -91,6 +91,8 @@ func mtprotoTag(b []byte) string {
 // plainMTProto knows the transports in clear by their tag and the unencrypted message (auth_key_id of zero) that must come first.
 func plainMTProto(b []byte) (string, answer) {
 	switch {
+	case fullMTProto(b):
+		return "full", yes
 	case b[0] == 0xef:
 		if len(b) < 10 {
 			return "", more
@@ -114,6 +116,15 @@ func plainMTProto(b []byte) (string, answer) {
 		}
 	}
 	return "", no
+}
+
+// fullMTProto knows the full transport, which has no tag: a length, a number of zero, and the unencrypted request for a key.
+func fullMTProto(b []byte) bool {
+	if len(b) < 32 || !isZero(b[4:16]) || binary.LittleEndian.Uint32(b) != binary.LittleEndian.Uint32(b[24:])+32 {
+		return false
+	}
+	request := binary.LittleEndian.Uint32(b[28:])
+	return request == 0xbe7e8ef1 || request == 0x60469778 // req_pq_multi, req_pq
 }
 
 func isZero(b []byte) bool {

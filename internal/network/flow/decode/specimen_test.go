@@ -71,6 +71,7 @@ func streamSpecimens() []specimen {
 		{"msnp version", []byte("VER 1 MSNP18 CVR0\r\n"), 1863, "msnp"},
 		{"oscar frames", []byte("*\x01\x00\x01\x00\x04\x00\x00\x00\x01*\x02\x00\x02\x00\x02ab"), 5190, "oscar"},
 		{"mtproto abridged", append([]byte{0xef, 0x0a}, make([]byte, 40)...), 443, "mtproto"},
+		{"mtproto full", append([]byte("\x34\x00\x00\x00"+strings.Repeat("\x00", 12)+"\x7c\x6a\xd2\x0e\x9a\x1a\x07\x6b\x14\x00\x00\x00\xf1\x8e\x7e\xbe"), bytes.Repeat([]byte{0x5a}, 20)...), 443, "mtproto"},
 		{"mtproto obfuscated", flowtest.MTProto(), 443, "mtproto"},
 		{"whatsapp", []byte("WA\x06\x03\x00\x00\x24\x12\x22\x0a"), 5222, "whatsapp"},
 		{"whatsapp behind an edge", []byte("ED\x00\x01\x00\x00\x04\x08\x01\x10\x02WA\x06\x03\x00\x00\x24"), 443, "whatsapp"},
