@@ -2,6 +2,7 @@
 # make test    set up every peer and run every test
 # make check   formatting, vet, linters, figures, generated files
 # make bench   measure side by side with the programs of the field
+# make samples make the captures of real programs in catalog/samples anew (root, namespaces)
 # make package deb and rpm into dist/
 # make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
@@ -46,6 +47,11 @@ bench: build
 	[ ! -d '$(CAPTURES)' ] || $(GO) run ./bench/recognition '$(CAPTURES)'
 	$(GO) run ./bench/scan '$(TREE)'
 	$(GO) test -run xxx -bench . -benchtime 1x -v ./bench/xmpp
+
+# SAMPLES names some of them, as tox or sip/sipp.pcap.
+samples:
+	./packaging/peers.sh samples
+	cd tools/traffic && $(GO) run . samples -o ../../catalog/samples $(SAMPLES)
 
 package: build
 	./packaging/package.sh $(VERSION)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# peers.sh demo|test|bench: install the real programs that the demo, the tests or the measurements talk to. Needs root and apt for what is missing.
+# peers.sh demo|test|bench|samples|innocent: install the real programs that the demo, the tests or the measurements talk to. Needs root and apt for what is missing.
 set -euo pipefail
-want=${1:?usage: peers.sh demo|test|bench}
+want=${1:?usage: peers.sh demo|test|bench|samples|innocent}
 declare -A package=(
   [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl [dig]=dnsutils
 )
@@ -12,10 +12,18 @@ fi
 if [[ $want == bench ]]; then
   package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [sha256sum]=coreutils)
 fi
+if [[ $want == samples || $want == innocent ]]; then
+  package+=([tcpdump]=tcpdump [ethtool]=ethtool [openssl]=openssl [dnsmasq]=dnsmasq-base [nginx]=nginx-light [chromium]=chromium)
+fi
+if [[ $want == samples ]]; then
+  package+=([go-sendxmpp]=go-sendxmpp [ngircd]=ngircd [weechat-headless]=weechat-headless [sipp]=sip-tester [baresip]=baresip-core
+    [gcc]=gcc)
+fi
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("${package[$program]}")
 done
+[[ $want != samples || -e /usr/include/tox/tox.h ]] || missing+=(libtoxcore-dev)
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 if [[ $(id -u) -ne 0 ]]; then
   echo "peers.sh: missing: ${missing[*]}; run once as root: apt-get install ${missing[*]}" >&2
