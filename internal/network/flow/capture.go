@@ -24,9 +24,10 @@ var ErrLinkType = errors.New("link type is not known")
 // ErrCut says that a capture ends in the middle of a packet; all before it was read.
 var ErrCut = errors.New("capture ends in the middle of a packet")
 
-// Source yields packets; the bytes are good until the next call.
+// source yields packets; the bytes are good until the next call, or for good.
 type source interface {
 	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+	ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
 }
 
 // capture reads one pcap or pcapng stream.
@@ -34,6 +35,20 @@ type capture struct {
 	src   source
 	link  uint16
 	mixed bool // every packet says its link type (pcapng)
+	few   int  // packets that are still read each into memory of its own
+}
+
+// fewPackets of a pcapng capture are read before the reader may make room for the longest packet that the capture says to have: that is
+// a quarter of a megabyte in most, and most captures are short.
+const fewPackets = 64
+
+// next reads the next packet.
+func (c *capture) next() ([]byte, gopacket.CaptureInfo, error) {
+	if c.few > 0 {
+		c.few--
+		return c.src.ReadPacketData()
+	}
+	return c.src.ZeroCopyReadPacketData()
 }
 
 // readSize is how much of a capture is read at once.
@@ -52,7 +67,7 @@ func openCapture(br *bufio.Reader) (*capture, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read pcapng header: %w", err)
 		}
-		return &capture{src: ng, link: uint16(ng.LinkType()), mixed: true}, nil
+		return &capture{src: ng, link: uint16(ng.LinkType()), mixed: true, few: fewPackets}, nil
 	}
 	old, err := pcapgo.NewReader(br)
 	if err != nil {
@@ -81,7 +96,7 @@ func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 		if n&1023 == 0 && ctx.Err() != nil {
 			return n, ctx.Err()
 		}
-		data, info, err := c.src.ZeroCopyReadPacketData()
+		data, info, err := c.next()
 		switch {
 		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 			if n > 0 && unknown == n {
