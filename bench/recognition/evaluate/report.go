@@ -43,9 +43,14 @@ func (e *evaluation) reportWaits(w io.Writer) {
 	fmt.Fprintf(w, "\n## Packets to verdict, of right flows\n\n| flows | number | median | 90 %% | goal |\n|---|---|---|---|---|\n")
 	list := waits(e.pairs)
 	for i, g := range groups() {
-		fmt.Fprintf(w, "| %s | %d | %d | %d | %d, %d |\n", g.name, len(list[i]), quantile(list[i], 0.5), quantile(list[i], 0.9), g.median, g.p90)
+		goal := "none"
+		if g.p90 > 0 {
+			goal = fmt.Sprintf("%d, %d", g.median, g.p90)
+		}
+		fmt.Fprintf(w, "| %s | %d | %d | %d | %s |\n", g.name, len(list[i]), quantile(list[i], 0.5), quantile(list[i], 0.9), goal)
 	}
-	fmt.Fprintln(w, "\nA known endpoint is one that a DNS answer or an address range names: its verdict needs nothing of the flow itself.")
+	fmt.Fprintln(w, "\nA known endpoint is one that a DNS answer or an address range names: its verdict needs nothing of the flow itself.\n"+
+		"A revised verdict was taught by a later flow; its packets are what the flow had shown by then.")
 }
 
 func (e *evaluation) reportApps(w io.Writer) {

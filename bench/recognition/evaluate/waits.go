@@ -14,7 +14,7 @@ type group struct {
 }
 
 func groups() []group {
-	return []group{{"TCP", 4, 6}, {"UDP", 1, 3}, {"QUIC", 2, 2}, {"known endpoint", 1, 1}}
+	return []group{{"TCP", 4, 6}, {"UDP", 1, 3}, {"QUIC", 2, 2}, {"known endpoint", 1, 1}, {"revised", 0, 0}}
 }
 
 // groupOf returns the group's place in groups. A known endpoint is one that DNS, an address range or another flow of the host told of
@@ -22,6 +22,8 @@ func groups() []group {
 func (p pair) groupOf() int {
 	fact := p.verdict.deciding()
 	switch {
+	case p.verdict.revised:
+		return 4
 	case strings.HasPrefix(fact, "answer ") || strings.HasPrefix(fact, "address:"):
 		return 3
 	case p.label.kind == "quic":
@@ -32,17 +34,15 @@ func (p pair) groupOf() int {
 	return 0
 }
 
-// deciding returns the fact that gave the verdict its confidence.
+// deciding returns the strongest fact of the verdict.
 func (v *verdict) deciding() string {
+	var best evidence
 	for _, e := range v.evidence {
-		if e.Strength == v.confidence {
-			return e.Fact
+		if e.Strength > best.Strength {
+			best = e
 		}
 	}
-	if len(v.evidence) > 0 {
-		return v.evidence[0].Fact
-	}
-	return ""
+	return best.Fact
 }
 
 // waits returns the packets to verdict of right flows, sorted, by group.
@@ -71,7 +71,7 @@ func quantile(sorted []int64, share float64) int64 {
 func listSlow(out io.Writer, pairs []pair) {
 	for _, p := range pairs {
 		if plain(p) && p.outcome() == right {
-			if g := groups()[p.groupOf()]; p.verdict.packets > g.p90 {
+			if g := groups()[p.groupOf()]; p.verdict.packets > g.p90 && !p.verdict.revised {
 				fmt.Fprintf(out, "slow   %-14s %-22s after %d by %s: %s\n", g.name, p.label.app, p.verdict.packets, p.verdict.deciding(), p.label.key)
 			}
 		}

@@ -95,7 +95,10 @@ type state struct {
 	revised    bool
 	reported   bool
 	decoder    string // of the first fact
+	shown      string // what it says in a word
+	early      string // the app that was known before the flow said anything
 	evidence   []event.Evidence
+	strongest  [kinds]event.Confidence // of each kind of evidence
 }
 
 // stateOf returns what is known of f. A flow has a state once there is something to know: a flood of flows that say nothing has none.
@@ -123,8 +126,23 @@ func (c *Classifier) note(f *flow.Flow, s *state) {
 	}
 }
 
-// Opened is called with the first packet of a flow.
-func (c *Classifier) Opened(*flow.Flow) {}
+// Opened is called with the first packet of a flow. What is known of its ends is known before it has said anything: a DNS answer, another
+// flow of its socket, or an address.
+func (c *Classifier) Opened(f *flow.Flow) {
+	s := c.look(f)
+	c.remembered(f, s)
+	if s.rank == rankNone {
+		c.byAddress(f, s)
+	}
+	s.early = s.app
+	c.note(f, s)
+}
+
+// reconsider forgets what was known early, once the flow speaks for itself. Settled asks for it again, with what was learned.
+func (s *state) reconsider() {
+	early := s.early
+	*s = state{early: early}
+}
 
 // Reset forgets all, for the next capture.
 func (c *Classifier) Reset(capture string) {
@@ -148,12 +166,14 @@ func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
 func (c *Classifier) Settled(f *flow.Flow) {
 	s := c.look(f)
 	defer func() { c.note(f, s) }()
+	before := s.revised
 	if s.rank < rankTraffic {
 		c.remembered(f, s)
 	}
 	if s.rank == rankNone && !s.ownName {
 		c.byAddress(f, s)
 	}
+	s.revised = before // nothing was said before: it is what all that came until now makes of it
 	if c.options.Live && !s.reported && s.app != "" {
 		c.report(f, s, false)
 	}
@@ -172,36 +192,39 @@ func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
 	f.State = nil
 }
 
-// name gives s an app on the strength of one match, if nothing better did.
+// claim gives s an app on the strength of one match, if nothing better names another. Facts for the same app add up.
 func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidence) {
-	if len(s.evidence) < maxEvidence && !slices.ContainsFunc(s.evidence, func(x event.Evidence) bool { return x.Fact == e.Fact && x.Value == e.Value }) {
-		s.evidence = append(s.evidence, e)
-	}
-	if r < s.rank || r == s.rank && e.Strength <= s.confidence {
-		if app == s.app && s.service == "" {
-			s.service = service
-		}
+	better := r > s.rank || r == s.rank && e.Strength > s.best()
+	if app != s.app && !better {
 		return
 	}
 	if app != s.app {
-		if s.app != "" { // evidence for another app does not speak for this one
-			s.evidence = slices.DeleteFunc(s.evidence, func(x event.Evidence) bool { return x != e })
-		}
-		s.decided = f.Packets
-		s.revised = f.Settled
-		s.service = ""
+		s.named(f, app)
 	}
-	s.app, s.rank, s.confidence = app, r, e.Strength
-	if service != "" {
+	if service != "" && (better || s.service == "") {
 		s.service = service
 	}
+	s.rank = max(s.rank, r)
+	s.add(e)
 }
 
-const maxEvidence = 8
+// named makes app the one that s speaks of. Evidence for another does not speak for it.
+func (s *state) named(f *flow.Flow, app string) {
+	s.evidence, s.strongest = nil, [kinds]event.Confidence{}
+	s.app, s.service, s.rank = app, "", rankNone
+	s.decided = max(f.Packets, 1)
+	if app == s.early { // it was known from the first packet on
+		s.decided = 1
+	}
+	s.revised = f.Settled
+}
 
 func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	if s.decoder == "" {
-		s.decoder = fact.Decoder
+		if s.early != "" {
+			s.reconsider()
+		}
+		s.decoder, s.shown = fact.Decoder, inAWord(fact)
 	}
 	switch fact.Decoder {
 	case "dns":
@@ -220,6 +243,14 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	if f.ProtoName() == "udp" {
 		c.socket(f, s, fact)
 	}
+}
+
+// inAWord returns the first value of a fact.
+func inAWord(fact *decode.Fact) string {
+	if len(fact.Attrs) == 0 {
+		return ""
+	}
+	return fact.Attrs[0].Key + " " + fact.Attrs[0].Value
 }
 
 // ownName matches the host name that a flow itself carries.

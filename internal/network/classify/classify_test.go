@@ -110,8 +110,8 @@ func TestNames(t *testing.T) {
 		if app != "" && (len(f.Evidence) == 0 || f.Flow.Confidence < event.Medium || f.Evidence[0].Source == "" || f.Flow.PacketsToVerdict == 0) {
 			t.Errorf("%s: confidence %d after %d packets, evidence %v", key, f.Flow.Confidence, f.Flow.PacketsToVerdict, f.Evidence)
 		}
-		if app == "" && len(f.Evidence) > 0 {
-			t.Errorf("%s: evidence %v for nothing", key, f.Evidence)
+		if app == "" && (len(f.Evidence) != 1 || f.Evidence[0].Strength != 0 || f.Evidence[0].Source != "" || f.Flow.Confidence != 0) {
+			t.Errorf("%s: what is known of a flow of nothing is %v: facts without strength", key, f.Evidence)
 		}
 	}
 }

@@ -60,11 +60,11 @@ func (m *memory) get(p pair, now time.Time) (string, bool) {
 
 // remember notes that f's client used the name at the address.
 func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
-	a := answer{name: name, until: f.Last.Add(c.thresholds.KeepAnswer)}
+	a := answer{name: name, until: now(f).Add(c.thresholds.KeepAnswer)}
 	for _, m := range c.catalog.ByName(name) {
 		a.app, a.strong = m.App, m.Evidence.Strength > event.Low
 	}
-	c.memory.put(pair{f.Client.Addr(), addr}, a, f.Last)
+	c.memory.put(pair{f.Client.Addr(), addr}, a, now(f))
 }
 
 // dns claims the app of the question, and remembers the answers.
@@ -89,15 +89,23 @@ func (c *Classifier) remembered(f *flow.Flow, s *state) {
 	if s.ownName || s.decoder == "dns" {
 		return
 	}
-	if name, ok := c.memory.get(pair{f.Client.Addr(), f.Server.Addr()}, f.Last); ok {
+	if name, ok := c.memory.get(pair{f.Client.Addr(), f.Server.Addr()}, now(f)); ok {
 		s.name = name
 		c.claimName(f, s, rankAnswer, "answer", name)
 		return
 	}
-	if name, ok := c.memory.get(pair{f.Server.Addr(), f.Client.Addr()}, f.Last); ok && (f.Middle || f.ProtoName() == "udp") {
+	if name, ok := c.memory.get(pair{f.Server.Addr(), f.Client.Addr()}, now(f)); ok && (f.Middle || f.ProtoName() == "udp") {
 		s.name = name
 		c.claimName(f, s, rankAnswer, "answer", name)
 		return
 	}
 	c.bySocket(f, s)
+}
+
+// now is the time of f's last packet; of its first, when that has only just come.
+func now(f *flow.Flow) time.Time {
+	if f.Last.IsZero() {
+		return f.First
+	}
+	return f.Last
 }

@@ -17,9 +17,13 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	if s.app == "" { // then when nothing more could be learned
 		decided = f.SettledAt()
 	}
+	evidence := s.evidence
+	if s.app == "" {
+		evidence = s.known()
+	}
 	p := &c.pending
 	*p = Finding{
-		FirstSeen: f.First(), LastSeen: f.Last, Evidence: s.evidence, Evicted: evicted,
+		FirstSeen: f.First(), LastSeen: f.Last, Evidence: evidence, Evicted: evicted,
 		Flow: event.Flow{
 			Proto: f.ProtoName(), Client: f.Client.String(), Server: f.Server.String(),
 			App: s.app, Service: s.service, Confidence: s.confidence, Name: s.name, JA4: s.ja4, ALPN: s.alpn,
@@ -27,7 +31,7 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 		},
 	}
 	p.event = event.Event{Kind: event.FlowSeen, Time: f.First(), Received: f.Last, Source: event.SourceCapture} // on a wire too it only watches
-	p.event.Flow, p.event.Evidence = &p.Flow, s.evidence
+	p.event.Flow, p.event.Evidence = &p.Flow, evidence
 	if c.options.Host != nil {
 		p.event.Host = c.options.Host(f.Client.Addr())
 	}

@@ -101,7 +101,7 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 func (c *Classifier) teach(f *flow.Flow, s *state) {
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
 		k := c.sockets.get(end)
-		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, f.Last.Add(c.thresholds.KeepSocket)
+		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, now(f).Add(c.thresholds.KeepSocket)
 		k.strength = event.Medium
 		for _, other := range k.flows {
 			if o := stateOf(other); other != f && o.rank < rankSocket {
@@ -123,7 +123,7 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 		return
 	}
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
-		if k := c.sockets.find(end); k != nil && k.app != "" && f.Last.Before(k.until) {
+		if k := c.sockets.find(end); k != nil && k.app != "" && now(f).Before(k.until) {
 			c.claimSocket(f, s, k, end)
 			return
 		}
@@ -143,7 +143,7 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 		if o := stateOf(other); o.rank < rankTraffic {
 			c.traffic(other, o, &derived)
 			if o.app != "" && len(c.sockets.peers) < maxPeers {
-				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, f.Last.Add(c.thresholds.KeepSocket)
+				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, now(f).Add(c.thresholds.KeepSocket)
 				c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
 				c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
 			}
