@@ -86,7 +86,7 @@ func catalogPage(w io.Writer) error {
 	fmt.Fprintf(w, generated+"# Messengers\n\nThe built-in catalog knows %d. `chaperone catalog show ID` tells what it knows of each, with the source of every fact. "+
 		"[How to add one](../guide/catalog.md).\n\n| id | name | names | addresses | traffic | programs |\n|---|---|---|---|---|---|\n", len(c.Apps()))
 	for _, a := range c.Apps() {
-		names := len(a.Names.Service) + len(a.Names.Download) + len(a.Names.Web) + len(a.Names.Call) + len(a.Names.Login)
+		names := len(a.Names.Service) + len(a.Names.Download) + len(a.Names.Web) + len(a.Names.Call) + len(a.Names.Login) + len(a.Names.Chat) + len(a.Names.File)
 		programs := len(a.Programs.Windows) + len(a.Programs.MacOS) + len(a.Programs.Linux)
 		if _, err := fmt.Fprintf(w, "| `%s` | %s | %d | %d | %d | %d |\n", a.ID, a.Name, names, len(a.Addresses), len(a.Traffic), programs); err != nil {
 			return err

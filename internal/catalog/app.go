@@ -24,6 +24,8 @@ type Names struct {
 	Web      []NameFact `yaml:"web" json:"web,omitempty"`
 	Call     []NameFact `yaml:"call" json:"call,omitempty"`
 	Login    []NameFact `yaml:"login" json:"login,omitempty"`
+	Chat     []NameFact `yaml:"chat" json:"chat,omitempty"`
+	File     []NameFact `yaml:"file" json:"file,omitempty"`
 }
 
 // NameFact is a domain suffix. In YAML a plain string, or a mapping when it has more to say.

@@ -108,7 +108,7 @@ func (c *collector) names() {
 	for _, list := range []struct {
 		service string
 		names   []NameFact
-	}{{"", n.Service}, {"download", n.Download}, {"web", n.Web}, {"call", n.Call}, {"login", n.Login}} {
+	}{{"", n.Service}, {"download", n.Download}, {"web", n.Web}, {"call", n.Call}, {"login", n.Login}, {"chat", n.Chat}, {"file", n.File}} {
 		for _, x := range list.names {
 			f := fact{kind: kindName, text: x.Suffix, service: list.service, source: x.Source, stated: x.Confidence, strength: event.High, shared: x.Shared}
 			if x.Confidence != 0 {

@@ -230,7 +230,7 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	case "dns":
 		c.dns(f, s, fact)
 		return
-	case "tls", "quic", "dtls", "http":
+	case "tls", "quic", "dtls", "http", "socks":
 		c.ownName(f, s, fact)
 	case "certificate":
 		c.certificate(f, s, fact)
@@ -282,10 +282,20 @@ func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string)
 		}
 		e := m.Evidence
 		e.Fact, e.Value = how+" "+e.Fact, name
-		if r == rankAnswer {
+		switch r {
+		case rankAnswer:
 			e.Strength = min(e.Strength, event.Medium)
+		case rankAddress:
+			e.Strength = min(e.Strength, event.Low)
 		}
 		s.claim(f, r, m.App, m.Service, e)
+	}
+}
+
+// revised reports a flow once more when another taught what it is after it had been reported.
+func (c *Classifier) revised(f *flow.Flow, s *state) {
+	if c.options.Live && s.reported && s.revised {
+		c.report(f, s, false)
 	}
 }
 
@@ -349,7 +359,7 @@ func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *de
 	for key, want := range sig.Match {
 		switch key {
 		case "port":
-			if !portIn(want, f.Server.Port()) && !(f.ProtoName() == "udp" && portIn(want, f.Client.Port())) {
+			if !portIn(want, f.Server.Port()) && !((f.Middle || f.ProtoName() == "udp") && portIn(want, f.Client.Port())) {
 				return "", false
 			}
 		case "address":
@@ -400,7 +410,9 @@ func hasValue(fact *decode.Fact, key, want string) bool {
 
 // byAddress claims the app to whom the server's address range belongs: low, and only where nothing was decoded.
 func (c *Classifier) byAddress(f *flow.Flow, s *state) {
-	if s.decoder != "" && s.decoder != "tls" && s.decoder != "skype-candidate" && s.decoder != "stun" {
+	switch s.decoder {
+	case "", "tls", "tls-record", "encrypted", "skype-candidate", "stun":
+	default:
 		return
 	}
 	for _, addr := range []netip.Addr{f.Server.Addr(), f.Client.Addr()} {

@@ -2,6 +2,7 @@ package classify
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -58,13 +59,18 @@ func (m *memory) get(p pair, now time.Time) (string, bool) {
 	return a.name, ok && a.name != "" && now.Before(a.until)
 }
 
-// remember notes that f's client used the name at the address.
+// remember notes that f's client used the name at the address. A machine that asks by IPv4 where to go by IPv6 is not known by the address
+// that it asked from: then the answer is for everybody, and weak.
 func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
 	a := answer{name: name, until: now(f).Add(c.thresholds.KeepAnswer)}
 	for _, m := range c.catalog.ByName(name) {
 		a.app, a.strong = m.App, m.Evidence.Strength > event.Low
 	}
-	c.memory.put(pair{f.Client.Addr(), addr}, a, now(f))
+	client := f.Client.Addr()
+	if addr.Is4() != client.Is4() {
+		client = netip.Addr{}
+	}
+	c.memory.put(pair{client, addr}, a, now(f))
 }
 
 // dns claims the app of the question, and remembers the answers.
@@ -73,15 +79,36 @@ func (c *Classifier) dns(f *flow.Flow, s *state, fact *decode.Fact) {
 	if s.name == "" {
 		s.name = name
 	}
-	c.claimName(f, s, rankName, "dns", name)
+	known := name
+	if c.claimName(f, s, rankName, "dns", name); s.app == "" {
+		known = c.otherNames(f, s, fact, name)
+	}
 	for _, a := range fact.Attrs {
 		if a.Key != "answer" {
 			continue
 		}
 		if addr, err := netip.ParseAddr(a.Value); err == nil {
-			c.remember(f, addr, name)
+			c.remember(f, addr, known)
 		}
 	}
+}
+
+// otherNames claims the app of what else the question is called, and returns that name: without the suffix that a resolver of a small
+// network tries in vain, or the alias that answers it.
+func (c *Classifier) otherNames(f *flow.Flow, s *state, fact *decode.Fact, name string) string {
+	for _, suffix := range []string{".lan", ".local", ".localdomain", ".home", ".home.arpa", ".internal", ".fritz.box"} {
+		if plain, ok := strings.CutSuffix(name, suffix); ok && c.nameApp(plain) != "" {
+			c.claimName(f, s, rankName, "dns", plain)
+			return plain
+		}
+	}
+	for _, a := range fact.Attrs {
+		if a.Key == "alias" && c.nameApp(a.Value) != "" {
+			c.claimName(f, s, rankAnswer, "dns alias", a.Value)
+			return a.Value
+		}
+	}
+	return name
 }
 
 // remembered claims what earlier flows taught: the name that the client asked for, or the app of its socket.
@@ -89,17 +116,29 @@ func (c *Classifier) remembered(f *flow.Flow, s *state) {
 	if s.ownName || s.decoder == "dns" {
 		return
 	}
-	if name, ok := c.memory.get(pair{f.Client.Addr(), f.Server.Addr()}, now(f)); ok {
-		s.name = name
-		c.claimName(f, s, rankAnswer, "answer", name)
+	if c.answered(f, s, f.Client.Addr(), f.Server.Addr()) {
 		return
 	}
-	if name, ok := c.memory.get(pair{f.Server.Addr(), f.Client.Addr()}, now(f)); ok && (f.Middle || f.ProtoName() == "udp") {
-		s.name = name
-		c.claimName(f, s, rankAnswer, "answer", name)
+	if (f.Middle || f.ProtoName() == "udp") && c.answered(f, s, f.Server.Addr(), f.Client.Addr()) {
 		return
 	}
 	c.bySocket(f, s)
+}
+
+// answered claims the name by which the client knows the server.
+func (c *Classifier) answered(f *flow.Flow, s *state, client, server netip.Addr) bool {
+	if name, ok := c.memory.get(pair{client, server}, now(f)); ok {
+		s.name = name
+		c.claimName(f, s, rankAnswer, "answer", name)
+		return true
+	}
+	name, ok := c.memory.get(pair{netip.Addr{}, server}, now(f))
+	if _, asked := c.memory.find(pair{client, server}); !ok || asked {
+		return false
+	}
+	s.name = name
+	c.claimName(f, s, rankAddress, "answer", name)
+	return s.app != ""
 }
 
 // now is the time of f's last packet; of its first, when that has only just come.

@@ -3,7 +3,7 @@ package classify
 import (
 	"net/netip"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -25,23 +25,32 @@ type socket struct {
 	others int // whose does not
 	steps  int
 	last   uint16
+	told   netip.Addr // the address of its own that a peer's refusal told
 }
 
 // sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
 type sockets struct {
 	young, old map[netip.AddrPort]*socket
 	peers      map[pair]bool // hosts and the peers of their classic Skype sockets
+	nodes      map[netip.Addr]node
+}
+
+// node is the classic Skype socket of a machine.
+type node struct {
+	port  uint16
+	until time.Time
 }
 
 const (
 	maxSockets  = 1 << 13
 	maxOnSocket = 256
 	maxPeers    = 1 << 15
+	maxNodes    = 1 << 12
 )
 
 func (s *sockets) init() {
 	s.young, s.old = map[netip.AddrPort]*socket{}, map[netip.AddrPort]*socket{}
-	s.peers = map[pair]bool{}
+	s.peers, s.nodes = map[pair]bool{}, map[netip.Addr]node{}
 }
 
 func (s *sockets) find(a netip.AddrPort) *socket {
@@ -79,7 +88,10 @@ func (s *sockets) forget(f *flow.Flow) {
 // socket notes a fact of a UDP flow for the sockets at its ends.
 func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 	switch fact.Decoder {
-	case "stun", "dtls", "rtp", "skype-candidate":
+	case "stun", "dtls", "rtp", "skype-candidate", "skype-refusal":
+	case "sip":
+		c.described(f, s, fact)
+		return
 	default:
 		return
 	}
@@ -88,25 +100,66 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 		if len(k.flows) < maxOnSocket && !slices.Contains(k.flows, f) {
 			k.flows = append(k.flows, f)
 		}
-		if fact.Decoder == "skype-candidate" && end == f.Client {
+		if end == f.Client {
 			c.skype(f, k, fact)
 		}
 	}
-	if s.rank >= rankTraffic && fact.Decoder == "stun" {
-		c.teach(f, s)
+	if fact.Decoder == "stun" {
+		c.session(f, s, fact)
 	}
 }
 
-// teach passes the app of a flow to the sockets at its ends, the caller's and the relay's, and to the other flows that use them.
-func (c *Classifier) teach(f *flow.Flow, s *state) {
-	for _, end := range []netip.AddrPort{f.Client, f.Server} {
-		k := c.sockets.get(end)
-		k.app, k.service, k.fact, k.until = s.app, s.service, s.evidence[0].Fact, now(f).Add(c.thresholds.KeepSocket)
-		k.strength = event.Medium
-		for _, other := range k.flows {
-			if o := stateOf(other); other != f && o.rank < rankSocket {
-				c.claimSocket(other, o, k, end)
-			}
+// session passes on what a flow with STUN teaches: its app to both of its ends, to the address that its relay gives it, and to the peers
+// for whom it asks. A check between peers passes on what its own socket knows: the peer is of the same call.
+func (c *Classifier) session(f *flow.Flow, s *state, fact *decode.Fact) {
+	peer := fact.Get("ice") != ""
+	if s.rank == rankNone && peer {
+		c.bySocket(f, s)
+	}
+	if s.rank >= rankTraffic || s.rank == rankSocket && peer {
+		c.teach(f, s, f.Client)
+		c.teach(f, s, f.Server)
+	}
+	if s.rank < rankTraffic {
+		return
+	}
+	for _, a := range fact.Attrs {
+		if a.Key != "relayed" && a.Key != "peer" {
+			continue
+		}
+		if end, err := netip.ParseAddrPort(a.Value); err == nil {
+			c.teach(f, s, end)
+		}
+	}
+}
+
+// described names the flows to and from where a session description wants its media.
+func (c *Classifier) described(f *flow.Flow, s *state, fact *decode.Fact) {
+	for _, a := range fact.Attrs {
+		if a.Key != "media" || s.rank < rankTraffic {
+			continue
+		}
+		if end, err := netip.ParseAddrPort(a.Value); err == nil {
+			call := *s
+			call.service = "call"
+			c.teach(f, &call, end)
+		}
+	}
+}
+
+// teach passes the app of a flow to a socket, and to the other flows that use it.
+func (c *Classifier) teach(f *flow.Flow, s *state, end netip.AddrPort) {
+	k := c.sockets.get(end)
+	if k.app == s.app && s.rank < rankTraffic { // nothing new, and not at first hand
+		return
+	}
+	k.app, k.service, k.until = s.app, s.service, now(f).Add(c.thresholds.KeepSocket)
+	k.fact = strings.TrimPrefix(s.evidence[0].Fact, "socket:")
+	k.strength = event.Medium
+	for _, other := range k.flows {
+		if o := stateOf(other); other != f && o.rank < rankSocket {
+			c.claimSocket(other, o, k, end)
+			c.revised(other, o)
 		}
 	}
 }
@@ -122,66 +175,15 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 		c.skypePeer(f, s)
 		return
 	}
+	if f.Server.Port() == 53 || f.Client.Port() == 53 {
+		return
+	}
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
 		if k := c.sockets.find(end); k != nil && k.app != "" && now(f).Before(k.until) {
 			c.claimSocket(f, s, k, end)
 			return
 		}
 	}
-}
-
-// skypeFact is the fact that a socket is one of classic Skype's: many peers, and object ids that go up in small steps from datagram to
-// datagram.
-const skypeFact = "skype-udp"
-
-func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
-	if !k.skypeLike(&c.thresholds, fact) || k.app != "" && k.fact != skypeFact {
-		return
-	}
-	derived := decode.Fact{Decoder: skypeFact}
-	for _, other := range k.flows {
-		if o := stateOf(other); o.rank < rankTraffic {
-			c.traffic(other, o, &derived)
-			if o.app != "" && len(c.sockets.peers) < maxPeers {
-				k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, now(f).Add(c.thresholds.KeepSocket)
-				c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
-				c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
-			}
-		}
-	}
-}
-
-// skypeLike counts one more peer, and reports whether the socket behaves as classic Skype's.
-func (k *socket) skypeLike(t *Thresholds, fact *decode.Fact) bool {
-	id, err := strconv.ParseUint(fact.Get("id"), 10, 16)
-	if err != nil {
-		k.others++
-		return false
-	}
-	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < t.SkypeStep {
-		k.steps++
-	}
-	k.last = uint16(id)
-	k.peers++
-	return k.peers >= t.SkypePeers && float64(k.steps) >= t.SkypeShare*float64(k.peers-1) && float64(k.others) <= t.SkypeMisfit*float64(k.peers)
-}
-
-// skypePeer claims a TCP flow to a peer of the same host's classic Skype socket.
-func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
-	if s.decoder != "" {
-		return
-	}
-	kind := ""
-	switch {
-	case c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}]:
-		kind = "host"
-	case c.sockets.peers[pair{f.Client.Addr(), networkOf(f.Server.Addr())}]:
-		kind = "network"
-	default:
-		return
-	}
-	derived := decode.Fact{Decoder: "skype-peer", Attrs: []decode.Attr{{Key: "kind", Value: kind}}}
-	c.traffic(f, s, &derived)
 }
 
 // networkOf returns the first address of a's /24, or of its /48, where a service's machines stand side by side.

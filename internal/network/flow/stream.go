@@ -242,6 +242,13 @@ func (t *Tracker) newUDP(f *Flow) *udpState {
 // maxSpare bounds the states that wait to be used again.
 const maxSpare = 1 << 10
 
+// last asks what is to be said of a flow that no decoder knew.
+func (t *Tracker) last(f *Flow) {
+	if f.tcp != nil {
+		t.learn(f, f.tcp.decoders.Last(&decode.Segments{Client: f.tcp.client.buf, Server: f.tcp.server.buf, Middle: f.Middle}))
+	}
+}
+
 // forget drops what decoders needed of f.
 func (t *Tracker) forget(f *Flow) {
 	w := f.wait()

@@ -242,6 +242,7 @@ func (t *Tracker) settle(f *Flow) {
 	if f.Settled {
 		return
 	}
+	t.last(f)
 	t.forget(f)
 	f.Settled, f.settledAt = true, uint32(min(f.Packets, math.MaxUint32))
 	t.handler.Settled(f)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -104,8 +105,18 @@ func (g *generator) server(s *catalog.Traffic, port uint16) netip.AddrPort {
 
 func (g *generator) signature(s *catalog.Traffic) error {
 	client := g.client()
-	if s.Decoder == "skype-udp" || s.Decoder == "skype-peer" {
+	switch s.Decoder {
+	case "skype-udp", "skype-peer", "skype-node":
 		g.skype(s)
+		return nil
+	case "skype-refusal":
+		g.refusal(s, client)
+		return nil
+	case "tox":
+		g.tox(client)
+		return nil
+	case "tls-record", "whatsapp-frames":
+		g.middle(s, client)
 		return nil
 	}
 	data, back, port, err := payload(s)
@@ -144,6 +155,9 @@ func (g *generator) skype(s *catalog.Traffic) {
 		}
 		g.UDP(socket, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(100 + g.flows), byte(1 + 16*i)}), 30000), b)
 	}
+	if s.Decoder == "skype-node" {
+		g.node(s, socket)
+	}
 	last := byte(1)
 	if s.Match["kind"] == "network" {
 		last = 77
@@ -151,6 +165,60 @@ func (g *generator) skype(s *catalog.Traffic) {
 	if s.Decoder == "skype-peer" {
 		g.TCP(g.client(), netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(100 + g.flows - 1), last}), 443))
 	}
+}
+
+// node writes TCP that belongs to a classic Skype socket: to its port, or opaque to anywhere.
+func (g *generator) node(s *catalog.Traffic, socket netip.AddrPort) {
+	switch s.Match["kind"] {
+	case "port":
+		g.TCP(netip.MustParseAddrPort("203.0.113.77:50000"), socket)
+	case "opaque":
+		g.TCP(socket, netip.MustParseAddrPort("203.0.113.78:31010"), flowtest.Chunk{FromClient: true, Data: opaque(40, 1)}, flowtest.Chunk{Data: opaque(60, 2)})
+	}
+}
+
+// opaque is n bytes that look encrypted.
+func opaque(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	r := rand.New(rand.NewPCG(seed, 7))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// refusal writes a datagram and the reply that shows the object id and an address: the receiver's, or one that two peers tell alike.
+func (g *generator) refusal(s *catalog.Traffic, client netip.AddrPort) {
+	told := client.Addr().As4()
+	if s.Match["kind"] == "agreed" {
+		told = [4]byte{8, 8, 4, 4}
+	}
+	for i := range 2 {
+		server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(90 + i)}), 33033)
+		g.UDP(client, server, append([]byte{0x12, byte(i), 2}, opaque(20, 3)...))
+		g.UDP(server, client, append(append([]byte{0x12, byte(i), 7}, told[:]...), 1, 2, 3, 4))
+	}
+}
+
+// tox writes a ping and a nodes request of one key.
+func (g *generator) tox(client netip.AddrPort) {
+	server, key := netip.MustParseAddrPort("203.0.113.95:33445"), opaque(32, 4)
+	g.UDP(client, server, append(append([]byte{0}, key...), opaque(49, 5)...))
+	g.UDP(client, server, append(append([]byte{2}, key...), opaque(80, 6)...))
+}
+
+// middle writes a session whose beginning nobody saw.
+func (g *generator) middle(s *catalog.Traffic, client netip.AddrPort) {
+	data := append([]byte{23, 3, 3, 0, 40}, opaque(40, 8)...)
+	if s.Decoder == "whatsapp-frames" {
+		data = append([]byte{0, 0, 40}, opaque(40, 8)...)
+		if s.Match["form"] == "fun" {
+			data[0] = 0x80
+		}
+	}
+	server := g.server(s, 5222)
+	g.Frame(flowtest.TCPFrame(client, server, 1000, 1000, 0x18, data))
+	g.Frame(flowtest.TCPFrame(server, client, 1000, 1000+uint32(len(data)), 0x18, data))
 }
 
 // payload returns what client and server say first.

@@ -84,19 +84,42 @@ func streamDecoders() []streamDecoder {
 		tlsHello, tlsCertificate, httpRequest, dnsStream, stunStream, xmppStream, ircStream, sipStream, msnpStream,
 		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream, threemaStream,
 		toxStream,
+		socksStream, tlsRecordStream, whatsappFramesStream,
 	}
 }
 
 // Stream asks the decoders of TCP flows until each has said yes or no.
 type Stream struct {
-	asked bool
-	alive uint32
+	asked  bool
+	spoke  bool // a decoder has said yes
+	alive  uint32
+	tunnel tunnel
+	inner  *Stream // of what a proxy was asked for
+	within bool    // it is that: a tunnel in a tunnel is not opened
 }
 
 var streams = streamDecoders()
 
 // Look gives the decoders what is known of a flow. It returns new facts, and done when no decoder waits for more.
 func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
+	if s.tunnel == tunnelNone {
+		facts, done = s.look(in)
+	}
+	if s.tunnel == tunnelNone || s.within {
+		return facts, done
+	}
+	behind, a := s.tunnel.behind(in)
+	if a != yes {
+		return facts, a == no
+	}
+	if s.inner == nil {
+		s.inner = &Stream{within: true}
+	}
+	more, done := s.inner.look(behind)
+	return append(facts, more...), done
+}
+
+func (s *Stream) look(in *Segments) (facts []Fact, done bool) {
 	if !s.asked {
 		s.asked, s.alive = true, 1<<len(streams)-1
 	}
@@ -107,6 +130,7 @@ func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
 		switch fact, a := ask(look, in); {
 		case a == yes:
 			facts = append(facts, fact)
+			s.spoke, s.tunnel = true, tunnelOf(&fact)
 			// One grammar excludes the others. Only after a client hello there is more to learn: the server's certificate.
 			s.alive &= afterHello
 			if i != 0 {
@@ -121,6 +145,17 @@ func (s *Stream) Look(in *Segments) (facts []Fact, done bool) {
 
 // ServerOnly reports whether only what the server says can tell more.
 func (s *Stream) ServerOnly() bool { return s.asked && s.alive == afterHello }
+
+// Last returns what is left to say of a flow that no decoder knew, when no more of it will be looked at.
+func (s *Stream) Last(in *Segments) []Fact {
+	if s.spoke || in.Middle {
+		return nil
+	}
+	if fact, ok := encrypted(in); ok {
+		return []Fact{fact}
+	}
+	return nil
+}
 
 // afterHello is the bit of the decoder that stays when the first one has spoken.
 const afterHello = 1 << 1
@@ -155,10 +190,11 @@ type Datagrams struct {
 	seen  int64
 	rtp   rtpState
 	tox   toxState
+	peers peers
 	done  bool
 }
 
-const maxFacts = 6
+const maxFacts = 10
 
 // Seen returns the number of datagrams looked at.
 func (s *Datagrams) Seen() int64 { return s.seen }
@@ -172,10 +208,10 @@ func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
 	return facts, s.done
 }
 
-// fresh reports whether the fact is new: STUN and DNS may speak several times, each other decoder once.
+// fresh reports whether the fact is new: STUN, SIP and DNS may speak several times, each other decoder once.
 func (s *Datagrams) fresh(f *Fact) bool {
 	for _, name := range s.names {
-		if name == f.Decoder && name != "dns" && name != "stun" {
+		if name == f.Decoder && name != "dns" && name != "stun" && name != "sip" {
 			return false
 		}
 	}
@@ -206,10 +242,14 @@ func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
 	if fact, ok := s.rtp.look(d); ok {
 		return fact, true
 	}
+	if fact, ok := s.skypeRefusal(d); ok {
+		return fact, true
+	}
 	if fact, ok := s.tox.look(d); ok {
 		return fact, true
 	}
 	if s.seen == 1 && len(s.names) == 0 && s.quic == nil {
+		s.noteObject(d)
 		return skypeDatagram(d)
 	}
 	return Fact{}, false

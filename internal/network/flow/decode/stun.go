@@ -1,8 +1,10 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 )
 
 const stunCookie = 0x2112a442
@@ -58,7 +60,7 @@ func stunMessage(b []byte, open bool, form string) (Fact, bool) {
 	fact.add("kind", kind)
 	fact.add("method", method)
 	fact.add("form", form)
-	stunAttributes(&fact, body)
+	stunAttributes(&fact, body, b[4:20])
 	return fact, true
 }
 
@@ -100,7 +102,7 @@ func stunMethod(kind uint16) string {
 	return ""
 }
 
-func stunAttributes(fact *Fact, b []byte) {
+func stunAttributes(fact *Fact, b, transaction []byte) {
 	for range maxStunAttributes {
 		if len(b) < 4 {
 			return
@@ -112,6 +114,12 @@ func stunAttributes(fact *Fact, b []byte) {
 			fact.add("software", trimmed(value))
 		case kind == 0x0014:
 			fact.add("realm", trimmed(value))
+		case kind == 0x0006 && bytes.IndexByte(value, ':') > 0: // the fragments of both ends: a check between peers (RFC 8445, section 7.2.2)
+			fact.add("ice", "yes")
+		case kind == 0x0012:
+			fact.add("peer", stunAddress(value, transaction))
+		case kind == 0x0016:
+			fact.add("relayed", stunAddress(value, transaction))
 		case kind == 0x802f:
 			fact.add("origin", trimmed(value))
 		case stunStandard(kind):
@@ -120,6 +128,22 @@ func stunAttributes(fact *Fact, b []byte) {
 		}
 		b = b[min(4+(size+3)&^3, len(b)):]
 	}
+}
+
+// stunAddress reads an address that is combined with the cookie and the transaction (RFC 8489, section 14.2).
+func stunAddress(b, transaction []byte) string {
+	if len(b) != 8 && len(b) != 20 || b[1] != 1 && len(b) == 8 || b[1] != 2 && len(b) == 20 {
+		return ""
+	}
+	plain := bytes.Clone(b[4:])
+	for i := range plain {
+		plain[i] ^= transaction[i]
+	}
+	addr, ok := netip.AddrFromSlice(plain)
+	if !ok {
+		return ""
+	}
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[2:])^stunCookie>>16).String()
 }
 
 func trimmed(b []byte) string {

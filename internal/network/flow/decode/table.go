@@ -7,7 +7,7 @@ type Description struct {
 	Values []string // keys of its facts
 }
 
-// Decoders lists the decoders that signatures of the catalog may name. The last two are derived by package classify, from many flows.
+// Decoders lists the decoders that signatures of the catalog may name. The last three are derived by package classify, from many flows.
 func Decoders() []Description {
 	return []Description{
 		{"dns", "question and answer over UDP and TCP; not multicast DNS", []string{"name", "type", "answer", "alias"}},
@@ -16,15 +16,16 @@ func Decoders() []Description {
 		{"quic", "client hello in Initial packets of versions 1, 2 and the drafts, and of Google QUIC in clear", []string{"name", "alpn", "ja4", "version", "agent"}},
 		{"dtls", "kind is hello or record", []string{"kind", "ja4", "alpn", "name", "version", "ech"}},
 		{"http", "first request; name is Host, or the target of CONNECT", []string{"name", "method", "path", "agent"}},
-		{"stun", "STUN and TURN; kind is rfc5389 or rfc3489, vendor the numbers of attributes that IANA names for nobody, in hex", []string{"kind", "method", "form", "software", "realm", "origin", "vendor"}},
+		{"stun", "STUN and TURN; kind is rfc5389 or rfc3489, vendor the numbers of attributes that IANA names for nobody, in hex", []string{"kind", "method", "form", "software", "realm", "origin", "vendor", "ice", "peer", "relayed"}},
 		{"rtp", "four packets in order from one source", []string{"payload"}},
 		{"xmpp", "stream header, or a stanza in the middle of a session", []string{"to", "from"}},
 		{"irc", "registration, message, or a server's line", []string{"command"}},
-		{"sip", "request or response", []string{"method", "agent"}},
+		{"sip", "request or response", []string{"method", "agent", "media"}},
 		{"msnp", "MSN protocol", []string{"version"}},
 		{"oscar", "kind is flap, oft2 or odc2", []string{"kind"}},
 		{"mtproto", "Telegram; transport is abridged, intermediate, padded or full", []string{"transport", "obfuscated"}},
 		{"whatsapp", "handshake; form is noise or edge", []string{"form"}},
+		{"whatsapp-frames", "a session seen from its middle: frames fill what both sides said; form is noise or fun", []string{"form"}},
 		{"mmtls", "WeChat's own TLS", []string{"version"}},
 		{"loco", "KakaoTalk in clear", []string{"method"}},
 		{"discord", "kind is discovery or ping", []string{"kind"}},
@@ -35,8 +36,13 @@ func Decoders() []Description {
 		{"zoom", "kind is media or session, on documented ports", []string{"kind"}},
 		{"threema", "sizes of the chat server handshake: ask for the address too", nil},
 		{"tox", "kind is dht, two packets with one key, or relay", []string{"kind"}},
+		{"socks", "request to a proxy; what it was asked for is decoded too, as behind CONNECT", []string{"name", "version", "target"}},
+		{"tls-record", "TLS seen from its middle", []string{"version"}},
+		{"encrypted", "no byte of it could be read from the first one on; sides is client or both", []string{"sides"}},
 		{"skype-login", "login of classic Skype; form", []string{"form"}},
+		{"skype-refusal", "reply of 11 bytes with the object id asked and the ends' addresses; kind is own, told, or agreed when two peers told the same", []string{"kind", "address"}},
 		{"skype-udp", "a UDP socket that behaves as classic Skype: many peers, object ids in small steps", nil},
 		{"skype-peer", "TCP to a peer of such a socket, kind host, or to its network, kind network", []string{"kind"}},
+		{"skype-node", "TCP of a machine with such a socket: kind port is to that port, kind opaque is encrypted from the first byte", []string{"kind"}},
 	}
 }

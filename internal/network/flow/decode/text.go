@@ -1,6 +1,10 @@
 package decode
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+)
 
 // xmppStream reads the stream header that opens an XMPP session (RFC 6120, section 4.7).
 func xmppStream(in *Segments) (Fact, answer) {
@@ -197,7 +201,35 @@ func sipMessage(b []byte) (Fact, answer) {
 	fact.add("method", text(method))
 	agent := httpHeader(head, "user-agent")
 	fact.add("agent", text(agent[:min(len(agent), maxValue)]))
+	sdpMedia(&fact, head)
 	return fact, yes
+}
+
+// sdpMedia notes where a session description wants its media (RFC 8866, sections 5.7 and 5.14).
+func sdpMedia(fact *Fact, head []byte) {
+	_, body, ok := bytes.Cut(head, []byte("\r\n\r\n"))
+	if !ok {
+		return
+	}
+	var addr netip.Addr
+	for range 64 {
+		line, rest, found := bytes.Cut(body, []byte("\n"))
+		line = bytes.TrimRight(line, "\r")
+		if value, ok := bytes.CutPrefix(line, []byte("c=IN IP")); ok && len(value) > 2 {
+			if a, err := netip.ParseAddr(string(value[2:min(len(value), 48)])); err == nil {
+				addr = a
+			}
+		}
+		if fields := bytes.Fields(line); len(fields) >= 3 && bytes.HasPrefix(line, []byte("m=")) && addr.IsValid() {
+			if port, err := strconv.ParseUint(string(fields[1]), 10, 16); err == nil && port > 0 {
+				fact.add("media", netip.AddrPortFrom(addr, uint16(port)).String())
+			}
+		}
+		if !found {
+			return
+		}
+		body = rest
+	}
 }
 
 // msnpStream knows the MSN protocol by the version command that opens it, or its other commands with a transaction id.

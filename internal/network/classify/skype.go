@@ -1,0 +1,117 @@
+package classify
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
+)
+
+// skypeFact is the fact that a socket is one of classic Skype's: many peers, and object ids that go up in small steps from datagram to
+// datagram.
+const skypeFact = "skype-udp"
+
+// skype notes what a flow of a socket says for, or against, its being classic Skype's.
+func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
+	switch {
+	case fact.Decoder == "skype-refusal":
+		c.refused(f, k, fact)
+		return
+	case fact.Decoder != "skype-candidate":
+		return
+	}
+	if k.skypeLike(&c.thresholds, fact) {
+		c.isNode(f, k)
+	}
+}
+
+// refused takes the refusals of two peers that tell one address, which is the socket's own behind a translation, for one that shows an
+// end of its flow.
+func (c *Classifier) refused(f *flow.Flow, k *socket, fact *decode.Fact) {
+	told, err := netip.ParseAddr(fact.Get("address"))
+	if err != nil {
+		if stateOf(f).app == "skype" {
+			c.isNode(f, k)
+		}
+		return
+	}
+	if k.told != told {
+		k.told = told
+		return
+	}
+	agreed := decode.Fact{Decoder: "skype-refusal", Attrs: []decode.Attr{{Key: "kind", Value: "agreed"}}}
+	c.traffic(f, stateOf(f), &agreed)
+	if stateOf(f).rank == rankTraffic {
+		c.isNode(f, k)
+	}
+}
+
+// isNode names all flows of a socket, and remembers whose it is and with whom it spoke.
+func (c *Classifier) isNode(f *flow.Flow, k *socket) {
+	if k.app != "" && k.fact != skypeFact {
+		return
+	}
+	derived := decode.Fact{Decoder: skypeFact}
+	until := now(f).Add(c.thresholds.KeepSocket)
+	for _, other := range k.flows {
+		o := stateOf(other)
+		if o.rank >= rankTraffic && k.app != "" {
+			continue
+		}
+		c.traffic(other, o, &derived)
+		if o.app == "" || len(c.sockets.peers) >= maxPeers {
+			continue
+		}
+		c.revised(other, o)
+		k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, until
+		c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
+		c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
+	}
+	if k.app != "" && len(c.sockets.nodes) < maxNodes {
+		c.sockets.nodes[f.Client.Addr()] = node{f.Client.Port(), until}
+	}
+}
+
+// skypeLike counts one more peer, and reports whether the socket behaves as classic Skype's.
+func (k *socket) skypeLike(t *Thresholds, fact *decode.Fact) bool {
+	id, err := strconv.ParseUint(fact.Get("id"), 10, 16)
+	if err != nil {
+		k.others++
+		return false
+	}
+	if step := uint16(id) - k.last; k.peers > 0 && step > 0 && step < t.SkypeStep {
+		k.steps++
+	}
+	k.last = uint16(id)
+	k.peers++
+	return k.peers >= t.SkypePeers && float64(k.steps) >= t.SkypeShare*float64(k.peers-1) && float64(k.others) <= t.SkypeMisfit*float64(k.peers)
+}
+
+// skypePeer claims a TCP flow of a machine that has a classic Skype socket: to a peer of that socket, to the socket's own port, or, weakly,
+// to anywhere when it is opaque from its first byte on.
+func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
+	switch s.decoder {
+	case "", "encrypted", "tls-record":
+	default:
+		return
+	}
+	switch {
+	case c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}]:
+		c.derive(f, s, "skype-peer", "host")
+	case c.sockets.peers[pair{f.Client.Addr(), networkOf(f.Server.Addr())}]:
+		c.derive(f, s, "skype-peer", "network")
+	}
+	if n, ok := c.sockets.nodes[f.Server.Addr()]; ok && n.port == f.Server.Port() && now(f).Before(n.until) {
+		c.derive(f, s, "skype-node", "port")
+	}
+	if n, ok := c.sockets.nodes[f.Client.Addr()]; ok && s.decoder == "encrypted" && s.shown == "sides both" && now(f).Before(n.until) {
+		c.derive(f, s, "skype-node", "opaque")
+	}
+}
+
+// derive matches a fact that other flows taught.
+func (c *Classifier) derive(f *flow.Flow, s *state, decoder, kind string) {
+	c.traffic(f, s, &decode.Fact{Decoder: decoder, Attrs: []decode.Attr{{Key: "kind", Value: kind}}})
+}
