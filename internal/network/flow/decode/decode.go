@@ -92,6 +92,7 @@ func streamDecoders() []streamDecoder {
 type Stream struct {
 	asked  bool
 	spoke  bool // a decoder has said yes
+	opaque answer
 	alive  uint32
 	tunnel tunnel
 	inner  *Stream // of what a proxy was asked for
@@ -140,7 +141,18 @@ func (s *Stream) look(in *Segments) (facts []Fact, done bool) {
 			s.alive &^= 1 << i
 		}
 	}
-	return facts, s.alive == 0
+	return facts, s.alive == 0 && !s.waits(in)
+}
+
+// waits reports whether the server has yet to show that a flow which no decoder knows is opaque in both directions.
+func (s *Stream) waits(in *Segments) bool {
+	if s.spoke || in.Middle || len(in.Server) >= minEncrypted || len(in.Client) > maxOpaque {
+		return false
+	}
+	if s.opaque == no { // not asked yet, or not long enough when it was
+		s.opaque = is(random(in.Client))
+	}
+	return s.opaque == yes
 }
 
 // ServerOnly reports whether only what the server says can tell more.

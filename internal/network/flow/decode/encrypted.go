@@ -2,8 +2,11 @@ package decode
 
 import "math/bits"
 
-// minEncrypted is the least payload whose bits are counted.
-const minEncrypted = 16
+// minEncrypted is the least payload whose bits are counted, maxOpaque what a client may say while its server says nothing.
+const (
+	minEncrypted = 16
+	maxOpaque    = 2 << 10
+)
 
 // encrypted says that nothing of a flow could be read from its first byte on: what no protocol does that has a handshake in clear. sides
 // is both, or client when the server said too little. It names nobody.
