@@ -17,6 +17,8 @@ type index struct {
 	addresses  map[netip.Prefix][]fact
 	bits4      []int             // prefix lengths in use, longest first
 	bits6      []int             //
+	begin4     prefixes          // of the ranges, by their first 16 bits: most addresses are in none
+	begin6     prefixes          //
 	publishers map[rdn][]pubFact // by the most telling part of the subject
 	tokens     []Token
 	traffic    []TrafficSignature
@@ -62,14 +64,41 @@ func (x *index) bits() {
 	for p := range x.addresses {
 		if p.Addr().Is4() {
 			x.bits4 = append(x.bits4, p.Bits())
+			x.begin4.add(p)
 		} else {
 			x.bits6 = append(x.bits6, p.Bits())
+			x.begin6.add(p)
 		}
 	}
 	for _, bits := range []*[]int{&x.bits4, &x.bits6} {
 		slices.SortFunc(*bits, func(a, b int) int { return cmp.Compare(b, a) })
 		*bits = slices.Compact(*bits)
 	}
+}
+
+// prefixes is a set of the first 16 bits of addresses.
+type prefixes [1 << 10]uint64
+
+// add puts all that begin an address of p into the set.
+func (s *prefixes) add(p netip.Prefix) {
+	first := int(first16(p.Masked().Addr()))
+	for n := first; n < first+1<<max(0, 16-p.Bits()); n++ {
+		s[n>>6] |= 1 << (n & 63)
+	}
+}
+
+func (s *prefixes) has(a netip.Addr) bool {
+	n := first16(a)
+	return s[n>>6]&(1<<(n&63)) != 0
+}
+
+func first16(a netip.Addr) uint16 {
+	if a.Is4() {
+		b := a.As4()
+		return uint16(b[0])<<8 | uint16(b[1])
+	}
+	b := a.As16()
+	return uint16(b[0])<<8 | uint16(b[1])
 }
 
 // isBare reports whether a token is only a service name or an address: what browsers, documents and blocklists contain too.
@@ -139,9 +168,12 @@ func (c *Catalog) ByName(host string) []Match { return matches(c.findName(host),
 // ByAddress returns the facts of the longest address range that holds addr. Addresses change hands: never above low.
 func (c *Catalog) ByAddress(addr netip.Addr) []Match {
 	addr = addr.Unmap().WithZone("")
-	bits := c.bits6
+	bits, begin := c.bits6, &c.begin6
 	if addr.Is4() {
-		bits = c.bits4
+		bits, begin = c.bits4, &c.begin4
+	}
+	if !begin.has(addr) {
+		return nil
 	}
 	for _, n := range bits {
 		p, err := addr.Prefix(n)

@@ -67,6 +67,9 @@ func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
 		a.app, a.strong = m.App, m.Evidence.Strength > event.Low
 	}
 	client := f.Client.Addr()
+	if f.Client.Port() == 53 { // only the answer was seen
+		client = f.Server.Addr()
+	}
 	if addr.Is4() != client.Is4() {
 		client = netip.Addr{}
 	}

@@ -112,9 +112,6 @@ func (g *generator) signature(s *catalog.Traffic) error {
 	case "skype-refusal":
 		g.refusal(s, client)
 		return nil
-	case "tox":
-		g.tox(client)
-		return nil
 	case "tls-record", "whatsapp-frames":
 		g.middle(s, client)
 		return nil
@@ -198,13 +195,6 @@ func (g *generator) refusal(s *catalog.Traffic, client netip.AddrPort) {
 		g.UDP(client, server, append([]byte{0x12, byte(i), 2}, opaque(20, 3)...))
 		g.UDP(server, client, append(append([]byte{0x12, byte(i), 7}, told[:]...), 1, 2, 3, 4))
 	}
-}
-
-// tox writes a ping and a nodes request of one key.
-func (g *generator) tox(client netip.AddrPort) {
-	server, key := netip.MustParseAddrPort("203.0.113.95:33445"), opaque(32, 4)
-	g.UDP(client, server, append(append([]byte{0}, key...), opaque(49, 5)...))
-	g.UDP(client, server, append(append([]byte{2}, key...), opaque(80, 6)...))
 }
 
 // middle writes a session whose beginning nobody saw.

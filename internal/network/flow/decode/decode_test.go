@@ -72,6 +72,11 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte("\x00\x14\x00\x01\x00\x00\x21\x12\xa4\x42aaaaaaaaaaaa"), []byte(""), uint16(3478))
 	f.Add([]byte("<stream:stream to='a"), []byte(":a NOTICE b :c\r\n"), uint16(5222))
 	f.Add([]byte(""), []byte("\x00\x11\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01"), uint16(53))
+	f.Add([]byte("\x05\x02\x00\x02\x01\x01u\x02pw\x05\x01\x00\x03\x04a.bc\x01\xbbWA\x06\x03\x00\x00\x24"), []byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x01"), uint16(1080))
+	f.Add([]byte("\x04\x01\x01\xbb\x00\x00\x00\x01me\x00a.bc\x00GET / HTTP/1.1\r\n\r\n"), []byte("\x00\x5a\x00\x00\x00\x00\x00\x00"), uint16(1080))
+	f.Add([]byte("CONNECT a.bc:443 HTTP/1.1\r\n\r\nNICK a\r\nUSER a b c d\r\n"), []byte("HTTP/1.1 200 OK\r\n\r\n"), uint16(3128))
+	f.Add([]byte("\x80\x00\x10aaaaaaaaaaaaaaaa"), []byte("\x80\x00\x10aaaaaaaaaaaaaaaa"), uint16(5222))
+	f.Add([]byte("\x17\x03\x03\x00\x10aaaaaaaaaaaaaaaa"), []byte("\xf3\x91\x0e\xc4\x77\x12\x9a\xe5\x61\xb8\x3d\xd6\x90\x4c\x2f\xa1\x58"), uint16(5222))
 	f.Fuzz(func(t *testing.T, client, server []byte, port uint16) {
 		for _, middle := range []bool{false, true} {
 			var s decode.Stream
@@ -81,6 +86,7 @@ func FuzzStream(f *testing.F) {
 					break
 				}
 			}
+			s.Last(&decode.Segments{Client: client, Server: server, ServerPort: port, Middle: middle})
 		}
 	})
 }
@@ -90,10 +96,14 @@ func FuzzDatagram(f *testing.F) {
 	f.Add([]byte("\x00\x01\x00\x00\x21\x12\xa4\x42aaaaaaaaaaaa"), uint16(3478))
 	f.Add([]byte("\x16\xfe\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01"), uint16(5000))
 	f.Add([]byte("REGISTER sip:a SIP/2.0\r\n"), uint16(5060))
+	f.Add([]byte("INVITE sip:a SIP/2.0\r\n\r\nc=IN IP4 1.2.3.4\r\nm=audio 5 RTP/AVP 0\r\n"), uint16(5060))
+	f.Add([]byte("\x01\x03\x00\x0c\x21\x12\xa4\x42aaaaaaaaaaaa\x00\x16\x00\x08\x00\x01\x12\x34\x56\x78\x9a\xbc"), uint16(3478))
+	f.Add([]byte("\x12\x34\x07\x01\x02\x03\x04\x05\x06\x07\x08"), uint16(33033))
 	f.Fuzz(func(t *testing.T, payload []byte, port uint16) {
 		var s decode.Datagrams
 		for range 3 {
 			s.Look(&decode.Datagram{Payload: payload, FromClient: true, ClientPort: 50000, ServerPort: port})
+			s.Look(&decode.Datagram{Payload: payload, ClientPort: 50000, ServerPort: port})
 		}
 	})
 }

@@ -95,8 +95,11 @@ func (s *socks) four(client, server []byte) answer {
 		return is(len(client) < 2 || client[1] == 1).orMore()
 	}
 	user := bytes.IndexByte(client[8:], 0)
-	if client[1] != 1 || user < 0 || user > maxValue || !printable(client[8:8+user]) {
+	if client[1] != 1 || !printable(client[8:8+max(user, 0)]) {
 		return no
+	}
+	if user < 0 {
+		return is(len(client) < 8+maxValue).orMore()
 	}
 	s.client = 8 + user + 1
 	if client[4]|client[5]|client[6] == 0 && client[7] != 0 { // 4a: a name follows
@@ -133,8 +136,9 @@ func (s *socks) five(client, server []byte) answer {
 		return no
 	}
 	s.client = 2 + int(client[1])
-	if len(server) < 2 {
-		return is(len(client) == s.client).orMore()
+	if len(server) < 2 { // a client may go on before it was answered
+		next := client[s.client:]
+		return is(len(next) == 0 || len(next) < 600 && (next[0] == 5 || next[0] == 1)).orMore()
 	}
 	if server[0] != 5 || !bytes.Contains(client[2:s.client], server[1:2]) {
 		return no
