@@ -147,7 +147,7 @@ func (c *Classifier) answered(f *flow.Flow, s *state, client, server netip.Addr)
 // now is the time of f's last packet; of its first, when that has only just come.
 func now(f *flow.Flow) time.Time {
 	if f.Last.IsZero() {
-		return f.First
+		return f.First()
 	}
 	return f.Last
 }
