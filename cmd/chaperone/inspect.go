@@ -10,12 +10,14 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
@@ -27,6 +29,9 @@ type inspectCmd struct {
 	Host      string        `name:"host" placeholder:"NAME" help:"The machine that is the client of every flow."`
 	Interface string        `name:"interface" short:"i" placeholder:"IFACE" help:"Listen to an interface instead of reading captures."`
 	For       time.Duration `name:"for" help:"How long to listen; until Ctrl-C without it."`
+	Evidence  bool          `name:"evidence" help:"For people: all evidence below each line of the table."`
+	Explain   string        `name:"explain" placeholder:"FLOW" help:"Say everything of one flow: its number, or \"tcp CLIENT SERVER\"."`
+	One       bool          `name:"one-network" help:"The captures are of one network: what was learned and flows go on from one to the next, in the order of time."`
 	dataFlags
 	Captures []string `arg:"" optional:"" name:"capture" type:"path" help:"Captures, pcap or pcapng; - is standard input."`
 
@@ -53,11 +58,14 @@ func (c *inspectCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var out flowWriter = newFlowTable(e.out)
-	if c.JSON {
-		out = newFlowLines(e.out, c.Interface != "")
+	r := &inspection{catalog: cat, decider: decider, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut), one: c.One}
+	if c.Explain != "" {
+		return c.explain(e, r)
 	}
-	r := &inspection{catalog: cat, decider: decider, out: out, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut)}
+	r.out = newFlowTable(e.out, c.Evidence)
+	if c.JSON {
+		r.out = newFlowLines(e.out, c.Interface != "")
+	}
 	ballast := keepSmall()
 	defer runtime.KeepAlive(ballast)
 	if c.Interface != "" {
@@ -65,13 +73,37 @@ func (c *inspectCmd) Run(e *env) error {
 	} else {
 		err = r.captures(e, c.Captures)
 	}
-	if err := errors.Join(err, out.close()); err != nil {
+	if err := errors.Join(err, r.out.close()); err != nil {
 		return err
 	}
 	if r.forbidden > 0 {
 		return errFindings
 	}
 	return nil
+}
+
+// explain says everything of one flow. What it explains is asked for, and so neither recorded nor a finding.
+func (c *inspectCmd) explain(e *env, r *inspection) error {
+	want, err := parseWanted(c.Explain)
+	switch {
+	case err != nil:
+		return err
+	case c.Interface != "":
+		return errors.New("--explain is for captures")
+	case want.number > 0 && slices.Contains(c.Captures, "-"):
+		return hinted{errors.New("a number needs captures that can be read twice"), errFlowForm.hint}
+	}
+	r.recorder = nil
+	if want.number > 0 {
+		first := *r
+		first.out = &finder{want: want}
+		if err := first.captures(e, c.Captures); err != nil && e.ctx.Err() != nil {
+			return err
+		}
+	}
+	r.explainer = &explainer{want: want, facts: map[*flow.Flow][]decode.Fact{}}
+	r.out = &explainWriter{out: e.out, json: c.JSON, explainer: r.explainer, decider: r.decider}
+	return errors.Join(r.captures(e, c.Captures), r.out.close())
 }
 
 // networkDeciders loads the catalog that is built in, and the policy in the file, or the quickstart policy.
@@ -97,6 +129,9 @@ type inspection struct {
 	progress   io.Writer     // nil is quiet
 	tracker    *flow.Tracker // used for one capture after the other
 	classifier *classify.Classifier
+	one        bool // the captures are of one network
+	network    *oneNetwork
+	explainer  *explainer
 	forbidden  int
 	failed     error // of recorder or output
 }
@@ -104,6 +139,15 @@ type inspection struct {
 // captures inspects one capture after the other. An error in one is said, and the next is read.
 func (r *inspection) captures(e *env, paths []string) error {
 	failed := 0
+	if r.one {
+		if slices.Contains(paths, "-") && len(paths) > 1 {
+			return errors.New("standard input has no place in the order of several captures")
+		}
+		if len(paths) > 1 {
+			paths = inTimeOrder(paths)
+		}
+	}
+	r.begin(e.ctx)
 	for _, path := range paths {
 		if err := r.capture(e, path); err != nil {
 			if e.ctx.Err() != nil {
@@ -120,6 +164,10 @@ func (r *inspection) captures(e *env, paths []string) error {
 			return r.failed
 		}
 	}
+	if r.one {
+		r.tracker.Flush()
+	}
+	r.out.read(&reading{captures: len(paths), counts: r.tracker.Counts()})
 	if failed > 0 {
 		return fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
 	}
@@ -136,18 +184,22 @@ func (r *inspection) capture(e *env, path string) error {
 		defer f.Close()
 		in = f
 		if info, err := f.Stat(); err == nil && r.progress != nil && info.Size() > 64<<20 {
-			p := &progress{out: r.progress, name: filepath.Base(path), size: info.Size(), in: f}
+			p := newProgress(r.progress, filepath.Base(path), info.Size(), f)
 			defer p.clear()
 			in = p
 		}
 	}
-	if r.tracker == nil {
-		r.classifier = classify.New(r.catalog, r.options(e.ctx, ""))
-		r.tracker = flow.NewTracker(r.classifier, flow.Limits{})
+	if r.one {
+		r.network.begin(path)
+	} else {
+		r.classifier.Reset(filepath.Base(path))
 	}
-	r.classifier.Reset(filepath.Base(path))
+	read := flow.ReadCapture
+	if r.one {
+		read = flow.ReadPart
+	}
 	before := r.tracker.Counts()
-	_, err := flow.ReadCapture(e.ctx, in, r.tracker)
+	_, err := read(e.ctx, in, r.tracker)
 	return errors.Join(err, r.short(path, before, r.tracker.Counts()))
 }
 
@@ -158,6 +210,21 @@ func (r *inspection) short(name string, before, after flow.Counts) error {
 		return nil
 	}
 	return r.out.failure(name, fmt.Errorf("for lack of room %d flows were reported before their end, and %d are not known by all that they said", evicted, unread))
+}
+
+// begin makes what all captures are read with.
+func (r *inspection) begin(ctx context.Context) {
+	r.classifier = classify.New(r.catalog, r.options(ctx, ""))
+	var h flow.Handler = r.classifier
+	if r.one {
+		r.network = &oneNetwork{Classifier: r.classifier, began: map[*flow.Flow]string{}}
+		h = r.network
+	}
+	if r.explainer != nil {
+		r.explainer.Handler, r.explainer.classifier = h, r.classifier
+		h = r.explainer
+	}
+	r.tracker = flow.NewTracker(h, flow.Limits{})
 }
 
 // live inspects what passes an interface.
@@ -173,6 +240,7 @@ func (r *inspection) live(ctx context.Context, name string, limit time.Duration)
 	if err != nil {
 		return hinted{err, "listening needs root, or the capability CAP_NET_RAW"}
 	}
+	r.out.read(&reading{counts: tracker.Counts(), kernel: stats})
 	if err := r.short(name, flow.Counts{}, tracker.Counts()); err != nil {
 		return err
 	}
@@ -201,6 +269,9 @@ func (r *inspection) options(ctx context.Context, capture string) classify.Optio
 func (r *inspection) take(ctx context.Context, f *classify.Finding) {
 	if f.Verdict.Action.Stops() {
 		r.forbidden++
+	}
+	if r.network != nil {
+		f.Flow.Capture = r.network.ending
 	}
 	if r.failed == nil {
 		r.failed = r.out.flow(f, r.host)
@@ -256,7 +327,15 @@ type errorLine struct {
 type flowWriter interface {
 	flow(f *classify.Finding, host string) error
 	failure(capture string, err error) error
+	read(r *reading) // once, after the last capture
 	close() error
+}
+
+// reading is what was read in all.
+type reading struct {
+	captures int // 0 of an interface
+	counts   flow.Counts
+	kernel   flow.Stats // of an interface
 }
 
 // newFlowLine makes the line of a finding; its evidence is appended to the slice.
@@ -304,5 +383,7 @@ func (j *jsonLines) flow(f *classify.Finding, host string) error {
 func (j *jsonLines) failure(capture string, err error) error {
 	return j.write(errorLine{"error", filepath.Base(capture), err.Error()})
 }
+
+func (j *jsonLines) read(*reading) {}
 
 func (j *jsonLines) close() error { return j.buf.Flush() }

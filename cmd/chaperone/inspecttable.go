@@ -4,31 +4,36 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
-	"time"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
-// flowTable is the flowWriter for people: a line per messenger and machine, with the best evidence.
+// flowTable is the flowWriter for people: a line per messenger and machine, with the best evidence, and a summary.
 type flowTable struct {
-	out    io.Writer
-	groups map[groupKey]*group
-	flows  int
-	named  int
-	stops  int
-	errs   []string
+	out      io.Writer
+	evidence bool // all of it, below each line
+	groups   map[groupKey]*group
+	flows    int
+	named    int
+	stops    int
+	apps     map[string]bool
+	errs     []string
+	reading  *reading
 }
 
 type groupKey struct{ app, host string }
 
 type group struct {
 	groupKey
+	number     int // of the flow with the best evidence, as --explain takes it
 	confidence float64
 	verdict    string
 	rule       string
@@ -36,20 +41,32 @@ type group struct {
 	evidence   string
 	flows      int
 	bytes      int64
-	first      time.Time
+	phases     map[string]int
+	facts      map[event.Evidence]*seenFact // without values
 }
 
-// maxGroups bounds the lines of the table.
-const maxGroups = 10000
+// seenFact is a fact that spoke for flows of a group, with the first value and flow.
+type seenFact struct {
+	value  string
+	number int
+	flows  int
+}
 
-func newFlowTable(w io.Writer) *flowTable {
-	return &flowTable{out: w, groups: map[groupKey]*group{}}
+// Bounds of the table.
+const (
+	maxGroups = 10000
+	maxFacts  = 64 // of one group
+)
+
+func newFlowTable(w io.Writer, evidence bool) *flowTable {
+	return &flowTable{out: w, evidence: evidence, groups: map[groupKey]*group{}, apps: map[string]bool{}}
 }
 
 func (t *flowTable) flow(f *classify.Finding, host string) error {
 	t.flows++
 	if f.Flow.App != "" {
 		t.named++
+		t.apps[f.Flow.App] = true
 	}
 	if f.Verdict.Action.Stops() {
 		t.stops++
@@ -68,19 +85,35 @@ func (t *flowTable) flow(f *classify.Finding, host string) error {
 		if len(t.groups) >= maxGroups {
 			return nil
 		}
-		g = &group{groupKey: key, first: f.FirstSeen}
+		g = &group{groupKey: key, phases: map[string]int{}, facts: map[event.Evidence]*seenFact{}}
 		t.groups[key] = g
 	}
+	g.add(f, t.flows)
+	return nil
+}
+
+// add counts a flow, the number-th of all.
+func (g *group) add(f *classify.Finding, number int) {
 	g.flows++
 	g.bytes += f.Flow.Bytes
-	if c := f.Flow.Confidence.Float(); c > g.confidence || g.evidence == "" {
-		g.confidence = c
+	if f.Flow.Service != "" {
+		g.phases[f.Flow.Service]++
+	}
+	if c := f.Flow.Confidence.Float(); c > g.confidence || g.number == 0 {
+		g.confidence, g.number = c, number
 		g.verdict, g.rule, g.enforced = string(f.Verdict.Action), f.Verdict.Rule, f.Verdict.Enforced
 		if len(f.Evidence) > 0 {
 			g.evidence = f.Evidence[0].Fact + ": " + f.Evidence[0].Value
 		}
 	}
-	return nil
+	for _, e := range f.Evidence {
+		key := event.Evidence{Fact: e.Fact, Strength: e.Strength, Source: e.Source}
+		if s := g.facts[key]; s != nil {
+			s.flows++
+		} else if len(g.facts) < maxFacts {
+			g.facts[key] = &seenFact{e.Value, number, 1}
+		}
+	}
 }
 
 func (t *flowTable) failure(capture string, err error) error {
@@ -88,68 +121,89 @@ func (t *flowTable) failure(capture string, err error) error {
 	return nil
 }
 
+// read takes what was read in all, for the summary.
+func (t *flowTable) read(r *reading) { t.reading = r }
+
 func (t *flowTable) close() error {
-	sorted := make([]*group, 0, len(t.groups))
-	for _, g := range t.groups {
-		sorted = append(sorted, g)
-	}
-	slices.SortFunc(sorted, func(a, b *group) int { return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.host, b.host)) })
+	sorted := slices.SortedFunc(maps.Values(t.groups), func(a, b *group) int { return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.host, b.host)) })
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
 	if len(sorted) > 0 {
-		fmt.Fprintln(w, "MESSENGER\tHOST\tFLOWS\tBYTES\tCONFIDENCE\tVERDICT\tRULE\tEVIDENCE")
+		fmt.Fprintln(w, "MESSENGER\tHOST\tFLOWS\tBYTES\tPHASES\tCONFIDENCE\tVERDICT\tRULE\tFLOW\tEVIDENCE")
 	}
 	for _, g := range sorted {
-		verdict := g.verdict
-		if !g.enforced && verdict != "allow" {
-			verdict += " (monitor)"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%.2f\t%s\t%s\t%s\n", printable.Line(g.app), printable.Line(g.host), g.flows, g.bytes, g.confidence, verdict, printable.Line(g.rule), printable.Line(g.evidence))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%.2f\t%s\t%s\t%d\t%s\n", printable.Line(g.app), printable.Line(g.host), g.flows, g.bytes, cmp.Or(g.phaseList(), "-"),
+			g.confidence, g.decided(), printable.Line(g.rule), g.number, printable.Line(g.evidence))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(t.out, "%d flows: %d of messengers, %d that policy forbids\n", t.flows, t.named, t.stops); err != nil {
-		return err
-	}
-	for _, e := range t.errs {
-		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable.Line(fmt.Sprint(e))); err != nil {
+	if t.evidence {
+		if err := t.allEvidence(sorted); err != nil {
 			return err
 		}
+	}
+	return t.summary()
+}
+
+func (g *group) decided() string {
+	if !g.enforced && g.verdict != "allow" {
+		return g.verdict + " (monitor)"
+	}
+	return g.verdict
+}
+
+// phaseList returns the phases that were seen, as "call 2, login 1"; flows of no known phase are not named.
+func (g *group) phaseList() string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(g.phases)) {
+		out = append(out, fmt.Sprintf("%s %d", printable.Line(name), g.phases[name]))
+	}
+	return strings.Join(out, ", ")
+}
+
+// allEvidence writes every fact that spoke for a group, the strongest first, with the flow that showed it first.
+func (t *flowTable) allEvidence(sorted []*group) error {
+	for _, g := range sorted {
+		fmt.Fprintf(t.out, "\n%s on %s\n", printable.Line(g.app), printable.Line(g.host))
+		keys := slices.SortedFunc(maps.Keys(g.facts), func(a, b event.Evidence) int {
+			return cmp.Or(cmp.Compare(b.Strength, a.Strength), cmp.Compare(g.facts[a].number, g.facts[b].number), cmp.Compare(a.Fact, b.Fact))
+		})
+		for _, k := range keys {
+			s := g.facts[k]
+			line := fmt.Sprintf("%.2f  %s: %s; %d flows, first %d", k.Strength.Float(), k.Fact, s.value, s.flows, s.number)
+			if k.Source != "" {
+				line += "; " + k.Source
+			}
+			fmt.Fprintln(t.out, " ", printable.Line(line))
+		}
+	}
+	if len(sorted) > 0 {
+		_, err := fmt.Fprintln(t.out)
+		return err
 	}
 	return nil
 }
 
-// progress is a reader that tells how far it is.
-type progress struct {
-	out  io.Writer
-	name string
-	size int64
-	in   io.Reader
-	read int64
-	said int64
-}
-
-// Read reads on, and says each per cent.
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.in.Read(b)
-	p.read += int64(n)
-	if done := p.read * 100 / max(p.size, 1); done != p.said {
-		p.said = done
-		fmt.Fprintf(p.out, "\r%s: %d %%", p.name, done)
+func (t *flowTable) summary() error {
+	if _, err := fmt.Fprintf(t.out, "%d flows: %d of messengers, %d that policy forbids\n", t.flows, t.named, t.stops); err != nil {
+		return err
 	}
-	return n, err
-}
-
-func (p *progress) clear() { fmt.Fprint(p.out, "\r\x1b[K") }
-
-// progressOn returns w when it is a terminal, else nil.
-func progressOn(w io.Writer) io.Writer {
-	f, ok := w.(*os.File)
-	if !ok {
-		return nil
+	if r := t.reading; r != nil {
+		text := fmt.Sprintf("%d messengers, %d flows unknown; %d packets, ", len(t.apps), t.flows-t.named, r.counts.Packets)
+		if r.captures > 0 {
+			text += fmt.Sprintf("%d cut short; %d captures, %d with errors", r.counts.Cut, r.captures, len(t.errs))
+		} else {
+			text += fmt.Sprintf("%d of %d dropped by the kernel", r.kernel.Dropped, r.kernel.Packets)
+		}
+		if r.counts.Evicted > 0 {
+			text += fmt.Sprintf("; %d flows left early for lack of room", r.counts.Evicted)
+		}
+		fmt.Fprintln(t.out, text)
 	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
+	for _, e := range t.errs {
+		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable.Line(e)); err != nil {
+			return err
+		}
 	}
-	return w
+	return nil
 }

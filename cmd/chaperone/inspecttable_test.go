@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
 )
 
 // found makes a finding.
@@ -26,7 +28,7 @@ func found(app, client string, confidence event.Confidence, verdict event.Verdic
 // TestTable: a line per messenger and machine, sorted, with the best evidence; what is no messenger and not forbidden is only counted.
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
-	table := newFlowTable(&b)
+	table := newFlowTable(&b, false)
 	block, allow := event.Verdict{Action: event.Block, Rule: "no"}, event.Verdict{Action: event.Allow, Rule: "yes"}
 	enforced := event.Verdict{Action: event.Block, Rule: "hard", Enforced: true}
 	for _, f := range []*classify.Finding{
@@ -40,16 +42,18 @@ func TestTable(t *testing.T) {
 	if err := table.failure("/captures/bad.pcap", errors.New("no capture")); err != nil {
 		t.Fatal(err)
 	}
+	table.read(&reading{captures: 2, counts: flow.Counts{Packets: 60, Cut: 3, Evicted: 1}})
 	if err := table.close(); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"MESSENGER HOST FLOWS BYTES CONFIDENCE VERDICT RULE EVIDENCE",
-		"(unknown) 10.0.0.8 1 100 0.00 block hard",
-		"whatsapp 10.0.0.7 2 200 0.95 block (monitor) no tls name:whatsapp: www.whatsapp",
-		"whatsapp 2001:db8::7 1 100 0.95 block (monitor) no tls name:whatsapp: www.whatsapp",
-		"xmpp 10.0.0.7 1 100 0.99 allow yes tls name:xmpp: www.xmpp",
+		"MESSENGER HOST FLOWS BYTES PHASES CONFIDENCE VERDICT RULE FLOW EVIDENCE",
+		"(unknown) 10.0.0.8 1 100 - 0.00 block hard 6",
+		"whatsapp 10.0.0.7 2 200 - 0.95 block (monitor) no 2 tls name:whatsapp: www.whatsapp",
+		"whatsapp 2001:db8::7 1 100 - 0.95 block (monitor) no 3 tls name:whatsapp: www.whatsapp",
+		"xmpp 10.0.0.7 1 100 - 0.99 allow yes 4 tls name:xmpp: www.xmpp",
 		"6 flows: 4 of messengers, 4 that policy forbids",
+		"2 messengers, 2 flows unknown; 60 packets, 3 cut short; 2 captures, 1 with errors; 1 flows left early for lack of room",
 		"not read to the end: bad.pcap: no capture",
 	}
 	got := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -60,9 +64,38 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestTableEvidence: with --evidence every fact stands below, the strongest first, with how often and where it was first seen.
+func TestTableEvidence(t *testing.T) {
+	var b bytes.Buffer
+	table := newFlowTable(&b, true)
+	for i, service := range []string{"call", "call", ""} {
+		f := found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow})
+		f.Flow.Service = service
+		if i == 2 {
+			f.Evidence = append(f.Evidence, event.Evidence{Fact: "traffic:x", Value: "stun", Strength: event.Exact, Source: "RFC"})
+		}
+		if err := table.flow(f, "pc\x1b[31m7"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table.read(&reading{counts: flow.Counts{Packets: 9}, kernel: flow.Stats{Packets: 10, Dropped: 1}})
+	if err := table.close(); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{"call 2", "  0.99  traffic:x: stun; 1 flows, first 3; RFC\n  0.95  tls name:signal: www.signal; 3 flows, first 1", "9 packets, 1 of 10 dropped by the kernel"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("a host name speaks to the terminal")
+	}
+}
+
 func TestTableNamesTheHost(t *testing.T) {
 	var b bytes.Buffer
-	table := newFlowTable(&b)
+	table := newFlowTable(&b, false)
 	if err := errors.Join(table.flow(found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow}), "pc-7"), table.close()); err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +136,13 @@ func TestInspectStandardInput(t *testing.T) {
 // TestProgress: each per cent is said once, and the line is cleared at the end.
 func TestProgress(t *testing.T) {
 	var said bytes.Buffer
-	p := &progress{out: &said, name: "big.pcap", size: 1000, in: strings.NewReader(strings.Repeat("x", 1000))}
+	p := newProgress(&said, "big.pcap", 1000, strings.NewReader(strings.Repeat("x", 1000)))
 	if _, err := io.Copy(io.Discard, io.MultiReader(io.LimitReader(p, 10), io.LimitReader(p, 3), p)); err != nil {
 		t.Fatal(err)
+	}
+	p.read, p.from, p.now = 250, time.Unix(0, 0), func() time.Time { return time.Unix(10, 0) }
+	if left := p.left(); left != ", 0 MB/s, 30s left" {
+		t.Errorf("left %q", left)
 	}
 	p.clear()
 	text := said.String()

@@ -19,7 +19,7 @@ func (c *surveyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var out flowWriter = newFlowTable(e.out)
+	var out flowWriter = newFlowTable(e.out, false)
 	if c.JSON {
 		out = newFlowLines(e.out, true)
 	}

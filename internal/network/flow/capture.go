@@ -81,6 +81,11 @@ func openCapture(br *bufio.Reader) (*capture, error) {
 // returns how many packets the capture holds. A capture that is cut short gives ErrCut after all that could be read has been.
 func ReadCapture(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	defer t.Flush()
+	return ReadPart(ctx, r, t)
+}
+
+// ReadPart is ReadCapture of one capture of several that were taken of one network: the flows go on in the next one. Flush ends them.
+func ReadPart(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	if t.reader == nil {
 		t.reader = bufio.NewReaderSize(nil, readSize)
 	}

@@ -103,6 +103,7 @@ type Counts struct {
 	Flows   int64
 	Evicted int64 // flows that left early for lack of room
 	Unread  int64 // flows that decoders had to give up for lack of room
+	Cut     int64 // packets of which the capture holds the beginning only
 }
 
 // Tracker is the flow table. It belongs to one goroutine, and reads one capture or interface after the other.
@@ -173,6 +174,9 @@ func (t *Tracker) Packet(p *Packet) {
 	f.Bytes += int64(p.Length)
 	t.counts.Packets++
 	t.counts.Bytes += int64(p.Length)
+	if p.Cut {
+		t.counts.Cut++
+	}
 	if fromClient {
 		f.packetsC2S++
 	}
