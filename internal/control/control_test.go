@@ -1,13 +1,18 @@
 package control_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -147,5 +152,72 @@ func TestSocketLeftBehindIsReplaced(t *testing.T) {
 		if _, err := control.Listen(dir); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// broken answers each call on a control socket with bytes of its own, and hangs up.
+func broken(t *testing.T, answer string) string {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, control.SocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				io.Copy(io.Discard, r.Body)
+			}
+			io.WriteString(c, answer)
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return dir
+}
+
+func TestAServerThatDiesIsSaidInWords(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Chaperone-Error, Chaperone-Status\r\n\r\n"
+	for name, answer := range map[string]string{
+		"before it answered": "", "in the first line": "HTTP/1.1 2", "in the answer": head + "5\r\nab", "before the trailer": head + "2\r\nab\r\n0\r\n", "without trailer": head + "2\r\nab\r\n0\r\n\r\n",
+		"no HTTP": "hello\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := broken(t, answer)
+			err := control.Do(t.Context(), dir, "record", nil, strings.NewReader("x"), io.Discard)
+			if !errors.Is(err, control.ErrLost) {
+				t.Fatalf("error is %v", err)
+			}
+			if !strings.HasPrefix(err.Error(), "record: the process that serves "+dir+" ended before it answered") || strings.Contains(err.Error(), "http://") {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeWrittenHereIsNotTheServersFault(t *testing.T) {
+	dir := serve(t, control.Operations{{Name: "say", Needs: []control.Role{control.Nobody}, Run: func(_ context.Context, c *control.Call) error {
+		_, err := io.WriteString(c.Out, "words")
+		return err
+	}}}, me())
+	r, w := io.Pipe()
+	r.CloseWithError(syscall.EPIPE)
+	if err := control.Do(t.Context(), dir, "say", nil, nil, w); !errors.Is(err, syscall.EPIPE) || errors.Is(err, control.ErrLost) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestAFullDiskIsToldAcrossTheSocket(t *testing.T) {
+	dir := serve(t, control.Operations{{Name: "fill", Needs: []control.Role{control.Nobody}, Run: func(context.Context, *control.Call) error {
+		return fmt.Errorf("journal: append: %w", syscall.ENOSPC)
+	}}}, me())
+	if err := control.Do(t.Context(), dir, "fill", nil, nil, io.Discard); !errors.Is(err, syscall.ENOSPC) || err.Error() != "journal: append: no space left on device" {
+		t.Errorf("error is %v", err)
 	}
 }

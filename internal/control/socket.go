@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -24,6 +25,10 @@ const SocketName = "control.sock"
 // ErrNotRunning says that no process serves the data directory.
 var ErrNotRunning = errors.New("no chaperone is running on this data directory")
 
+// ErrLost says that the process that serves the data directory ended, or hung up, before it answered. What it had acknowledged before is on
+// record; whether the operation that was under way took effect is not known.
+var ErrLost = errors.New("the process ended before it answered")
+
 // maxArgs bounds the arguments of an operation, in bytes.
 const maxArgs = 1 << 20
 
@@ -34,6 +39,7 @@ const (
 
 	statusDone      = "done"
 	statusForbidden = "forbidden"
+	statusFull      = "full" // the disk
 )
 
 // Accounts tells which account a user id of this machine is. Root is an administrator and does not read.
@@ -156,8 +162,11 @@ func handler(ops Operations, accounts Accounts) http.Handler {
 			w.Header().Set(errorTrailer, oneLine(b))
 		}
 		status := statusDone
-		if errors.Is(err, ErrForbidden) {
+		switch {
+		case errors.Is(err, ErrForbidden):
 			status = statusForbidden
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+			status = statusFull
 		}
 		w.Header().Set(statusTrailer, status)
 	})
@@ -166,11 +175,38 @@ func handler(ops Operations, accounts Accounts) http.Handler {
 // oneLine makes JSON fit for a header: there is no control character left but DEL, which JSON allows and HTTP does not.
 func oneLine(b []byte) string { return strings.ReplaceAll(string(b), "\x7f", `\u007f`) }
 
-// refusal is an error of the other process that says ErrForbidden in words of its own.
-type refusal string
+// told is an error of the other process in its own words, which is also another one when kind is set.
+type told struct {
+	words string
+	kind  error
+}
 
-func (r refusal) Error() string        { return string(r) }
-func (r refusal) Is(target error) bool { return target == ErrForbidden }
+func (t told) Error() string { return t.words }
+func (t told) Unwrap() error { return t.kind }
+
+// lost is ErrLost in words for people.
+type lost struct {
+	name, dir string
+	cause     error
+}
+
+func (l lost) Error() string {
+	return fmt.Sprintf("%s: the process that serves %s ended before it answered (%v)", l.name, l.dir, l.cause)
+}
+func (l lost) Is(target error) bool { return target == ErrLost }
+func (l lost) Unwrap() error        { return l.cause }
+
+// sink remembers why it could not be written to: that is not the other side's failure.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.err = err
+	return n, err
+}
 
 // flushing sends each write at once, so that the other side sees progress.
 type flushing struct {
@@ -220,35 +256,57 @@ func Do(ctx context.Context, dir, name string, args any, in io.Reader, out io.Wr
 	req.Header.Set(argsHeader, oneLine(encoded))
 	resp, err := client.Do(req)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			if errors.Is(err, os.ErrPermission) {
-				return fmt.Errorf("%s: %w; you must be root or in the group %s", filepath.Join(dir, SocketName), os.ErrPermission, Group)
-			}
-			return ErrNotRunning
-		}
-		return err
+		return callError(ctx, err, dir, name)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		words, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<12))
 		return fmt.Errorf("%s: %w: %s", name, ErrForbidden, strings.TrimSpace(string(words)))
 	}
-	if _, err := io.Copy(out, resp.Body); err != nil {
-		return fmt.Errorf("%s: the connection broke: %w", name, err)
+	to := &sink{w: out}
+	if _, err := io.Copy(to, resp.Body); err != nil {
+		if to.err != nil {
+			return fmt.Errorf("%s: write the answer: %w", name, to.err)
+		}
+		return callError(ctx, err, dir, name)
 	}
-	if text := resp.Trailer.Get(errorTrailer); text != "" {
+	return answerError(resp.Trailer, dir, name)
+}
+
+// callError says in words why a call was not answered to its end.
+func callError(ctx context.Context, err error, dir, name string) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		if errors.Is(err, os.ErrPermission) {
+			return fmt.Errorf("%s: %w; you must be root or in the group %s", filepath.Join(dir, SocketName), os.ErrPermission, Group)
+		}
+		return ErrNotRunning
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
+	}
+	var request *url.Error // its words hold an address that means nothing to people
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the connection was closed")
+	}
+	return lost{name, dir, err}
+}
+
+// answerError returns the operation's own error, as the end of its answer tells it.
+func answerError(trailer http.Header, dir, name string) error {
+	status := trailer.Get(statusTrailer)
+	if text := trailer.Get(errorTrailer); text != "" {
 		var words string
 		if err := json.Unmarshal([]byte(text), &words); err != nil {
 			words = text
 		}
-		if resp.Trailer.Get(statusTrailer) == statusForbidden {
-			return refusal(words)
-		}
-		return errors.New(words)
+		return told{words, map[string]error{statusForbidden: ErrForbidden, statusFull: unix.ENOSPC}[status]}
 	}
-	if resp.Trailer.Get(statusTrailer) == "" {
-		return fmt.Errorf("%s: the answer was cut short", name)
+	if status == "" {
+		return lost{name, dir, errors.New("the answer was cut short")}
 	}
 	return nil
 }
