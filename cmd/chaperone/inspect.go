@@ -133,7 +133,8 @@ type inspection struct {
 	network    *oneNetwork
 	explainer  *explainer
 	forbidden  int
-	failed     error // of recorder or output
+	failed     error              // of recorder or output
+	stop       context.CancelFunc // ends reading when that failed
 }
 
 // captures inspects one capture after the other. An error in one is said, and the next is read.
@@ -147,9 +148,16 @@ func (r *inspection) captures(e *env, paths []string) error {
 			paths = inTimeOrder(paths)
 		}
 	}
-	r.begin(e.ctx)
+	ctx, stop := context.WithCancel(e.ctx)
+	defer stop()
+	r.stop = stop
+	r.begin(ctx)
 	for _, path := range paths {
-		if err := r.capture(e, path); err != nil {
+		err := r.capture(ctx, e.in, path)
+		if r.failed != nil {
+			return r.failed
+		}
+		if err != nil {
 			if e.ctx.Err() != nil {
 				return e.ctx.Err()
 			}
@@ -160,12 +168,12 @@ func (r *inspection) captures(e *env, paths []string) error {
 				failed++
 			}
 		}
-		if r.failed != nil {
-			return r.failed
-		}
 	}
 	if r.one {
 		r.tracker.Flush()
+		if r.failed != nil {
+			return r.failed
+		}
 	}
 	r.out.read(&reading{captures: len(paths), counts: r.tracker.Counts()})
 	if failed > 0 {
@@ -174,8 +182,7 @@ func (r *inspection) captures(e *env, paths []string) error {
 	return nil
 }
 
-func (r *inspection) capture(e *env, path string) error {
-	in := e.in
+func (r *inspection) capture(ctx context.Context, in io.Reader, path string) error {
 	if path != "-" {
 		f, err := outside.Open(path)
 		if err != nil {
@@ -199,7 +206,7 @@ func (r *inspection) capture(e *env, path string) error {
 		read = flow.ReadPart
 	}
 	before := r.tracker.Counts()
-	_, err := read(e.ctx, in, r.tracker)
+	_, err := read(ctx, in, r.tracker)
 	return errors.Join(err, r.short(path, before, r.tracker.Counts()))
 }
 
@@ -229,6 +236,8 @@ func (r *inspection) begin(ctx context.Context) {
 
 // live inspects what passes an interface.
 func (r *inspection) live(ctx context.Context, name string, limit time.Duration) error {
+	ctx, r.stop = context.WithCancel(ctx)
+	defer r.stop()
 	if limit > 0 {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, limit)
@@ -237,6 +246,9 @@ func (r *inspection) live(ctx context.Context, name string, limit time.Duration)
 	k := classify.New(r.catalog, r.options(ctx, name))
 	tracker := flow.NewTracker(k, flow.Limits{Idle: 2 * time.Minute})
 	stats, err := flow.Live(ctx, name, tracker)
+	if r.failed != nil {
+		return r.failed
+	}
 	if err != nil {
 		return hinted{err, "listening needs root, or the capability CAP_NET_RAW"}
 	}
@@ -280,6 +292,9 @@ func (r *inspection) take(ctx context.Context, f *classify.Finding) {
 		e := f.Event()
 		e.ID, e.Connector = event.NewID(), "inspect"
 		r.failed = r.recorder.Record(ctx, e)
+	}
+	if r.failed != nil && r.stop != nil {
+		r.stop()
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -63,9 +65,9 @@ func operate(e *env, d *dataFlags, name string, args any, in io.Reader, out io.W
 	}
 	err = control.Do(e.ctx, dir, name, args, in, out)
 	if !errors.Is(err, control.ErrNotRunning) {
-		return err
+		return stoppedHint(err, dir)
 	}
-	return withStore(e, d, func(ops control.Operations, store *server.Store) error {
+	return stoppedHint(withStore(e, d, func(ops control.Operations, store *server.Store) error {
 		caller, ok := store.Book.ByUser(uint32(os.Getuid()))
 		if !ok {
 			caller = control.Caller{}
@@ -78,7 +80,18 @@ func operate(e *env, d *dataFlags, name string, args any, in io.Reader, out io.W
 			in = strings.NewReader("")
 		}
 		return ops.Run(e.ctx, name, &control.Call{Caller: caller, Args: encoded, In: in, Out: out})
-	})
+	}), dir)
+}
+
+// stoppedHint says what is kept and what to do when the process that serves ended, or the disk is full.
+func stoppedHint(err error, dir string) error {
+	switch {
+	case errors.Is(err, control.ErrLost):
+		return hinted{err, "what was acknowledged before is on record, what was under way may be. The log of serve says why it ended (journalctl -u chaperone, dmesg, df " + dir + "); start it again, then this command"}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return hinted{err, "the disk of " + dir + " is full. What was acknowledged before is on record, nothing more is until there is room (df " + dir + "); then run this command again"}
+	}
+	return err
 }
 
 // withStore opens the data directory here, and closes it again.
@@ -158,7 +171,7 @@ func (d *dataFlags) recording(e *env) event.Recorder {
 	if d.Data == "" && d.Config == "" {
 		return nil
 	}
-	return &remoteRecorder{e, d}
+	return &remoteRecorder{e: e, d: d}
 }
 
 // acts returns what quarantine works with: with a data directory set up, acts are recorded and holds asked.
@@ -166,14 +179,15 @@ func (d *dataFlags) acts(e *env) quarantineOptions {
 	if d.Data == "" && d.Config == "" {
 		return quarantineOptions{}
 	}
-	r := &remoteRecorder{e, d}
+	r := &remoteRecorder{e: e, d: d}
 	return quarantineOptions{recorder: r, holds: r}
 }
 
-// remoteRecorder records through the operation "record".
+// remoteRecorder records through the operation "record", and counts what was acknowledged.
 type remoteRecorder struct {
-	e *env
-	d *dataFlags
+	e            *env
+	d            *dataFlags
+	acknowledged atomic.Int64
 }
 
 // Record implements event.Recorder.
@@ -197,7 +211,11 @@ func (r *remoteRecorder) Record(ctx context.Context, events ...*event.Event) err
 	}
 	e := *r.e
 	e.ctx = ctx
-	return operate(&e, r.d, "record", struct{}{}, strings.NewReader(b.String()), io.Discard)
+	if err := operate(&e, r.d, "record", struct{}{}, strings.NewReader(b.String()), io.Discard); err != nil {
+		return fmt.Errorf("recording stopped, %d events of this run were acknowledged: %w", r.acknowledged.Load(), err)
+	}
+	r.acknowledged.Add(int64(len(events)))
+	return nil
 }
 
 // HostHeld implements quarantine.Holds.
