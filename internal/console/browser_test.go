@@ -361,6 +361,10 @@ func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 		{"purpose", "cora", page("/events")},
 		{"overview", "cora!", page("/")},
 		{"messengers", "cora!", page("/messengers")},
+		{"suspicious", "cora!", func(b *tab) {
+			b.open("/suspicious")
+			b.do(chromedp.Click(chromedp.CSS("main details summary")))
+		}},
 		{"people", "cora!", page("/people")},
 		{"hosts", "cora!", page("/hosts")},
 		{"person", "cora!", func(b *tab) {
@@ -411,6 +415,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	r := newRig(t, noon)
 	r.history()
 	moved := r.tell()
+	r.tellUnknown()
 	if err := r.holds.Place(t.Context(), "cora", "Meyer v. Firm", "letter of 3 November", retention.Scope{Kind: retention.Person, Name: "alice"}, retention.Scope{Kind: retention.Room, Name: "desk@rooms.example.org"}); err != nil {
 		t.Fatal(err)
 	}

@@ -145,6 +145,7 @@ func (c *Console) list() []listed {
 	return []listed{
 		{"GET /{$}", anyone, c.overview},
 		{"GET /messengers", anyone, c.messengers},
+		{"GET /suspicious", readers, c.suspicious},
 		{"GET /people", readers, c.people},
 		{"GET /person", readers, c.person},
 		{"GET /hosts", readers, c.hosts},

@@ -87,18 +87,23 @@ func TestHostileTextIsInertOnEveryPage(t *testing.T) {
 	}
 	r.sync()
 	for _, text := range hostileTexts() {
+		f := event.Flow{Proto: "tcp", Client: cutBytes(text, 60), Server: "203.0.113.9:443", Service: cutBytes(text, 60), Bytes: 1 << 20, Packets: 9}
+		r.observe(at(11, 0, 0), event.Host{Name: cutBytes(text, 500), Address: cutBytes(text, 40), Person: cutBytes(text, 300)}, f)
 		if err := r.holds.Place(t.Context(), "cora", strings.ToValidUTF8(cutBytes(text, 300), "?"), "reason "+strings.ToValidUTF8(cutBytes(text, 300), "?"), retention.Scope{Kind: retention.Person, Name: strings.ToValidUTF8(cutBytes(text, 300), "?")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	v := r.reading("cora")
-	pages := []string{"/", "/messengers", "/people", "/hosts", "/conversations", "/events", "/events?kind=act", "/events?kind=reaction", "/holds", "/policy", "/health", "/ledger", "/settings", "/search?q=*"}
+	pages := []string{"/", "/messengers", "/people", "/hosts", "/conversations", "/events", "/events?kind=act", "/events?kind=reaction", "/holds", "/suspicious", "/policy", "/health", "/ledger", "/settings", "/search?q=*"}
 	for _, e := range events {
 		pages = append(pages, "/record?id="+string(e.ID))
+		if len(e.Files) > 0 {
+			pages = append(pages, "/file?n=0&id="+string(e.ID))
+		}
 	}
 	for _, text := range hostileTexts() {
 		q := url.QueryEscape(cutBytes(text, 3000))
-		pages = append(pages, "/person?who="+q, "/search?q="+q, "/people?who="+q, "/conversations?who="+q, "/messengers?app="+q, "/events?kind="+q, "/events?app="+q, "/signin?back="+q, "/conversation?id="+q, "/events?cursor="+q, "/"+url.PathEscape(cutBytes(text, 200)))
+		pages = append(pages, "/holds/place?kind=person&matter="+q+"&name="+q, "/holds/release?matter="+url.QueryEscape(strings.ToValidUTF8(cutBytes(text, 300), "?")), "/suspicious?days="+q, "/file?n=0&id="+q, "/live?conversation="+q+"x", "/person?who="+q, "/search?q="+q, "/people?who="+q, "/conversations?who="+q, "/messengers?app="+q, "/events?kind="+q, "/events?app="+q, "/signin?back="+q, "/conversation?id="+q, "/events?cursor="+q, "/"+url.PathEscape(cutBytes(text, 200)))
 	}
 	links := regexp.MustCompile(`href="(/(?:conversation|person)\?[^"]+)"`)
 	for _, list := range []string{"/conversations", "/people"} {
@@ -116,8 +121,8 @@ func TestHostileTextIsInertOnEveryPage(t *testing.T) {
 	}
 	t.Logf("%d pages in %v", len(pages), time.Since(start))
 	for _, text := range hostileTexts() {
-		for path, field := range map[string]string{"/signin": "name", "/policy": "text", "/settings/password": "password", "/purpose": "note"} {
-			inert(t, path, v.post(path, field, cutBytes(text, 20_000), "back", text, "from", text, "to", text, "purpose", text, "again", "x"))
+		for path, field := range map[string]string{"/signin": "name", "/policy": "text", "/settings/password": "password", "/purpose": "note", "/holds/preview": "name", "/holds/release": "reason"} {
+			inert(t, path, v.post(path, field, cutBytes(text, 20_000), "back", text, "from", text, "to", text, "purpose", text, "again", "x", "kind", "person", "matter", cutBytes(text, 1000), "reason", cutBytes(text, 1000)))
 		}
 		adam := r.as("adam")
 		inert(t, "/accounts", adam.post("/accounts", "name", cutBytes(text, 60), "role", "reviewer"))

@@ -158,15 +158,6 @@ func (c *Console) hosts(w http.ResponseWriter, r *http.Request, s *session) (str
 	return "hosts", d, err
 }
 
-func (c *Console) record(w http.ResponseWriter, r *http.Request, s *session) (string, any, error) {
-	v, err := s.look()
-	if err != nil {
-		return "", nil, err
-	}
-	rec, err := v.Record(r.Context(), event.ID(r.FormValue("id")))
-	return "record", rec, err
-}
-
 type searchData struct {
 	Text    string
 	Records []archive.Record

@@ -13,7 +13,7 @@ import (
 )
 
 // contentPages are the pages that show what people wrote or did.
-var contentPages = []string{"/people", "/hosts", "/person?who=alice", "/conversations", "/conversation?id=x", "/events", "/record?id=x", "/search?q=x"}
+var contentPages = []string{"/people", "/hosts", "/person?who=alice", "/conversations", "/conversation?id=x", "/events", "/record?id=x", "/search?q=x", "/suspicious"}
 
 // everybodysPages are those that show none of it to who gave no purpose.
 var everybodysPages = []string{"/", "/messengers", "/policy", "/health", "/ledger", "/settings"}

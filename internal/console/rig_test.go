@@ -49,6 +49,7 @@ type rig struct {
 	server    *httptest.Server
 	web       *console.Console
 	objects   *object.Store
+	observed  *sqlite.Observations
 	journal   *file.Journal
 	recorder  *journal.Recorder
 	acts      *brake
@@ -135,6 +136,11 @@ func newRig(t *testing.T, now time.Time) *rig {
 	store := must[*sqlite.Store](t)(sqlite.Open(filepath.Join(r.dir, "projections"), must[[]byte](t)(sqlite.LoadKey(filepath.Join(r.dir, "state", "projections.key"))), slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() { store.Close() })
 	r.projector = archive.NewProjector(r.journal, r.opener, c, slog.New(slog.DiscardHandler), store)
+	r.observed, _, err = sqlite.OpenObservations(filepath.Join(r.dir, "observations"), make([]byte, sqlite.KeySize), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.observed.Close() })
 	r.objects = must[*object.Store](t)(object.Open(r.dir, 0))
 	r.startLedger(c)
 	r.accounts()
@@ -182,7 +188,7 @@ func (r *rig) serve(c clock.Clock, store *sqlite.Store) {
 		apps[a.ID] = a.Name
 	}
 	searcher := search.New(store, r.holds)
-	records := archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store}, r.acts, c)
+	records := archive.New(archive.Driver{Records: store, Catalogue: store, Counts: store, Observations: r.observed}, r.acts, c)
 	if r.veil {
 		roll := pseudonym.New([]byte("key of the tests"))
 		if err := records.Enrol(r.t.Context(), roll); err != nil {
