@@ -277,6 +277,9 @@ func (b *tab) quiet() {
 		}
 	}
 	for _, c := range b.complain {
+		if strings.Contains(c, "Autofocus processing was blocked") { // a test types sooner than a busy browser gives the first field its focus
+			continue
+		}
 		if !strings.Contains(c, "status of 4") { // pages that say no are wanted here
 			b.t.Errorf("the browser says %s", c)
 		}
@@ -350,7 +353,7 @@ func page(path string) func(b *tab) { return func(b *tab) { b.open(path) } }
 func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 	flow := func(b *tab) {
 		b.open("/events?kind=flow")
-		b.press("tbody tr:nth-child(2) td.what a")
+		b.press("tbody tr:nth-child(3) td.what a")
 	}
 	return []shown{
 		{"sign-in", "", page("/signin")},

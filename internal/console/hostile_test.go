@@ -103,7 +103,7 @@ func TestHostileTextIsInertOnEveryPage(t *testing.T) {
 	}
 	for _, text := range hostileTexts() {
 		q := url.QueryEscape(cutBytes(text, 3000))
-		pages = append(pages, "/holds/place?kind=person&matter="+q+"&name="+q, "/holds/release?matter="+url.QueryEscape(strings.ToValidUTF8(cutBytes(text, 300), "?")), "/suspicious?days="+q, "/file?n=0&id="+q, "/live?conversation="+q+"x", "/person?who="+q, "/search?q="+q, "/people?who="+q, "/conversations?who="+q, "/messengers?app="+q, "/events?kind="+q, "/events?app="+q, "/signin?back="+q, "/conversation?id="+q, "/events?cursor="+q, "/"+url.PathEscape(cutBytes(text, 200)))
+		pages = append(pages, "/holds/place?kind=person&matter="+q+"&name="+q, "/holds/release?matter="+url.QueryEscape(strings.ToValidUTF8(cutBytes(text, 300), "?")), "/suspicious?days="+q, "/file?n=0&id="+q, "/person?who="+q, "/search?q="+q, "/people?who="+q, "/conversations?who="+q, "/messengers?app="+q, "/events?kind="+q, "/events?app="+q, "/signin?back="+q, "/conversation?id="+q, "/events?cursor="+q, "/"+url.PathEscape(cutBytes(text, 200)))
 	}
 	links := regexp.MustCompile(`href="(/(?:conversation|person)\?[^"]+)"`)
 	for _, list := range []string{"/conversations", "/people"} {
