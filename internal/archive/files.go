@@ -123,11 +123,8 @@ func (v *View) Download(ctx context.Context, files *Files, r Record, n int) (eve
 	if err := files.check(ctx, &file); err != nil {
 		return fail(err)
 	}
-	now := v.archive.clock.Now()
-	err = v.archive.acts.Record(ctx, &event.Event{
-		ID: event.NewID(), Kind: event.Act, Phase: ActDownload, Time: now, Received: now, From: event.Party{Handle: v.who.Name},
-		Content: event.Content{Act: &event.ActDetail{Action: ActDownload, Object: string(r.Event.ID), Purpose: v.purpose, Details: []event.Fact{
-			{Name: "name", Value: file.Name}, {Name: "sha256", Value: file.SHA256}, {Name: "size", Value: strconv.FormatInt(file.Size, 10)}}}}})
+	err = v.record(ctx, &event.ActDetail{Action: ActDownload, Object: string(r.Event.ID), Purpose: v.purpose, Details: []event.Fact{
+		{Name: "name", Value: file.Name}, {Name: "sha256", Value: file.SHA256}, {Name: "size", Value: strconv.FormatInt(file.Size, 10)}}})
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrUnrecorded, err))
 	}

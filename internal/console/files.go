@@ -103,7 +103,7 @@ func (c *Console) download(w http.ResponseWriter, r *http.Request, s *session) (
 		return "", nil, err
 	}
 	defer in.Close()
-	name := safeName(file.Name)
+	name := safeName(d.File.Name) // as this reader sees it
 	if len(d.Risks) > 0 {
 		name += quarantinedSuffix
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/archive/observation"
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
@@ -81,4 +82,23 @@ func TestAFlowsPage(t *testing.T) {
 	a = v.get("/record?id=" + string(alone.ID))
 	want(t, a, http.StatusOK, "unknown: no fact names it", "Nothing else is known of it.")
 	lacks(t, a, "Confidence</dt>", "Known after")
+}
+
+// TestUnknownUnderPseudonyms: what looks like a messenger is found of machines that nobody is told the names of, and so are a flow's neighbours.
+func TestUnknownUnderPseudonyms(t *testing.T) {
+	r := newRig(t, noon)
+	r.tell()
+	r.tellUnknown()
+	flow := whatsapp(at(11, 26, 0), laptop("laptop-17", "10.0.0.17", "alice"))
+	flow.ID = event.NewID()
+	r.record(flow)
+	r.veil = true
+	r.serve(clock.Func(r.now), r.store)
+	v := r.reading("rita")
+	a := v.get("/suspicious")
+	want(t, a, http.StatusOK, "1 machine, of 32 observations", "peer to peer", "like speech")
+	lacks(t, a, "laptop-31", "10.0.0.31", "frank")
+	a = v.get("/record?id=" + string(flow.ID))
+	want(t, a, http.StatusOK, "asked for g.whatsapp.net.", "news.example", "observed")
+	lacks(t, a, "laptop-17", "10.0.0.17", "alice")
 }

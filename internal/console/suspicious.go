@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -81,6 +82,9 @@ func suspects(observed []archive.Observed) []suspect {
 func addressOf(endpoint string) string {
 	if a, err := netip.ParseAddrPort(endpoint); err == nil {
 		return a.Addr().String()
+	}
+	if host, _, err := net.SplitHostPort(endpoint); err == nil { // a pseudonym stands for the address
+		return host
 	}
 	return endpoint
 }
