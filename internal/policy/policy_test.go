@@ -40,7 +40,7 @@ tests: [{message: {text: "4111 1111 1111 1111", from: alice@example.org, to: [x@
 `
 
 func known() policy.Known {
-	return policy.Known{Apps: []string{"whatsapp", "xmpp", "telegram", "signal"}, Hits: []string{"payment-card", "change-of-venue"}}
+	return policy.Known{Apps: []string{"whatsapp", "xmpp", "telegram", "signal", "skype"}, Hits: []string{"payment-card", "change-of-venue"}}
 }
 
 func compile(t testing.TB, text string) *policy.Policy {
