@@ -186,7 +186,7 @@ func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
 	if !s.reported && s.rank < rankSocket { // what came later may have taught of it
 		c.remembered(f, s)
 	}
-	if !s.reported {
+	if !s.reported || c.phase(f, s) {
 		c.report(f, s, evicted)
 	}
 	f.State = nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
@@ -13,6 +14,7 @@ import (
 // report asks policy and hands the finding over.
 func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	s.reported = true
+	c.phase(f, s)
 	decided := s.decided
 	if s.app == "" { // then when nothing more could be learned
 		decided = f.SettledAt()
@@ -48,6 +50,22 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	}
 	p.event.Verdict = p.Verdict
 	c.options.Report(p)
+}
+
+// What makes a flow of datagrams one of voice or video: frames of 20 to 60 ms each way (RFC 3551, section 4.2), which probes are far from.
+const (
+	callPackets = 40 // each way
+	callGap     = 100 * time.Millisecond
+)
+
+// phase tells a call from the probes that come before it, where the app's protocol does not. It reports whether that is new.
+func (c *Classifier) phase(f *flow.Flow, s *state) bool {
+	there, back := f.Directions()
+	if s.service == "probe" && min(there, back) >= callPackets && f.Last.Sub(f.First()) < time.Duration(min(there, back))*callGap {
+		s.service, s.revised = "call", s.revised || c.options.Live
+		return true
+	}
+	return false
 }
 
 // Event returns the finding as an event of its own, without id and connector.

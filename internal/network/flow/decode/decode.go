@@ -81,7 +81,7 @@ type streamDecoder func(in *Segments) (Fact, answer)
 // streamDecoders are asked in this order.
 func streamDecoders() []streamDecoder {
 	return []streamDecoder{
-		tlsHello, tlsCertificate, httpRequest, dnsStream, stunStream, xmppStream, ircStream, sipStream, msnpStream,
+		tlsHello, tlsCertificate, stunStream, stunAnswerStream, httpRequest, dnsStream, xmppStream, ircStream, sipStream, msnpStream,
 		oscarStream, mtprotoStream, whatsappStream, mmtlsStream, locoStream, viberStream, skypeLoginStream, threemaStream,
 		toxStream,
 		socksStream, tlsRecordStream, whatsappFramesStream,
@@ -132,11 +132,8 @@ func (s *Stream) look(in *Segments) (facts []Fact, done bool) {
 		case a == yes:
 			facts = append(facts, fact)
 			s.spoke, s.tunnel = true, tunnelOf(&fact)
-			// One grammar excludes the others. Only after a client hello there is more to learn: the server's certificate.
-			s.alive &= afterHello
-			if i != 0 {
-				s.alive = 0
-			}
+			// One grammar excludes the others. Only after a client hello, or a first STUN message, there is more to learn: the server's.
+			s.alive &= next(i)
 		case a == no && (!in.Middle || len(in.Server) > 0 && len(in.Client) > 0):
 			s.alive &^= 1 << i
 		}
@@ -156,7 +153,23 @@ func (s *Stream) waits(in *Segments) bool {
 }
 
 // ServerOnly reports whether only what the server says can tell more.
-func (s *Stream) ServerOnly() bool { return s.asked && s.alive == afterHello }
+func (s *Stream) ServerOnly() bool {
+	return s.asked && (s.alive == next(decoderHello) || s.alive == next(decoderSTUN))
+}
+
+// Places of decoders whose next one reads the server's answer.
+const (
+	decoderHello = 0
+	decoderSTUN  = 2
+)
+
+// next is the bit of the decoder that stays when one has spoken.
+func next(decoder int) uint32 {
+	if decoder == decoderHello || decoder == decoderSTUN {
+		return 1 << (decoder + 1)
+	}
+	return 0
+}
 
 // Last returns what is left to say of a flow that no decoder knew, when no more of it will be looked at.
 func (s *Stream) Last(in *Segments) []Fact {
@@ -168,9 +181,6 @@ func (s *Stream) Last(in *Segments) []Fact {
 	}
 	return nil
 }
-
-// afterHello is the bit of the decoder that stays when the first one has spoken.
-const afterHello = 1 << 1
 
 // ask asks one decoder, the other way round too when nobody knows who began.
 func ask(look streamDecoder, in *Segments) (Fact, answer) {

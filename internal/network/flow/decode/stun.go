@@ -13,25 +13,40 @@ const stunCookie = 0x2112a442
 func stunDatagram(d *Datagram) (Fact, bool) { return stunMessage(d.Payload, d.Cut, "") }
 
 // stunStream reads the first STUN message over TCP: bare, or framed by a length (RFC 4571).
-func stunStream(in *Segments) (Fact, answer) {
-	b := in.Client
+func stunStream(in *Segments) (Fact, answer) { return stunFirst(in.Client) }
+
+// stunAnswerStream reads the first answer, which is where a relay says its realm.
+func stunAnswerStream(in *Segments) (Fact, answer) {
+	if _, a := stunFirst(in.Client); a != yes {
+		return Fact{}, a
+	}
+	return stunFirst(in.Server)
+}
+
+func stunFirst(b []byte) (Fact, answer) {
 	if len(b) > 0 && b[0] > 3 {
 		return Fact{}, no
 	}
 	if len(b) < 20 {
 		return Fact{}, more
 	}
-	if fact, ok := stunMessage(b, true, "tcp"); ok {
-		return fact, yes
+	framed := false
+	size := 20 + int(binary.BigEndian.Uint16(b[2:]))
+	if binary.BigEndian.Uint32(b[4:]) != stunCookie && binary.BigEndian.Uint32(b[6:]) == stunCookie {
+		framed, size = true, 2+int(binary.BigEndian.Uint16(b))
 	}
-	if len(b) < 22 {
+	if known := framed || binary.BigEndian.Uint32(b[4:]) == stunCookie; known && size > len(b) && size <= maxStun {
 		return Fact{}, more
 	}
-	if fact, ok := stunMessage(b[2:min(len(b), 2+int(binary.BigEndian.Uint16(b)))], true, "tcp"); ok {
-		return fact, yes
+	if framed {
+		b = b[2:min(len(b), size)]
 	}
-	return Fact{}, no
+	fact, ok := stunMessage(b, true, "tcp")
+	return fact, is(ok)
 }
+
+// maxStun bounds a message that is waited for.
+const maxStun = 2 << 10
 
 // maxStunAttributes bounds the attributes of a message that are read.
 const maxStunAttributes = 32
