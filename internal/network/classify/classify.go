@@ -106,9 +106,24 @@ func stateOf(f *flow.Flow) *state {
 	s, ok := f.State.(*state)
 	if !ok {
 		s = &state{}
+		*s = early(f)
 		f.State = s
 	}
 	return s
+}
+
+// candidate is the State of a flow of which nothing is known but that its first datagram could be of classic Skype, as one of ten thousand
+// others' could: it takes no memory.
+type candidate struct{}
+
+const candidateFact = "skype-candidate"
+
+// early returns what a flow that has no state of its own begins with.
+func early(f *flow.Flow) state {
+	if _, ok := f.State.(candidate); ok {
+		return state{decoder: candidateFact}
+	}
+	return state{}
 }
 
 // look returns what is known of f, or a blank state that note makes its own when it has learned something.
@@ -116,7 +131,7 @@ func (c *Classifier) look(f *flow.Flow) *state {
 	if s, ok := f.State.(*state); ok {
 		return s
 	}
-	c.blank = state{}
+	c.blank = early(f)
 	return &c.blank
 }
 
@@ -153,9 +168,17 @@ func (c *Classifier) Reset(capture string) {
 
 // Learned is called when decoders found facts.
 func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
-	s := stateOf(f)
+	s := c.look(f)
+	if s == &c.blank && (len(facts) != 1 || facts[0].Decoder != candidateFact) {
+		s = stateOf(f)
+	}
 	for i := range facts {
 		c.fact(f, s, &facts[i])
+	}
+	if own, ok := f.State.(*state); ok {
+		s = own
+	} else if s == &c.blank {
+		f.State = candidate{}
 	}
 	if c.options.Live && !s.reported && s.rank >= rankTraffic {
 		c.report(f, s, false)
