@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
@@ -81,6 +84,44 @@ type comparison struct {
 	seen                     map[string]bool
 	flows, captures          int
 	stopped, passed, renamed int
+	observed                 int64
+	summary                  server.Replayed
+}
+
+// recorded reads the answer of catalog.diff: lines about observations, and those of a dry run.
+func (d *comparison) recorded(in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var o server.ObservedDiffers
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			return err
+		}
+		if d.json && o.Observed == 0 {
+			if _, err := fmt.Fprintf(d.e.out, "%s\n", lines.Bytes()); err != nil {
+				return err
+			}
+		}
+		switch {
+		case o.Type == "summary":
+			if err := json.Unmarshal(lines.Bytes(), &d.summary); err != nil {
+				return err
+			}
+		case o.Type != "observation":
+		case o.Before == "":
+			d.observed = o.Observed
+		default:
+			what := "newly passed"
+			if o.Stops {
+				what = "newly stopped"
+				d.stopped++
+			}
+			if !d.json {
+				fmt.Fprintln(d.e.out, printable.Line(fmt.Sprintf("%s: %s %s %s: %s by %s, was %s; %d times", what, o.Kind, o.Name, o.Server, o.After, o.Rule, o.Before, o.Times)))
+			}
+		}
+	}
+	return lines.Err()
 }
 
 func (cmd *catalogDiffCmd) prepare() (*comparison, error) {
@@ -165,17 +206,26 @@ func (cmd *catalogDiffCmd) record(e *env, d *comparison) error {
 	if err != nil {
 		return err
 	}
-	sum, err := decideAnew(e, &cmd.dataFlags, "catalog.diff", server.ReplayArgs{Sign: s, Query: cmd.Query}, bytes.NewReader(b), cmd.JSON)
-	if err != nil {
+	r, w := io.Pipe()
+	read := make(chan error, 1)
+	go func() {
+		err := d.recorded(r)
+		r.CloseWithError(err)
+		read <- err
+	}()
+	err = operate(e, &cmd.dataFlags, "catalog.diff", server.ReplayArgs{Sign: s, Query: cmd.Query}, bytes.NewReader(b), w)
+	w.Close()
+	if err = readingHint(errors.Join(err, <-read)); err != nil {
 		return err
 	}
+	sum := d.summary
 	for change, n := range sum.Changes {
 		if change == "allow to block" || change == "allow to quarantine" || change == "allow to hold" {
 			d.stopped += n
 		}
 	}
 	if !cmd.JSON {
-		fmt.Fprintf(e.out, "%d of %d verdicts on record would be the same\n", sum.Same, sum.Records)
+		fmt.Fprintf(e.out, "%d observations were looked at; %d of %d verdicts on record would be the same\n", d.observed, sum.Same, sum.Records)
 		printChanges(e.out, sum)
 	}
 	return nil

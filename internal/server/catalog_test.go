@@ -240,3 +240,39 @@ func TestCheckCatalog(t *testing.T) {
 		}
 	}
 }
+
+// TestCatalogDiff: who may read is told which of the things that were seen another catalog would stop.
+func TestCatalogDiff(t *testing.T) {
+	birds := newAviary(t)
+	listener := free(t)
+	h := newHouse(t, t.TempDir(), "catalog: {keys: ['"+birds.verifier+"']}\nnetwork: {resolver: {listen: ['"+listener+"'], upstream: ['127.0.0.1:1'], timeout: 100ms}}\n")
+	h.write("policy.yaml", aviaryPolicy)
+	h.serve()
+	blocked(t, listener, "a.pigeon.example")
+	blocked(t, listener, "www.example.org")
+	blocked(t, listener, "web.whatsapp.com")
+	diff := func(who string) (string, error) {
+		var out bytes.Buffer
+		err := control.Do(h.t.Context(), h.cfg.Data(), "catalog.diff", server.ReplayArgs{Sign: as(who)}, bytes.NewReader(birds.bundle(t, 1, "pigeon.example")), &out)
+		return out.String(), err
+	}
+	var out string
+	until(t, "what was seen can be read", func() bool {
+		var err error
+		if out, err = diff("reviewer"); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(out, "a.pigeon.example") && strings.Contains(out, `"block to allow":1`)
+	})
+	for _, want := range []string{`"name":"a.pigeon.example"`, `"before":"- allow","after":"pigeon block","rule":"birds","newly_stopped":true`, `"observed":2`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "www.example.org") {
+		t.Errorf("what stays as it is is named:\n%s", out)
+	}
+	if _, err := diff("admin"); err == nil {
+		t.Error("an administrator reads")
+	}
+}
