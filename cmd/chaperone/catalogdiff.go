@@ -36,7 +36,7 @@ const maxDiffCapture = 1 << 30
 
 // Run compares; what would newly be stopped makes the exit status 1.
 func (cmd *catalogDiffCmd) Run(e *env) error {
-	d, err := cmd.prepare()
+	d, err := cmd.prepare(e)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (d *comparison) recorded(in io.Reader) error {
 	return lines.Err()
 }
 
-func (cmd *catalogDiffCmd) prepare() (*comparison, error) {
+func (cmd *catalogDiffCmd) prepare(e *env) (*comparison, error) {
 	d := &comparison{seen: map[string]bool{}}
 	trusted := cmd.Trust
 	if cmd.Data != "" || cmd.Config != "" {
@@ -134,7 +134,7 @@ func (cmd *catalogDiffCmd) prepare() (*comparison, error) {
 		}
 		trusted = append(trusted, cfg.Catalog.Keys...)
 	}
-	file, err := cmd.policyFile(cmd.Policy)
+	file, err := cmd.policyFile(e, cmd.Policy)
 	if err != nil {
 		return nil, err
 	}

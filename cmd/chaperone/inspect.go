@@ -25,7 +25,7 @@ import (
 // inspectCmd names the messengers in captures and on interfaces.
 type inspectCmd struct {
 	JSON      bool          `name:"json" help:"One JSON object per line."`
-	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	Host      string        `name:"host" placeholder:"NAME" help:"The machine that is the client of every flow."`
 	Interface string        `name:"interface" short:"i" placeholder:"IFACE" help:"Listen to an interface instead of reading captures."`
 	For       time.Duration `name:"for" help:"How long to listen; until Ctrl-C without it."`
@@ -46,19 +46,11 @@ func (c *inspectCmd) Run(e *env) error {
 	if c.recorder == nil {
 		c.recorder = c.recording(e)
 	}
-	file, err := c.policyFile(c.Policy)
+	set, err := c.rules(e, c.Policy)
 	if err != nil {
 		return err
 	}
-	cat, err := c.catalogInForce()
-	if err != nil {
-		return fmt.Errorf("load catalog: %w", err)
-	}
-	decider, err := loadPolicy(file, cat)
-	if err != nil {
-		return err
-	}
-	r := &inspection{catalog: cat, decider: decider, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut), one: c.One}
+	r := &inspection{catalog: set.Catalog, decider: set.Policy, host: c.Host, recorder: c.recorder, progress: progressOn(e.errOut), one: c.One}
 	if c.Explain != "" {
 		return c.explain(e, r)
 	}
@@ -104,19 +96,6 @@ func (c *inspectCmd) explain(e *env, r *inspection) error {
 	r.explainer = &explainer{want: want, facts: map[*flow.Flow][]decode.Fact{}}
 	r.out = &explainWriter{out: e.out, json: c.JSON, explainer: r.explainer, decider: r.decider}
 	return errors.Join(r.captures(e, c.Captures), r.out.close())
-}
-
-// networkDeciders loads the catalog that is built in, and the policy in the file, or the quickstart policy.
-func networkDeciders(file string) (*catalog.Catalog, policy.Decider, error) {
-	cat, err := catalog.Default()
-	if err != nil {
-		return nil, nil, fmt.Errorf("load catalog: %w", err)
-	}
-	p, err := loadPolicy(file, cat)
-	if err != nil {
-		return nil, nil, err
-	}
-	return cat, p, nil
 }
 
 // inspection is one run of inspect or survey.

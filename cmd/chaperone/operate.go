@@ -154,18 +154,6 @@ func (s *signFlags) password(e *env) (string, error) {
 	return "", hinted{errors.New("no password was given"), "--password-file FILE, or CHAPERONE_PASSWORD in the environment"}
 }
 
-// policyFile returns the policy to decide by: the one named, else that of the configuration, else none (the quickstart policy).
-func (d *dataFlags) policyFile(named string) (string, error) {
-	if named != "" || d.Config == "" {
-		return named, nil
-	}
-	c, err := config.Load(d.Config)
-	if err != nil {
-		return "", err
-	}
-	return c.Path(c.Policy), nil
-}
-
 // recording returns what makes events records in the data directory that the flags name, or nil when they name none.
 func (d *dataFlags) recording(e *env) event.Recorder {
 	if d.Data == "" && d.Config == "" {

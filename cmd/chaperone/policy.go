@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -23,17 +22,9 @@ type policyCmd struct {
 	DryRun  policyDryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
 }
 
-// loadRules loads a policy with all it refers to, and turns its first mistake's hint into ours.
-func loadRules(path string, packs ...string) (*rules.Set, error) {
-	set, err := rules.Load(path, nil, packs...)
-	if err != nil {
-		return nil, withHint(err)
-	}
-	return set, nil
-}
-
 type policyCheckCmd struct {
-	File      string `arg:"" optional:"" help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	configFlag
+	File      string `arg:"" optional:"" help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	Vars      bool   `help:"List the variables of expressions instead."`
 	Reference bool   `help:"Print the reference of the language instead, as Markdown." hidden:""`
 	JSON      bool   `name:"json" help:"One JSON object per rule."`
@@ -49,7 +40,7 @@ func (c *policyCheckCmd) Run(e *env) error {
 		_, err := io.WriteString(e.out, policy.Reference())
 		return err
 	}
-	set, err := loadRules(c.File)
+	set, err := c.rules(e, c.File)
 	if err != nil {
 		return err
 	}
@@ -80,13 +71,14 @@ func (c *policyCheckCmd) Run(e *env) error {
 }
 
 type policyTestCmd struct {
-	File string `arg:"" optional:"" help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	configFlag
+	File string `arg:"" optional:"" help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	JSON bool   `name:"json" help:"One JSON object per failure."`
 }
 
 // Run runs the cases; one that fails makes the exit status 1.
 func (c *policyTestCmd) Run(e *env) error {
-	set, err := loadRules(c.File)
+	set, err := c.rules(e, c.File)
 	if err != nil {
 		return err
 	}
@@ -110,7 +102,8 @@ func (c *policyTestCmd) Run(e *env) error {
 }
 
 type policyExplainCmd struct {
-	Policy        string   `help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	configFlag
+	Policy        string   `help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	From          string   `help:"Handle of the sender, or the person behind a machine."`
 	To            []string `help:"Handles of recipients."`
 	Room          string   `help:"Room of the message."`
@@ -170,7 +163,7 @@ func (c *policyExplainCmd) event() (*event.Event, error) {
 
 // Run explains.
 func (c *policyExplainCmd) Run(e *env) error {
-	set, err := loadRules(c.Policy)
+	set, err := c.rules(e, c.Policy)
 	if err != nil {
 		return err
 	}

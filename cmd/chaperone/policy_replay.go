@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -50,26 +52,31 @@ func (c *policyReplayCmd) Run(e *env) error {
 type policyDryRunCmd struct {
 	dataFlags
 	signFlags
-	Policy string `name:"policy" required:"" type:"existingfile" placeholder:"FILE" help:"The new policy."`
+	Policy string `name:"policy" type:"existingfile" placeholder:"FILE" help:"The new policy; else that of the configuration as it lies there now, else the embedded quickstart policy."`
 	JSON   bool   `name:"json" help:"One JSON object per record that would differ or was erased, and a summary."`
 	Query  string `arg:"" optional:"" help:"Which records, as in chaperone search. Empty is all."`
 }
 
 // Run inspects the texts on record again by the new policy and compares; nothing is changed.
 func (c *policyDryRunCmd) Run(e *env) error {
-	if _, err := loadRules(c.Policy); err != nil {
-		return err
-	}
-	f, err := outside.Open(c.Policy)
+	file, err := c.policyFile(e, c.Policy)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	if _, err := c.rulesOf(file); err != nil {
+		return err
+	}
+	source := policy.DefaultSource()
+	if file != "" {
+		if source, err = outside.ReadFile(file, policy.MaxFileSize); err != nil {
+			return err
+		}
+	}
 	s, err := c.sign(e)
 	if err != nil {
 		return err
 	}
-	sum, err := decideAnew(e, &c.dataFlags, "policy.dry-run", server.ReplayArgs{Sign: s, Query: c.Query}, f, c.JSON)
+	sum, err := decideAnew(e, &c.dataFlags, "policy.dry-run", server.ReplayArgs{Sign: s, Query: c.Query}, bytes.NewReader(source), c.JSON)
 	if err != nil || c.JSON {
 		return err
 	}

@@ -151,6 +151,10 @@ func TestPolicyDryRun(t *testing.T) {
 	if _, sum := d.answers(0, append(same, "--json")...); sum.Same != 3 || sum.OtherVersion != 0 {
 		t.Errorf("by the policy in force: %+v", sum)
 	}
+	ofConfig := d.as("counsel", "policy", "dry-run", "--purpose", "what would change")
+	if _, sum := d.answers(0, append(ofConfig, "--json")...); sum.Same != 3 || sum.OtherVersion != 0 {
+		t.Errorf("by the policy that the configuration names: %+v", sum)
+	}
 	if err := os.WriteFile(path, []byte("version: 1\nrulez: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 )
 
 type policyTryCmd struct {
-	Policy string   `help:"Policy file; the embedded quickstart policy by default." type:"path"`
+	configFlag
+	Policy string   `help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	Packs  []string `help:"Packs to use besides those of the policy; all for every one."`
 	JSON   bool     `name:"json" help:"One JSON object per text."`
 	File   string   `arg:"" help:"Texts, one JSON object {id, from, to, room, text} a line; - reads standard input."`
@@ -35,7 +36,7 @@ const tryLimit = 8 << 20
 
 // Run judges each text as it would be judged in a conversation.
 func (c *policyTryCmd) Run(e *env) error {
-	set, err := loadRules(c.Policy, c.Packs...)
+	set, err := c.rules(e, c.Policy, c.Packs...)
 	if err != nil {
 		return err
 	}

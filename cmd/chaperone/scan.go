@@ -20,7 +20,7 @@ import (
 // scanCmd finds messengers in files and folders.
 type scanCmd struct {
 	JSON          bool   `name:"json" help:"One JSON object per line."`
-	Policy        string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Policy        string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	Host          string `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
 	OneFileSystem bool   `name:"one-file-system" help:"Do not cross into other file systems."`
 	Quarantine    bool   `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
@@ -148,15 +148,7 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 			return nil, hinted{fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders"}
 		}
 	}
-	cat, err := c.catalogInForce()
-	if err != nil {
-		return nil, fmt.Errorf("load catalog: %w", err)
-	}
-	file, err := c.policyFile(c.Policy)
-	if err != nil {
-		return nil, err
-	}
-	p, err := loadPolicy(file, cat)
+	set, err := c.rules(e, c.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +166,7 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 			skip = append(skip, real)
 		}
 	}
-	return scan.New(scan.Options{Catalog: cat, Policy: p, Recorder: c.options.recorder, Host: event.Host{Name: host},
+	return scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: c.options.recorder, Host: event.Host{Name: host},
 		OneFileSystem: c.OneFileSystem, Skip: skip})
 }
 

@@ -7,15 +7,16 @@ import (
 
 // surveyCmd listens to an interface and tells who uses which messenger, and what enforcing would stop. It changes nothing.
 type surveyCmd struct {
+	configFlag
 	JSON      bool          `name:"json" help:"One JSON object per line."`
-	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; the quickstart policy without it."`
+	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	For       time.Duration `name:"for" default:"10m" help:"How long to listen."`
 	Interface string        `arg:"" help:"Interface to listen to."`
 }
 
 // Run surveys. What it finds is its purpose, not a failure: its status is 0.
 func (c *surveyCmd) Run(e *env) error {
-	cat, decider, err := networkDeciders(c.Policy)
+	set, err := c.rules(e, c.Policy)
 	if err != nil {
 		return err
 	}
@@ -23,7 +24,7 @@ func (c *surveyCmd) Run(e *env) error {
 	if c.JSON {
 		out = newFlowLines(e.out, true)
 	}
-	r := &inspection{catalog: cat, decider: decider, out: out}
+	r := &inspection{catalog: set.Catalog, decider: set.Policy, out: out}
 	err = r.live(e.ctx, c.Interface, c.For)
 	return errors.Join(err, out.close())
 }

@@ -71,4 +71,7 @@ func Quickstart(name string, internal ...string) ([]byte, error) {
 }
 
 // Default returns the quickstart policy as a parsed file: what applies where no policy is given.
-func Default() (*File, error) { return Parse("quickstart policy", []byte(quickstart)) }
+func Default() (*File, error) { return Parse("quickstart policy", DefaultSource()) }
+
+// DefaultSource returns the bytes of the quickstart policy.
+func DefaultSource() []byte { return []byte(quickstart) }
