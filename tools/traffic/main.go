@@ -3,7 +3,7 @@
 // programs' packages (packages.txt).
 //
 //	traffic samples [-o ../../catalog/samples] [NAME...]   make the samples anew
-//	traffic innocent -o FILE [-scale N] [CLASS...]         make innocent traffic into one capture, and count its flows by class
+//	traffic innocent [-o DIR] [-scale N] [CLASS...]        make innocent traffic, and count by class what is taken for a messenger
 //	traffic speak NAME [ARG...]                            one side of a protocol; the other commands start it
 package main
 
@@ -41,12 +41,13 @@ func run(ctx context.Context, args []string) error {
 		}
 		return makeSamples(ctx, *out, flags.Args())
 	case "innocent":
-		out := flags.String("o", "innocent.pcap", "capture to write")
+		out := flags.String("o", os.TempDir(), "folder for captures")
+		chaperone := flags.String("chaperone", "../../bin/chaperone", "the program that is asked")
 		scale := flags.Float64("scale", 1, "how much of it")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		return makeInnocent(ctx, *out, *scale, flags.Args())
+		return makeInnocent(ctx, *out, *chaperone, *scale, flags.Args())
 	case "speak":
 		if len(args) < 2 {
 			return errors.New("speak what?")

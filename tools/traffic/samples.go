@@ -139,6 +139,7 @@ func scenarios() []scenario {
 		{app: "sip", file: "sipp.pcap", spoken: []string{"sip-tester"}, run: sipp, flows: `flows: [{server: "203.0.113.10:5060"}]`},
 		{app: "sip", file: "baresip.pcap", spoken: []string{"baresip-core"}, run: baresip, flows: `flows: [{server: "203.0.113.10:5060"}]`},
 		{app: "tox", file: "toxcore.pcap", spoken: []string{"libtoxcore2"}, run: tox, flows: `flows: [{server: "203.0.113.10:33445"}]`},
+		{app: "jami", file: "jamid.pcap", spoken: []string{"jami-daemon", "dhtnode"}, run: jami, flows: `flows: [{server: "203.0.113.10:4222"}]`},
 		{app: "telegram", file: "gotd.pcap", spoken: []string{"github.com/gotd/td"}, run: telegramTransports,
 			flows: `flows: [{fact: "traffic:mtproto-obfuscated", server: "203.0.113.10:443", count: 3}, {server: "203.0.113.10:8888"}]`},
 		{app: "discord", file: "discordgo.pcap", spoken: []string{"github.com/bwmarrin/discordgo"}, run: discord,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"time"
 )
@@ -24,4 +25,24 @@ func toxSource() string {
 		return "tox.c"
 	}
 	return path
+}
+
+// jami: the daemon makes an account and looks for itself in a hash table of one node.
+func jami(w *wire) error {
+	if err := w.start(w.server, "dhtnode", "-p", "4222", "-s"); err != nil {
+		return err
+	}
+	script, err := w.write("jami.sh", `set -e
+jamid=/usr/libexec/jamid
+"$jamid" -c & pid=$!
+sleep 5
+add() { dbus-send --session --print-reply --dest=cx.ring.Ring /cx/ring/Ring/ConfigurationManager cx.ring.Ring.ConfigurationManager."$@"; }
+add addAccount dict:string:string:Account.type,RING,Account.alias,alice,Account.hostname,`+serverAddr+`:4222,Account.upnpEnabled,false,TURN.enable,false
+sleep 28
+kill $pid
+`)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.rest(time.Second), w.do(60*time.Second, w.client, "dbus-run-session", "--", "bash", script))
 }

@@ -249,7 +249,7 @@ type datagramDecoder func(d *Datagram) (Fact, bool)
 
 var datagrams = []datagramDecoder{
 	stunDatagram, dnsDatagram, dtlsDatagram, sipDatagram, discordDatagram, oicqDatagram, mumbleDatagram, teamspeakDatagram, viberDatagram,
-	zoomDatagram,
+	zoomDatagram, opendhtDatagram,
 }
 
 func (s *Datagrams) decode(d *Datagram) (Fact, bool) {

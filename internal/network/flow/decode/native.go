@@ -204,7 +204,8 @@ func locoStream(in *Segments) (Fact, answer) {
 	return Fact{Decoder: "loco", Attrs: []Attr{{"method", text(name)}}}, yes
 }
 
-// viberStream knows Viber's framing: a little-endian length that counts itself, on the service's port.
+// viberStream knows Viber's framing on the service's ports: a little-endian length that counts itself, and the frame's number, which is
+// small in the client's first.
 func viberStream(in *Segments) (Fact, answer) {
 	b := in.Client
 	if in.ServerPort != 4244 && in.ServerPort != 5242 {
@@ -213,7 +214,7 @@ func viberStream(in *Segments) (Fact, answer) {
 	if len(b) < 12 {
 		return Fact{}, more
 	}
-	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) {
+	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) || !isZero(b[3:6]) {
 		return Fact{}, no
 	}
 	return Fact{Decoder: "viber", Attrs: []Attr{{"form", "tcp"}}}, yes

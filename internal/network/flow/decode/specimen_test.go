@@ -96,6 +96,7 @@ func datagramSpecimens() []specimen {
 		{"mumble", []byte("\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08"), 64738, "mumble"},
 		{"teamspeak", []byte("TS3INIT1\x00\x65\x00\x00\x88"), 9987, "teamspeak"},
 		{"viber", sized(34, 1, 2, 0x19, 0), 7987, "viber"},
+		{"opendht", []byte("\x85\xa1a\x81\xa2id\xc4\x14" + strings.Repeat("\x9b", 20) + "\xa1q\xa4ping\xa1t\xce\xec\x99\x34\x97\xa1y\xa1q\xa1v\xa4RNG1"), 4222, "opendht"},
 		{"zoom", append([]byte{5, 0, 1, 0, 0, 0, 0, 4, 15}, make([]byte, 30)...), 8801, "zoom"},
 	}
 }

@@ -35,6 +35,7 @@ func Decoders() []Description {
 		{"viber", "form is tcp or udp, on documented ports", []string{"form"}},
 		{"zoom", "kind is media or session, on documented ports", []string{"kind"}},
 		{"threema", "sizes of the chat server handshake: ask for the address too", nil},
+		{"opendht", "packets of the hash table of Jami's clients", []string{"network"}},
 		{"tox", "kind is dht, two packets with one key, or relay", []string{"kind"}},
 		{"socks", "request to a proxy; what it was asked for is decoded too, as behind CONNECT", []string{"name", "version", "target"}},
 		{"tls-record", "TLS seen from its middle", []string{"version"}},
