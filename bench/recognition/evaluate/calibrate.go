@@ -28,6 +28,7 @@ type bin struct {
 	claims   int
 	right    int
 	captures int
+	flawless int // captures in which all were right
 }
 
 // calibration compares confidence with what was right.
@@ -115,15 +116,21 @@ func bins(claims []claim, confidence func(claim) float64) []bin {
 
 func binOf(claims []claim, confidence func(claim) float64) bin {
 	b := bin{claims: len(claims)}
-	captures := map[string]bool{}
+	captures := map[string]bool{} // all right
 	for _, c := range claims {
 		b.stated += confidence(c) / float64(len(claims))
-		captures[c.capture] = true
+		flawless, seen := captures[c.capture]
+		captures[c.capture] = c.right && (flawless || !seen)
 		if c.right {
 			b.right++
 		}
 	}
 	b.captures = len(captures)
+	for _, flawless := range captures {
+		if flawless {
+			b.flawless++
+		}
+	}
 	return b
 }
 
@@ -156,10 +163,11 @@ func measure(claims []claim, confidence func(claim) float64) (e deviation) {
 
 func (b bin) share() float64 { return ratio(b.right, b.claims) }
 
-// interval is Wilson's, at 95 %.
+// interval is of the share of captures without a mistake, after Wilson, at 95 %. Flows of one capture stand and fall together: it is
+// captures, not flows, that are drawn from the world.
 func (b bin) interval() (low, high float64) {
 	const z = 1.96
-	n, p := float64(b.claims), b.share()
+	n, p := float64(b.captures), ratio(b.flawless, b.captures)
 	if n == 0 {
 		return 0, 1
 	}

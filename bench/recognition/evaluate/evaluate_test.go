@@ -87,7 +87,7 @@ func TestEvaluateWritesTablesAndPlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| in-sample | ", " | 1.000 | 1.000 | 1.000 |", "left out: thresholds", "| telegram | 2 | 2 |", "known endpoint", "| one, two |", "| 0.99 |"} {
+	for _, want := range []string{"| in-sample | ", " | 1.000 | 1.000 | 1.000 |", "left out: thresholds", "| telegram | 2 | 2 |", "known endpoint", "| one, two |", "| 0.99 |", "## Behaviour alone"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("no %q in:\n%s", want, page)
 		}
@@ -183,7 +183,10 @@ func TestCalibrationIsCrossValidated(t *testing.T) {
 	if len(c.byStated) != 1 || c.byStated[0].claims != 100 || math.Abs(c.byStated[0].share()-0.9) > 1e-9 {
 		t.Fatalf("%+v", c.byStated)
 	}
-	if low, high := c.byStated[0].interval(); low > 0.9 || high < 0.9 || low < 0.8 || high > 0.96 {
+	if b := c.byStated[0]; b.captures != 20 || b.flawless != 10 {
+		t.Errorf("of %d captures %d are without a mistake", b.captures, b.flawless)
+	}
+	if low, high := c.byStated[0].interval(); low > 0.5 || high < 0.5 || low < 0.25 || high > 0.75 {
 		t.Errorf("interval %f to %f", low, high)
 	}
 	if c.fitted.brier >= c.stated.brier+0.01 || math.Abs(c.byFitted[0].stated-0.9) > 0.05 {
@@ -208,5 +211,65 @@ func TestLabelsThatAreNotOnesAreRefused(t *testing.T) {
 		if _, err := readLabels(path); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// TestBehaviourIsAskedOfOtherSources: a flow never votes for itself or its own source's.
+func TestBehaviourIsAskedOfOtherSources(t *testing.T) {
+	shapes := map[string]shape{}
+	var known []pair
+	for i, source := range []string{"a", "a", "a", "a", "a", "a", "b"} {
+		key := strconv.Itoa(i)
+		shapes[key] = shape{float64(i)}
+		app := "zoom"
+		if source == "b" {
+			app = "none"
+		}
+		known = append(known, pair{&label{key: key, source: source, app: app, proto: "tcp"}, nil})
+	}
+	if n := nearest(known[0], known, shapes); n != 0 {
+		t.Errorf("%d votes from its own source", n)
+	}
+	if n := nearest(known[6], known, shapes); n != neighbours {
+		t.Errorf("%d votes from the other", n)
+	}
+}
+
+func TestShapesAreRead(t *testing.T) {
+	dir := folder(t)
+	r, err := newRunner(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes := map[string]shape{}
+	for _, name := range append(r.names, filepath.Join(dir, "labels.csv")) {
+		if err := readShapes(name, shapes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(shapes) == 0 {
+		t.Fatal("no flow has four packets with payload")
+	}
+	for key, s := range shapes {
+		if s[0] <= 0 {
+			t.Errorf("%s: the client's first packet is %v", key, s)
+		}
+	}
+	if readShapes(filepath.Join(dir, "missing"), shapes) == nil {
+		t.Error("a missing capture is no error")
+	}
+}
+
+func TestListsOfErrorsAndLateOnes(t *testing.T) {
+	pairs := []pair{
+		{&label{app: "zoom", key: "missed-one"}, &verdict{}},
+		{&label{app: "zoom", key: "late-one", proto: "tcp"}, &verdict{app: "zoom", proto: "tcp", packets: 40, evidence: []evidence{{Fact: "tls name:zoom.us", Strength: 950}}}},
+		{&label{app: "zoom", key: "revised-one", proto: "tcp"}, &verdict{app: "zoom", proto: "tcp", packets: 40, revised: true}},
+	}
+	var b strings.Builder
+	listErrors(&b, pairs)
+	listSlow(&b, pairs)
+	if got := b.String(); !strings.Contains(got, "missed-one") || !strings.Contains(got, "late-one") || strings.Contains(got, "revised-one") {
+		t.Error(got)
 	}
 }

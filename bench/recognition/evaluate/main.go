@@ -66,7 +66,11 @@ func run(out io.Writer, folder string, o options) error {
 	if err != nil {
 		return err
 	}
-	e := evaluation{pairs: pairs, left: left, calibration: calibrate(pairs), captures: len(r.names)}
+	votes, err := behaviours(r, pairs)
+	if err != nil {
+		return err
+	}
+	e := evaluation{pairs: pairs, left: left, votes: votes, calibration: calibrate(pairs), captures: len(r.names)}
 	var page strings.Builder
 	e.report(&page)
 	if o.errors {
@@ -90,5 +94,6 @@ type evaluation struct {
 	pairs       []pair
 	left        leftOut
 	calibration calibration
+	votes       []vote
 	captures    int
 }

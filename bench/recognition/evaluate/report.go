@@ -37,6 +37,7 @@ func (e *evaluation) report(w io.Writer) {
 	e.reportApps(w)
 	e.reportChosen(w)
 	e.reportCalibration(w)
+	e.reportBehaviour(w)
 }
 
 func (e *evaluation) reportWaits(w io.Writer) {
@@ -133,16 +134,18 @@ func (e *evaluation) reportChosen(w io.Writer) {
 func (e *evaluation) reportCalibration(w io.Writer) {
 	c := &e.calibration
 	fmt.Fprintf(w, "\n## Confidence\n\n![What was called so sure, against how often it was right](recognition-reliability.svg)\n\n")
-	fmt.Fprintln(w, "| called | flows | captures | right | 95 % interval |\n|---|---|---|---|---|")
+	fmt.Fprintln(w, "| called | flows | right | captures | without a mistake | 95 % interval of that |\n|---|---|---|---|---|---|")
 	for _, b := range c.byStated {
 		low, high := b.interval()
-		fmt.Fprintf(w, "| %.2f | %d | %d | %.3f | %.3f to %.3f |\n", b.stated, b.claims, b.captures, b.share(), low, high)
+		fmt.Fprintf(w, "| %.2f | %d | %.3f | %d | %d | %.2f to %.2f |\n", b.stated, b.claims, b.share(), b.captures, b.flawless, low, high)
 	}
 	fmt.Fprintf(w, "\nAs stated: Brier score %.4f, expected error of calibration %.3f. Fitted by class of evidence on the captures of other folds: %.4f, %.3f.\n",
 		c.stated.brier, c.stated.expected, c.fitted.brier, c.fitted.expected)
-	fmt.Fprint(w, "\n| decided by | flows | captures | stated | right |\n|---|---|---|---|---|\n")
+	fmt.Fprint(w, "\n| decided by | stated | flows | right | captures | without a mistake | 95 % interval of that |\n|---|---|---|---|---|---|---|\n")
 	for _, class := range c.sortedClasses() {
 		b := c.classes[class]
-		fmt.Fprintf(w, "| %s | %d | %d | %.2f | %.3f |\n", class, b.claims, b.captures, b.stated, b.share())
+		low, high := b.interval()
+		fmt.Fprintf(w, "| %s | %.2f | %d | %.3f | %d | %d | %.2f to %.2f |\n", class, b.stated, b.claims, b.share(), b.captures, b.flawless, low, high)
 	}
+	fmt.Fprintln(w, "\nThe interval counts captures, for the flows of one stand and fall together: few captures allow little, whatever was right in them.")
 }

@@ -23,6 +23,7 @@ type verdict struct {
 	packets      int64 // to the verdict
 	proto        string
 	revised      bool
+	named        bool // the flow has a host name
 	time         float64
 }
 
@@ -75,7 +76,7 @@ func (r *runner) capture(name string, t classify.Thresholds, found map[string][]
 		key := flowKey(base, f.Flow.Proto, a, b)
 		found[key] = append(found[key], verdict{
 			app: f.Flow.App, service: f.Flow.Service, confidence: f.Flow.Confidence, evidence: slices.Clone(f.Evidence),
-			packets: f.Flow.PacketsToVerdict, proto: f.Flow.Proto, revised: f.Flow.Revised, time: float64(f.FirstSeen.UnixMicro()) / 1e6,
+			packets: f.Flow.PacketsToVerdict, proto: f.Flow.Proto, revised: f.Flow.Revised, named: f.Flow.Name != "", time: float64(f.FirstSeen.UnixMicro()) / 1e6,
 		})
 	}})
 	_, err = flow.ReadCapture(context.Background(), f, flow.NewTracker(k, flow.Limits{}))

@@ -61,16 +61,16 @@ func (c *Classifier) isNode(f *flow.Flow, k *socket) {
 			continue
 		}
 		c.traffic(other, o, &derived)
-		if o.app == "" || len(c.sockets.peers) >= maxPeers {
+		if o.app == "" {
 			continue
 		}
 		c.revised(other, o)
 		k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, until
-		c.sockets.peers[pair{f.Client.Addr(), other.Server.Addr()}] = true
-		c.sockets.peers[pair{f.Client.Addr(), networkOf(other.Server.Addr())}] = true
+		c.sockets.peers.put(pair{f.Client.Addr(), other.Server.Addr()}, true, now(f).Add(c.thresholds.KeepAnswer))
+		c.sockets.peers.put(pair{f.Client.Addr(), networkOf(other.Server.Addr())}, true, now(f).Add(c.thresholds.KeepAnswer))
 	}
-	if k.app != "" && len(c.sockets.nodes) < maxNodes {
-		c.sockets.nodes[f.Client.Addr()] = node{f.Client.Port(), until}
+	if k.app != "" {
+		c.sockets.nodes.put(f.Client.Addr(), f.Client.Port(), until)
 	}
 }
 
@@ -97,16 +97,18 @@ func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
 	default:
 		return
 	}
-	switch {
-	case c.sockets.peers[pair{f.Client.Addr(), f.Server.Addr()}]:
+	if c.sockets.nodes.len() == 0 { // nobody runs it
+		return
+	}
+	if _, ok := c.sockets.peers.get(pair{f.Client.Addr(), f.Server.Addr()}, now(f)); ok {
 		c.derive(f, s, "skype-peer", "host")
-	case c.sockets.peers[pair{f.Client.Addr(), networkOf(f.Server.Addr())}]:
+	} else if _, ok := c.sockets.peers.get(pair{f.Client.Addr(), networkOf(f.Server.Addr())}, now(f)); ok {
 		c.derive(f, s, "skype-peer", "network")
 	}
-	if n, ok := c.sockets.nodes[f.Server.Addr()]; ok && n.port == f.Server.Port() && now(f).Before(n.until) {
+	if port, ok := c.sockets.nodes.get(f.Server.Addr(), now(f)); ok && port == f.Server.Port() {
 		c.derive(f, s, "skype-node", "port")
 	}
-	if n, ok := c.sockets.nodes[f.Client.Addr()]; ok && s.decoder == "encrypted" && s.shown == "sides both" && now(f).Before(n.until) {
+	if _, ok := c.sockets.nodes.get(f.Client.Addr(), now(f)); ok && s.decoder == "encrypted" && s.shown == "sides both" {
 		c.derive(f, s, "skype-node", "opaque")
 	}
 }

@@ -31,14 +31,8 @@ type socket struct {
 // sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
 type sockets struct {
 	young, old map[netip.AddrPort]*socket
-	peers      map[pair]bool // hosts and the peers of their classic Skype sockets
-	nodes      map[netip.Addr]node
-}
-
-// node is the classic Skype socket of a machine.
-type node struct {
-	port  uint16
-	until time.Time
+	peers      recent[pair, bool]         // hosts and the peers of their classic Skype sockets
+	nodes      recent[netip.Addr, uint16] // the ports of those sockets
 }
 
 const (
@@ -50,7 +44,7 @@ const (
 
 func (s *sockets) init() {
 	s.young, s.old = map[netip.AddrPort]*socket{}, map[netip.AddrPort]*socket{}
-	s.peers, s.nodes = map[pair]bool{}, map[netip.Addr]node{}
+	s.peers, s.nodes = newRecent[pair, bool](maxPeers), newRecent[netip.Addr, uint16](maxNodes)
 }
 
 func (s *sockets) find(a netip.AddrPort) *socket {
