@@ -100,11 +100,18 @@ type machine struct {
 	marked map[int]bool                  // the flows that made a sign
 }
 
+// outside returns where an unnamed flow went, when that is outside: who has a name is known by it, and what stays inside is no messenger's
+// server.
+func outside(f *event.Flow) (netip.AddrPort, bool) {
+	server, err := netip.ParseAddrPort(f.Server)
+	return server, err == nil && f.Name == "" && server.Addr().IsGlobalUnicast() && !server.Addr().IsPrivate()
+}
+
 func (m *machine) add(o archive.Observed) {
 	f := o.Event.Flow
-	server, err := netip.ParseAddrPort(f.Server)
-	if err != nil || f.Name != "" || !server.Addr().IsGlobalUnicast() || server.Addr().IsPrivate() {
-		return // who has a name is known by it; what stays inside is no messenger's server
+	server, ok := outside(f)
+	if !ok {
+		return
 	}
 	n := len(m.flows)
 	m.flows = append(m.flows, o)
@@ -113,18 +120,29 @@ func (m *machine) add(o archive.Observed) {
 		m.hours[address] = map[time.Time]bool{}
 	}
 	m.hours[address][o.Hour()] = true
-	plain := f.JA4 == "" && f.ALPN == ""
-	switch {
-	case f.Proto == "udp" && server.Port() > 1023:
+	if f.Proto == "udp" && server.Port() > 1023 {
 		m.peers[address] = true
-		if mean := f.Bytes / max(1, f.Packets); f.Packets >= talkPackets && mean >= smallPacket && mean <= largePacket {
-			m.talk, m.marked[n] = larger(m.talk, o), true
-		}
-	case f.Proto == "tcp" && plain && f.Bytes >= someBytes && (server.Port() == 443 || server.Port() == 80):
+	}
+	switch {
+	case speech(f, server.Port()):
+		m.talk, m.marked[n] = larger(m.talk, o), true
+	case !opaque(f):
+	case server.Port() == 443 || server.Port() == 80:
 		m.bare, m.marked[n] = larger(m.bare, o), true
-	case f.Proto == "tcp" && plain && f.Bytes >= someBytes && server.Port() > 1023:
+	case server.Port() > 1023:
 		m.odd, m.marked[n] = larger(m.odd, o), true
 	}
+}
+
+// speech reports whether a flow has many small packets, as speech does.
+func speech(f *event.Flow, port uint16) bool {
+	mean := f.Bytes / max(1, f.Packets)
+	return f.Proto == "udp" && port > 1023 && f.Packets >= talkPackets && mean >= smallPacket && mean <= largePacket
+}
+
+// opaque reports whether a connection that came to something has no handshake that we know.
+func opaque(f *event.Flow) bool {
+	return f.Proto == "tcp" && f.JA4 == "" && f.ALPN == "" && f.Bytes >= someBytes
 }
 
 func larger(a *archive.Observed, b archive.Observed) *archive.Observed {
