@@ -19,6 +19,7 @@ type socket struct {
 	strength     event.Confidence
 	until        time.Time
 	flows        []*flow.Flow
+	busy         bool // several were heard
 
 	// what may be classic Skype
 	peers  int // whose first datagram fits
@@ -30,9 +31,11 @@ type socket struct {
 
 // sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
 type sockets struct {
-	young, old map[netip.AddrPort]*socket
-	peers      recent[pair, bool]         // hosts and the peers of their classic Skype sockets
-	nodes      recent[netip.Addr, uint16] // the ports of those sockets
+	first sightings
+	fresh tier                       // that had one flow
+	busy  tier                       // that had more
+	peers recent[pair, bool]         // hosts and the peers of their classic Skype sockets
+	nodes recent[netip.Addr, uint16] // the ports of those sockets
 }
 
 const (
@@ -43,27 +46,8 @@ const (
 )
 
 func (s *sockets) init() {
-	s.young, s.old = map[netip.AddrPort]*socket{}, map[netip.AddrPort]*socket{}
+	s.fresh, s.busy = newTier(), newTier()
 	s.peers, s.nodes = newRecent[pair, bool](maxPeers), newRecent[netip.Addr, uint16](maxNodes)
-}
-
-func (s *sockets) find(a netip.AddrPort) *socket {
-	if k := s.young[a]; k != nil {
-		return k
-	}
-	return s.old[a]
-}
-
-func (s *sockets) get(a netip.AddrPort) *socket {
-	if k := s.find(a); k != nil {
-		return k
-	}
-	if len(s.young) >= maxSockets {
-		s.old, s.young = s.young, map[netip.AddrPort]*socket{}
-	}
-	k := &socket{}
-	s.young[a] = k
-	return k
 }
 
 func (s *sockets) forget(f *flow.Flow) {
@@ -71,6 +55,7 @@ func (s *sockets) forget(f *flow.Flow) {
 		return
 	}
 	for _, a := range []netip.AddrPort{f.Client, f.Server} {
+		s.first.forget(a, f)
 		if k := s.find(a); k != nil {
 			if i := slices.Index(k.flows, f); i >= 0 {
 				k.flows = slices.Delete(k.flows, i, i+1)
@@ -90,10 +75,14 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 		return
 	}
 	for _, end := range []netip.AddrPort{f.Client, f.Server} {
-		k := c.sockets.get(end)
+		k := c.sockets.seen(end, f, fact)
+		if k == nil {
+			continue
+		}
 		if len(k.flows) < maxOnSocket && !slices.Contains(k.flows, f) {
 			k.flows = append(k.flows, f)
 		}
+		c.sockets.used(end, k)
 		if end == f.Client {
 			c.skype(f, k, fact)
 		}
