@@ -53,7 +53,7 @@ type Keys struct {
 // Ledger says where checkpoints go.
 type Ledger struct {
 	Origin      string        `yaml:"origin" doc:"Name of this log in its checkpoints. Default chaperone/ and the id of this installation."`
-	VerifyEvery time.Duration `yaml:"verify_every" doc:"How often serve verifies the whole record by itself, as chaperone verify does. Default 24h; a negative value turns it off."`
+	VerifyEvery time.Duration `yaml:"verify_every" doc:"How often serve verifies the whole record by itself, as chaperone verify does; the first turn comes a minute after the start when one is due. Default 24h; a negative value turns it off."`
 	Checkpoints []string      `yaml:"checkpoints" doc:"Recipients outside: file:/folder, an https address, syslog:udp://host:port, mailto:name@domain (by the server of alerts.mail, each 15 minutes at most)."`
 }
 

@@ -29,8 +29,12 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 
 // verifyNow checks the store as it lies on disk, without anything from outside: at best CONSISTENT, NOT PROVEN.
 func (s *Server) verifyNow(ctx context.Context) (console.VerifyResult, error) {
+	return verifyDir(ctx, s.store.Dir, verify.Options{})
+}
+
+func verifyDir(ctx context.Context, dir string, o verify.Options) (console.VerifyResult, error) {
 	start := time.Now()
-	r, err := verify.Verify(ctx, s.store.Dir, verify.Options{})
+	r, err := verify.Verify(ctx, dir, o)
 	if err != nil {
 		return console.VerifyResult{}, err
 	}

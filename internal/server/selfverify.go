@@ -2,45 +2,100 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/console"
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/ledger/verify"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 const (
 	verifyEvery  = 24 * time.Hour
+	verifySoon   = time.Minute // after the start, when a turn is due
+	verifyShare  = 4           // it works one part in so many of its time, on one CPU and one disk
+	verifyNice   = 10
 	verifyItem   = "verification"
 	brokenAdvice = "Do not delete anything. Copy the data directory, run chaperone verify --checkpoint with one from outside on the copy, and restore what differs from the backup."
 )
 
-// verifyInTurn verifies the whole record once in each interval (SEC 17a-4(f)(2)(ii)). What it finds is a health item and an act; a break that was
-// found stays on the board until a later turn finds none.
-func (s *Server) verifyInTurn(ctx context.Context) error {
-	every := s.cfg.Ledger.VerifyEvery
-	if every < 0 {
+// selfVerifier verifies the whole record once in each interval (SEC 17a-4(f)(2)(ii)). What it finds is a health item and an act; a break that
+// was found stays on the board until a later turn finds none.
+type selfVerifier struct {
+	every  time.Duration // below zero never
+	state  string        // file that holds when the last turn was, so that a serve that is restarted each day has its turns
+	verify func(context.Context) (console.VerifyResult, error)
+	record event.Recorder
+	board  *health.Board
+	clock  clock.Clock
+	log    *slog.Logger
+}
+
+// lastTurn is what the state file holds.
+type lastTurn struct {
+	Time   time.Time `json:"time"`
+	Broken bool      `json:"broken,omitempty"`
+}
+
+func (s *Server) selfVerifier() *selfVerifier {
+	v := &selfVerifier{every: s.cfg.Ledger.VerifyEvery, state: filepath.Join(s.store.Dir, "state", "verified.json"), verify: verifyQuietly(s.store.Dir),
+		record: s.store.Recorder, board: s.board, clock: s.store.Clock, log: s.log}
+	if v.every == 0 {
+		v.every = verifyEvery
+	}
+	return v
+}
+
+// run takes turns until the context ends.
+func (v *selfVerifier) run(ctx context.Context) error {
+	if v.every < 0 {
 		return nil
 	}
-	if every == 0 {
-		every = verifyEvery
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
+	for wait := untilTurn(v.last(), v.clock.Now(), v.every); ; wait = v.every {
+		timer := time.NewTimer(wait)
 		select {
-		case <-tick.C:
-			s.verifySelf(ctx)
+		case <-timer.C:
+			v.turn(ctx)
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
 		}
 	}
 }
 
-// verifySelf is one turn. Records go on meanwhile: what is written while it reads lies in the open window.
-func (s *Server) verifySelf(ctx context.Context) {
-	result, err := s.verifyNow(ctx)
+// untilTurn returns how long after the start the first turn comes: soon, when the last one is older than the interval, found a break (which
+// health shall not forget by a restart), is not known, or lies in the future.
+func untilTurn(last lastTurn, now time.Time, every time.Duration) time.Duration {
+	soon := min(verifySoon, every)
+	if last.Time.IsZero() || last.Broken || last.Time.After(now) {
+		return soon
+	}
+	return max(last.Time.Add(every).Sub(now), soon)
+}
+
+// last returns when the last turn was; nothing when that cannot be read, and a turn is due then.
+func (v *selfVerifier) last() lastTurn {
+	var l lastTurn
+	if b, err := outside.ReadFile(v.state, 1<<10); err != nil || json.Unmarshal(b, &l) != nil {
+		return lastTurn{}
+	}
+	return l
+}
+
+// turn is one turn. Records go on meanwhile: what is written while it reads lies in the open window.
+func (v *selfVerifier) turn(ctx context.Context) {
+	began := v.clock.Now()
+	result, err := v.verify(ctx)
 	if ctx.Err() != nil {
 		return
 	}
@@ -48,17 +103,31 @@ func (s *Server) verifySelf(ctx context.Context) {
 	switch {
 	case err != nil:
 		words = "not verified: " + err.Error()
-		s.board.Set(verifyItem, health.Degraded, words, "The record could not be read to its end; see the disk, then run chaperone verify.")
+		v.board.Set(verifyItem, health.Degraded, words, "The record could not be read to its end; see the disk, then run chaperone verify.")
 	case result.Broken:
-		s.log.Error("self-verification", "result", words, "findings", len(result.Findings))
-		s.board.Set(verifyItem, health.Failed, brokenDetail(result), brokenAdvice)
+		v.log.Error("self-verification", "result", words, "findings", len(result.Findings))
+		v.board.Set(verifyItem, health.Failed, brokenDetail(result), brokenAdvice)
 	default:
-		s.board.Set(verifyItem, health.OK, fmt.Sprintf("%s; %d records in %s", words, result.Records, result.Took), "")
+		v.board.Set(verifyItem, health.OK, fmt.Sprintf("%s; %d records in %s", words, result.Records, result.Took), "")
 	}
 	act := &event.Event{Kind: event.Act, Phase: "verify.self", Connector: "serve", Content: event.Content{Act: &event.ActDetail{Action: "verify.self", Object: "record",
 		Details: []event.Fact{{Name: "result", Value: words}, {Name: "findings", Value: fmt.Sprint(len(result.Findings))}}}}}
-	if err := s.store.Recorder.Record(ctx, act); err != nil && ctx.Err() == nil {
-		s.log.Error("record an act", "act", "verify.self", "error", err)
+	if err := v.record.Record(ctx, act); err != nil && ctx.Err() == nil {
+		v.log.Error("record an act", "act", "verify.self", "error", err)
+	}
+	if err == nil {
+		v.keep(lastTurn{began, result.Broken})
+	}
+}
+
+// keep writes when the turn was. Without it the next start has a turn soon.
+func (v *selfVerifier) keep(l lastTurn) {
+	b, err := json.Marshal(l)
+	if err == nil {
+		err = durable.Replace(v.state, b, 0o600)
+	}
+	if err != nil {
+		v.log.Warn("self-verification: keep the time of the turn", "error", err)
 	}
 }
 
@@ -68,4 +137,36 @@ func brokenDetail(r console.VerifyResult) string {
 		return r.Words
 	}
 	return fmt.Sprintf("%s: %s (%d findings)", r.Words, r.Findings[0], len(r.Findings))
+}
+
+// verifyQuietly verifies a data directory as a guest on the machine: with a low priority, and idle most of the time.
+func verifyQuietly(dir string) func(context.Context) (console.VerifyResult, error) {
+	return func(ctx context.Context) (r console.VerifyResult, err error) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and never unlocked: the thread, whose priority cannot be raised again, ends with the goroutine
+			unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), verifyNice)
+			rest := &throttle{ctx: ctx, since: time.Now()}
+			r, err = verifyDir(ctx, dir, verify.Options{Pause: rest.pause})
+		}()
+		<-done
+		return r, err
+	}
+}
+
+// throttle rests in proportion to the time that went by at work, be it on the CPU or waiting for the disk.
+type throttle struct {
+	ctx   context.Context // of the turn that it is part of
+	since time.Time
+}
+
+func (t *throttle) pause() {
+	timer := time.NewTimer((verifyShare - 1) * time.Since(t.since))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.ctx.Done():
+	}
+	t.since = time.Now()
 }

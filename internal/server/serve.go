@@ -89,7 +89,7 @@ func (s *Server) build() error {
 		return err
 	}
 	s.observations()
-	s.add(part{name: "verification", run: s.verifyInTurn})
+	s.add(part{name: "verification", run: s.selfVerifier().run})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	s.setCatalogHealth()
 	s.add(part{name: "catalog", run: s.watchCatalog})

@@ -32,6 +32,7 @@ type frame struct {
 	head    []byte
 	headers [][]byte
 	sealed  [][]byte
+	size    int64
 	crcGood bool
 
 	parsed        head
@@ -74,7 +75,7 @@ func readFrame(r io.Reader, left int64, buf *[]byte) (*frame, int64, error) {
 		return nil, 0, err
 	}
 	body := b[prefixLen : total-4]
-	f := &frame{head: body[:headLen]}
+	f := &frame{head: body[:headLen], size: total}
 	f.crcGood = crc32.Checksum(b[:total-4], crc32.MakeTable(crc32.Castagnoli)) == binary.BigEndian.Uint32(b[total-4:])
 	var err error
 	if f.headers, err = split(body[headLen:headLen+headersLen], maxHeader); err != nil {

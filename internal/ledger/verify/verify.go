@@ -23,6 +23,7 @@ import (
 type Options struct {
 	Checkpoint string // a signed note, a bundle, or a folder of them; "" when nothing is held outside
 	Key        string // the ledger's verifier key as known outside; "" takes the one of the bundle, else of the data directory
+	Pause      func() // called after each MiB that was read and each object, for whoever shares the machine; nil does not pause
 }
 
 // ErrNotAStore says that the path holds no journal.
@@ -37,7 +38,7 @@ func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{dir: dir, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}}
+	w := &walk{dir: dir, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}, pause: o.Pause}
 	w.objects = newObjects(dir, w.result)
 	w.disposed = newDisposals()
 	w.rolls = newRolls(w.result)
@@ -67,6 +68,8 @@ type walk struct {
 	rolls      *rolls
 	naming     *naming
 	buf        []byte
+	pause      func()
+	unpaused   int64           // bytes read since the last pause
 	lastRecord map[string]bool // streams in which a frame's head already differed: later ones differ because of the chain
 }
 
@@ -184,6 +187,17 @@ func (w *walk) drain(ctx context.Context) error {
 	return nil
 }
 
+// pauseEvery is how much is read between two pauses.
+const pauseEvery = 1 << 20
+
+// breathe pauses when enough was read.
+func (w *walk) breathe(read int64) {
+	if w.unpaused += read; w.pause != nil && w.unpaused >= pauseEvery {
+		w.unpaused = 0
+		w.pause()
+	}
+}
+
 // nextFrame returns the next frame of a stream, checked as far as the frame alone allows, or nil.
 func (w *walk) nextFrame(name string) *frame {
 	s := w.streams[name]
@@ -195,6 +209,7 @@ func (w *walk) nextFrame(name string) *frame {
 		return nil
 	}
 	w.result.Frames++
+	w.breathe(f.size)
 	s.check(f, w.result)
 	for i, h := range f.parsedHeaders {
 		w.result.Records++
@@ -218,6 +233,9 @@ func (w *walk) content(f *frame, i int, h header) {
 		w.disposed.missing(h.ID, at)
 	}
 	w.objects.check(h, at, gone)
+	if len(h.Objects) > 0 {
+		w.breathe(pauseEvery)
+	}
 }
 
 // checkOutside compares the frames read so far with the outside checkpoints of exactly this size.

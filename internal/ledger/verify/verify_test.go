@@ -226,6 +226,28 @@ func TestObjects(t *testing.T) {
 	}
 }
 
+// TestPauses: after each MiB of frames, and after each record that brought files.
+func TestPauses(t *testing.T) {
+	list, err := ledgertest.Frames(6, 1, 1)
+	check(t, err)
+	for i := range list {
+		list[i].Records[0], err = ledgertest.Record(i, func(e *event.Event) {
+			e.Text = strings.Repeat("x", 1<<19)
+			if i == 5 {
+				e.Kind, e.Files = event.FileUpload, []event.File{{Object: "o1", Sealed: event.Digest([]byte("sealed file"))}}
+			}
+		})
+		check(t, err)
+	}
+	s := build(t, list)
+	pauses := 0
+	r, err := verify.Verify(t.Context(), s.dir, verify.Options{Pause: func() { pauses++ }})
+	check(t, err)
+	if r.Verdict == verify.Broken || pauses < 2 || pauses > 4 {
+		t.Errorf("%d pauses in 3 MiB and one file: %+v", pauses, r)
+	}
+}
+
 func TestNoLedger(t *testing.T) {
 	s := newStore(t, 2, 1, 1)
 	check(t, os.RemoveAll(filepath.Join(s.dir, "ledger")))

@@ -1,0 +1,221 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/console"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+// noted is an event.Recorder that counts.
+type noted struct{ acts int }
+
+func (n *noted) Record(_ context.Context, events ...*event.Event) error {
+	n.acts += len(events)
+	return nil
+}
+
+// TestTurnsOfSelfVerification: with a clock of the test's own. A serve that is restarted more often than the interval has its turns too.
+func TestTurnsOfSelfVerification(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := filepath.Join(t.TempDir(), "verified.json")
+		var turns []time.Duration
+		broken, start := false, time.Now()
+		up := func(d time.Duration) (n int) { // serves for a while; how many turns there were
+			turns = nil
+			began := time.Now()
+			run, _ := server.SelfVerifier("", state, 24*time.Hour, &noted{}, health.NewBoard(time.Now), func(context.Context) (console.VerifyResult, error) {
+				turns = append(turns, time.Since(began))
+				return console.VerifyResult{Broken: broken, Words: "words"}, nil
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			if err := run(ctx); err != nil {
+				t.Error(err)
+			}
+			return len(turns)
+		}
+		if n := up(10 * time.Hour); n != 1 || turns[0] != time.Minute {
+			t.Errorf("a new installation: %d turns, %v", n, turns)
+		}
+		if n := up(10 * time.Hour); n != 0 {
+			t.Errorf("a restart before the interval is over: %v", turns)
+		}
+		if n := up(10 * time.Hour); n != 1 || turns[0] != 4*time.Hour+time.Minute {
+			t.Errorf("the rest of the interval: %v", turns)
+		}
+		time.Sleep(48 * time.Hour)
+		if n := up(50 * time.Hour); n != 3 || turns[0] != time.Minute || turns[2] != 48*time.Hour+time.Minute {
+			t.Errorf("after two days off: %v", turns)
+		}
+		broken = true
+		up(24 * time.Hour)
+		if n := up(time.Hour); n != 1 || turns[0] != time.Minute {
+			t.Errorf("a break, and a restart: %v", turns)
+		}
+		if err := os.WriteFile(state, []byte(`{"time":"`+start.AddDate(1, 0, 0).Format(time.RFC3339)+`"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n := up(time.Hour); n != 1 {
+			t.Errorf("a last turn in the future: %v", turns)
+		}
+		if err := os.WriteFile(state, []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n := up(time.Hour); n != 1 {
+			t.Errorf("a state file that cannot be read: %v", turns)
+		}
+	})
+}
+
+// TestSelfVerificationRests: of the time that a turn takes it works a quarter, and it ends with its context.
+func TestSelfVerificationRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		server.Rest(t.Context(), func() { time.Sleep(time.Second) })
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("a second of work took %s", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		began = time.Now()
+		server.Rest(ctx, func() { time.Sleep(time.Second) })
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("the end came after %s", took)
+		}
+	})
+}
+
+// TestSelfVerificationFindsEveryDamage is R3: one byte flipped or one record removed, anywhere in the record, is said within one turn, in all of
+// 1,000 trials (CHAPERONE_SOAK; fewer without). The store is one that the program wrote.
+func TestSelfVerificationFindsEveryDamage(t *testing.T) {
+	trials := 60
+	if os.Getenv("CHAPERONE_SOAK") != "" {
+		trials = 1000
+	}
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
+	now := time.Now().UTC()
+	s, _ := h.open()
+	s.Start(t.Context())
+	for n := range 12 {
+		e := wrote(now, "alice", fmt.Sprintf("message %d", n))
+		e.Room.Name = fmt.Sprintf("room%d@rooms.example.org", n%3)
+		if err := s.Recorder.Record(t.Context(), e, wrote(now, "bob", fmt.Sprintf("answer %d", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files := recordFiles(t, h.cfg.Data())
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	copied := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(copied, os.DirFS(h.cfg.Data())); err != nil {
+		t.Fatal(err)
+	}
+	board, acts := health.NewBoard(time.Now), &noted{}
+	_, turn := server.SelfVerifier(copied, filepath.Join(t.TempDir(), "verified.json"), 0, acts, board, nil)
+	said := func() health.State {
+		turn(t.Context())
+		for _, i := range board.Items() {
+			if i.Name == "verification" {
+				return i.State
+			}
+		}
+		return health.OK
+	}
+	if s := said(); s != health.OK {
+		t.Fatalf("the undamaged store is %v: %+v", s, board.Items())
+	}
+	for n := range trials {
+		path := files[r.IntN(len(files))]
+		good, err := os.ReadFile(filepath.Join(copied, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad, what := damage(r, path, good)
+		if err := os.WriteFile(filepath.Join(copied, path), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s := said(); s != health.Failed {
+			t.Errorf("trial %d of seed %d: %s of %s is %v", n, seed, what, path, s)
+		}
+		if err := os.WriteFile(filepath.Join(copied, path), good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := said(); s != health.OK || acts.acts != trials+2 {
+		t.Errorf("mended it is %v, and %d acts of %d turns", s, acts.acts, trials+2)
+	}
+}
+
+// damage flips one byte of a file, or removes one frame with its record from a segment.
+func damage(r *rand.Rand, path string, good []byte) (bad []byte, what string) {
+	if filepath.Ext(path) == ".seg" && r.IntN(2) == 0 {
+		var starts []int
+		for at := 0; at < len(good); {
+			starts = append(starts, at)
+			at += frameLen(good[at:])
+		}
+		n := r.IntN(len(starts))
+		return slices.Delete(slices.Clone(good), starts[n], starts[n]+frameLen(good[starts[n]:])), fmt.Sprintf("frame %d", n)
+	}
+	bad = slices.Clone(good)
+	n := r.IntN(len(bad))
+	bad[n] ^= 1 << r.IntN(8)
+	return bad, fmt.Sprintf("byte %d", n)
+}
+
+// frameLen is the length of the frame at the start of b, by the published format.
+func frameLen(b []byte) int {
+	n := 20
+	for i := 4; i < 16; i += 4 {
+		n += int(b[i])<<24 | int(b[i+1])<<16 | int(b[i+2])<<8 | int(b[i+3])
+	}
+	return n
+}
+
+var partial = regexp.MustCompile(`^(.*\.p)/([0-9]+)$`)
+
+// recordFiles lists the files of the record below a data directory: of partial tiles only the newest, because older ones are left behind by design.
+func recordFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	newest, files := map[string]int{}, []string(nil)
+	for _, folder := range []string{"journal", "ledger/tile", "ledger/checkpoint"} {
+		err := filepath.WalkDir(filepath.Join(dir, folder), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			path, err = filepath.Rel(dir, path)
+			if m := partial.FindStringSubmatch(path); m != nil {
+				n, wrong := strconv.Atoi(m[2])
+				newest[m[1]] = max(newest[m[1]], n)
+				return wrong
+			}
+			files = append(files, path)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, n := range newest {
+		files = append(files, filepath.Join(name, strconv.Itoa(n)))
+	}
+	slices.Sort(files)
+	return files
+}
