@@ -93,7 +93,7 @@ func (d *comparison) recorded(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var o server.ObservedDiffers
+		var o rollout.ObservedDiffers
 		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
 			return err
 		}

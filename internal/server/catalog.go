@@ -18,6 +18,8 @@ import (
 // Reload reads the policy file and the state of the catalogs again. When the policy is broken what is in force stays; when the catalog that
 // should be in force is, the one before it does, else the built-in one, and health says so.
 func (r *Rules) Reload() error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
 	next, err := r.read()
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func (r *Rules) second(next, before *inForce) {
 	switch {
 	case s.Candidate != 0 && (s.Stage == rollout.Shadow || s.Stage == rollout.Canary):
 		p.Stage = s.Stage
-	case s.InForce == p.First.Serial && s.InForce > s.Previous && !s.Since.IsZero() && r.clock.Now().Sub(s.Since) < r.bounds.Window:
+	case s.InForce == p.First.Serial && !s.Promoted.IsZero() && r.clock.Now().Sub(s.Promoted) < r.bounds.Window:
 		serial = s.Previous
 	default:
 		return
@@ -230,7 +232,7 @@ func (s *Server) judgeTrial(ctx context.Context, judged *rollout.Pair) *rollout.
 	if p.Second == nil || p.Stage == rollout.Shadow {
 		return p
 	}
-	if p.Stage == rollout.None && s.store.Clock.Now().Sub(f.state.Since) >= s.rules.bounds.Window { // it has stood its test
+	if p.Stage == rollout.None && s.store.Clock.Now().Sub(f.state.Promoted) >= s.rules.bounds.Window { // it has stood its test
 		if err := s.rules.Reload(); err != nil {
 			s.log.Error("catalog", "error", err)
 		}

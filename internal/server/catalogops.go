@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/catalog"
@@ -99,21 +98,6 @@ func (o *operations) catalogStatus(ctx context.Context, call *control.Call, _ st
 	return json.NewEncoder(call.Out).Encode(o.rules.CatalogStatus(ctx))
 }
 
-// ObservedDiffers is a line of catalog.diff about an observation of which the other catalog says something else.
-type ObservedDiffers struct {
-	Type     string     `json:"type"` // always "observation"
-	Kind     event.Kind `json:"kind"`
-	Time     time.Time  `json:"time"`
-	Times    int64      `json:"times"`
-	Name     string     `json:"name,omitempty"`
-	Server   string     `json:"server,omitempty"`
-	Before   string     `json:"before"` // "app verdict"
-	After    string     `json:"after"`
-	Rule     string     `json:"rule"`
-	Stops    bool       `json:"newly_stopped"`
-	Observed int64      `json:"observed,omitempty"` // in the last of these lines: how many observations were looked at
-}
-
 // catalogDiff decides what is on record, and what was only observed, anew by the bundle that the call sends, for those who may read.
 func (o *operations) catalogDiff(ctx context.Context, call *control.Call, a ReplayArgs) error {
 	b, err := io.ReadAll(io.LimitReader(call.In, bundle.MaxSize+1))
@@ -161,34 +145,14 @@ func (o *operations) diffObserved(ctx context.Context, call *control.Call, s Sig
 		}
 		for i := range part.Items {
 			seen++
-			if line, differs := observedAnew(&part.Items[i], other); differs {
+			if line, differs := rollout.Reobserve(&part.Items[i], other); differs {
 				if err := out.Encode(line); err != nil {
 					return err
 				}
 			}
 		}
 		if page.Cursor = part.Next; page.Cursor == "" {
-			return out.Encode(ObservedDiffers{Type: "observation", Observed: seen})
+			return out.Encode(rollout.ObservedDiffers{Type: "observation", Observed: seen})
 		}
 	}
-}
-
-// observedAnew decides one observation anew.
-func observedAnew(x *archive.Observed, other *rollout.Side) (ObservedDiffers, bool) {
-	e := x.Event
-	if e.Flow == nil && e.Question == nil {
-		return ObservedDiffers{}, false
-	}
-	before := rollout.Answer{App: x.App(), Action: e.Verdict.Action}
-	rollout.Reconsider(other.Set.Catalog, e)
-	now := other.Set.Policy.Redecide(e)
-	after := rollout.Answer{App: x.App(), Action: now.Action}
-	line := ObservedDiffers{Type: "observation", Kind: e.Kind, Time: e.Time, Times: x.Times, Before: before.String(), After: after.String(), Rule: now.Rule,
-		Stops: now.Action.Stops() && !before.Action.Stops()}
-	if e.Flow != nil {
-		line.Name, line.Server = e.Flow.Name, e.Flow.Server
-	} else {
-		line.Name = e.Question.Name
-	}
-	return line, line.Stops || before.Action.Stops() && !now.Action.Stops()
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type Rules struct {
 	group    string // canary
 	bounds   rollout.Bounds
 	clock    clock.Clock
+	loading  sync.Mutex // held from reading what is to be in force to having it in force
 	inForce  atomic.Pointer[inForce]
 }
 

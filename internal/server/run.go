@@ -135,6 +135,8 @@ func (s *Server) watchSignals(ctx context.Context, hup <-chan os.Signal) {
 
 // reload brings the policy file and the table of people into force as they lie there: both, or neither. Either way it is on record.
 func (s *Server) reload(ctx context.Context) {
+	s.rules.loading.Lock()
+	defer s.rules.loading.Unlock()
 	rules, wrongRules := s.rules.read()
 	people, wrongPeople := s.store.People.read()
 	if wrongRules != nil {

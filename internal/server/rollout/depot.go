@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	builtin "github.com/chaperone-im/chaperone/catalog"
@@ -43,6 +44,7 @@ type State struct {
 	InForce   uint64    `json:"in_force"`           //
 	Previous  uint64    `json:"previous,omitempty"` // what was in force before: rollback goes there
 	Since     time.Time `json:"since,omitzero"`     // when InForce came into force
+	Promoted  time.Time `json:"promoted,omitzero"`  // the same when it was promoted: it is watched for a while; not after going back
 	Candidate uint64    `json:"candidate,omitempty"`
 	Stage     Stage     `json:"stage,omitempty"` // of the candidate
 	Staged    time.Time `json:"staged,omitzero"` // when it came to that stage
@@ -59,8 +61,9 @@ type Refusal struct {
 // Depot keeps the bundles of one data directory, and which of them is in force. It belongs to one process at a time, the one that holds the
 // journal's lock; others may open it to read.
 type Depot struct {
-	dir  string
-	keys []string
+	dir      string
+	keys     []string
+	changing sync.Mutex // held from reading the state to writing it
 }
 
 // keptBundles is how many bundles stay besides those in use: an administrator can go back to them.
@@ -89,6 +92,8 @@ func (d *Depot) State() (State, error) {
 
 // change applies f to the state, tells those who must know before anything changes, and makes the result durable.
 func (d *Depot) change(f func(s *State) error, tell ...func(before, after State) error) (State, error) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	s, err := d.State()
 	if err != nil {
 		return s, err
@@ -228,6 +233,9 @@ func (d *Depot) accept(ctx context.Context, b []byte, now time.Time) (bundle.Inf
 		return info, fmt.Errorf("keep bundle %d: %w", info.Serial, err)
 	}
 	_, err = d.change(func(s *State) error {
+		if info.Serial <= s.Highest { // another came meanwhile
+			return fmt.Errorf("%w: number %d was accepted", ErrOld, s.Highest)
+		}
 		s.Highest = info.Serial
 		if s.Candidate == 0 || s.Stage == Fetched {
 			s.Candidate, s.Stage, s.Staged = info.Serial, Fetched, now.UTC()
@@ -303,7 +311,7 @@ func (d *Depot) Promote(canary bool, now time.Time, tell ...func(before, after S
 			s.Stage, s.Staged = Canary, now.UTC()
 			return nil
 		}
-		s.Previous, s.InForce, s.Since = s.InForce, s.Candidate, now.UTC()
+		s.Previous, s.InForce, s.Since, s.Promoted = s.InForce, s.Candidate, now.UTC(), now.UTC()
 		s.Candidate, s.Stage, s.Staged = 0, None, time.Time{}
 		return nil
 	}, tell...)
@@ -316,7 +324,7 @@ func (d *Depot) Rollback(to int64, reason string, now time.Time, tell ...func(be
 		back := s.InForce
 		switch {
 		case to >= 0 && (to == 0 || d.has(uint64(to))) && uint64(to) != s.InForce:
-			s.Previous, s.InForce, s.Since = 0, uint64(to), now.UTC()
+			s.Previous, s.InForce, s.Since, s.Promoted = 0, uint64(to), now.UTC(), time.Time{}
 			s.Candidate, s.Stage, s.Staged = 0, None, time.Time{}
 		case to >= 0:
 			return fmt.Errorf("number %d is in force or is not kept; kept are 0 (built in) and %v", to, d.Kept())
@@ -326,7 +334,7 @@ func (d *Depot) Rollback(to int64, reason string, now time.Time, tell ...func(be
 		case s.InForce == 0:
 			return errors.New("the built-in catalog is in force: there is nothing to go back to")
 		default:
-			s.InForce, s.Previous, s.Since = s.Previous, 0, now.UTC()
+			s.InForce, s.Previous, s.Since, s.Promoted = s.Previous, 0, now.UTC(), time.Time{}
 		}
 		s.Refused = &Refusal{back, now.UTC(), reason}
 		return nil

@@ -85,8 +85,14 @@ func TestDepotStory(t *testing.T) {
 	must(d.Stage(7, now))
 	must(d.Promote(false, now))
 	want(7, 0, rollout.None)
+	if s, _ := d.State(); s.Promoted.IsZero() {
+		t.Error("what was promoted is not watched")
+	}
 	must(d.Rollback(-1, "no better", now))
 	want(5, 0, rollout.None)
+	if s, _ := d.State(); !s.Promoted.IsZero() {
+		t.Error("what came back is watched, and could be taken back in its turn")
+	}
 	must(d.Rollback(0, "back to the beginning", now))
 	want(0, 0, rollout.None)
 	if _, err := d.Rollback(-1, "further", now); err == nil {

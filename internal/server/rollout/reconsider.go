@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
@@ -62,4 +64,39 @@ func stands(c *catalog.Catalog, app string, evidence []event.Evidence) bool {
 	return slices.ContainsFunc(evidence, func(e event.Evidence) bool {
 		return slices.ContainsFunc(facts, func(f catalog.Fact) bool { return strings.HasSuffix(e.Fact, f.Kind+":"+f.Text) })
 	})
+}
+
+// ObservedDiffers is a line of catalog.diff about an observation of which the other catalog says something else.
+type ObservedDiffers struct {
+	Type     string     `json:"type"` // always "observation"
+	Kind     event.Kind `json:"kind"`
+	Time     time.Time  `json:"time"`
+	Times    int64      `json:"times"`
+	Name     string     `json:"name,omitempty"`
+	Server   string     `json:"server,omitempty"`
+	Before   string     `json:"before"` // "app verdict"
+	After    string     `json:"after"`
+	Rule     string     `json:"rule"`
+	Stops    bool       `json:"newly_stopped"`
+	Observed int64      `json:"observed,omitempty"` // in the last of these lines: how many observations were looked at
+}
+
+// Reobserve decides one observation anew by another side, and reports whether that stops it, or stops it no more.
+func Reobserve(x *archive.Observed, other *Side) (ObservedDiffers, bool) {
+	e := x.Event
+	if e.Flow == nil && e.Question == nil {
+		return ObservedDiffers{}, false
+	}
+	before := Answer{App: x.App(), Action: e.Verdict.Action}
+	Reconsider(other.Set.Catalog, e)
+	now := other.Set.Policy.Redecide(e)
+	after := Answer{App: x.App(), Action: now.Action}
+	line := ObservedDiffers{Type: "observation", Kind: e.Kind, Time: e.Time, Times: x.Times, Before: before.String(), After: after.String(), Rule: now.Rule,
+		Stops: now.Action.Stops() && !before.Action.Stops()}
+	if e.Flow != nil {
+		line.Name, line.Server = e.Flow.Name, e.Flow.Server
+	} else {
+		line.Name = e.Question.Name
+	}
+	return line, line.Stops || before.Action.Stops() && !now.Action.Stops()
 }
