@@ -32,6 +32,7 @@ type inspectCmd struct {
 	Evidence  bool          `name:"evidence" help:"For people: all evidence below each line of the table."`
 	Explain   string        `name:"explain" placeholder:"FLOW" help:"Say everything of one flow: its number, or \"tcp CLIENT SERVER\"."`
 	One       bool          `name:"one-network" help:"The captures are of one network: what was learned and flows go on from one to the next, in the order of time."`
+	Log       []string      `name:"log" placeholder:"FORMAT:PATH" sep:"none" help:"Read a log of another program instead: zeek, suricata, squid or dnsmasq; - is standard input."`
 	dataFlags
 	Captures []string `arg:"" optional:"" name:"capture" type:"path" help:"Captures, pcap or pcapng; - is standard input."`
 
@@ -40,8 +41,11 @@ type inspectCmd struct {
 
 // Run inspects.
 func (c *inspectCmd) Run(e *env) error {
-	if (c.Interface == "") == (len(c.Captures) == 0) {
-		return hinted{errors.New("inspect needs captures, or an interface"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m"}
+	if given := [3]bool{c.Interface != "", len(c.Captures) > 0, len(c.Log) > 0}; given != [3]bool{true} && given != [3]bool{1: true} && given != [3]bool{2: true} {
+		return hinted{errors.New("inspect needs captures, or an interface, or logs"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m  or  chaperone inspect --log zeek:ssl.log"}
+	}
+	if len(c.Log) > 0 && (c.Explain != "" || c.One) {
+		return hinted{errors.New("--explain and --one-network are of captures"), "a log's line says all there is: --log FORMAT:PATH --json"}
 	}
 	if c.recorder == nil {
 		c.recorder = c.recording(e)
@@ -60,9 +64,12 @@ func (c *inspectCmd) Run(e *env) error {
 	}
 	ballast := keepSmall()
 	defer runtime.KeepAlive(ballast)
-	if c.Interface != "" {
+	switch {
+	case c.Interface != "":
 		err = r.live(e.ctx, c.Interface, c.For)
-	} else {
+	case len(c.Log) > 0:
+		err = r.logs(e, c.Log)
+	default:
 		err = r.captures(e, c.Captures)
 	}
 	if err := errors.Join(err, r.out.close()); err != nil {

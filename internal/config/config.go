@@ -124,6 +124,13 @@ type XMPPLimit struct {
 type Network struct {
 	Sensors  []Sensor  `yaml:"sensors" doc:"Passive sensors on a mirror port or tap."`
 	Resolver *Resolver `yaml:"resolver" doc:"The filtering resolver."`
+	Logs     []Log     `yaml:"logs" doc:"Logs of other programs, read as they grow: weaker sensors."`
+}
+
+// Log is a log of another program.
+type Log struct {
+	Format string `yaml:"format" doc:"zeek, suricata (EVE), squid (native) or dnsmasq."`
+	Path   string `yaml:"path" doc:"The file. It is followed across rotation and restarts."`
 }
 
 // Sensor watches one interface.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -115,6 +116,11 @@ func (c *Config) check() error {
 	}
 	if r := c.Network.Resolver; r != nil {
 		errs = append(errs, checkResolver(r))
+	}
+	for i, l := range c.Network.Logs {
+		if l.Path == "" || !slices.Contains([]string{"zeek", "suricata", "squid", "dnsmasq"}, l.Format) {
+			errs = append(errs, fmt.Errorf("network.logs[%d]: want a path, and the format zeek, suricata, squid or dnsmasq", i))
+		}
 	}
 	if d := c.Observations.Days; d != nil && (*d < 0 || *d > MaxObservationDays) {
 		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))

@@ -106,6 +106,9 @@ func (s *Server) build() error {
 	for _, sensor := range s.cfg.Network.Sensors {
 		s.add(part{name: "sensor " + sensor.Interface, run: s.sensor(sensor)})
 	}
+	if err := s.followLogs(); err != nil {
+		return err
+	}
 	if err := s.control(); err != nil {
 		return err
 	}

@@ -1,0 +1,218 @@
+package logs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Item is an entry and where it stood.
+type Item struct {
+	Entry  *Entry
+	Source string // the same for the same line, across restarts: file, offset and what stands there
+}
+
+// Batch is what was read at once.
+type Batch struct {
+	Items   []Item
+	Trouble Trouble // since the last batch
+	Lost    string  // "" or why lines may be missing before this batch
+}
+
+// Follower reads a log as it grows, across rotation and restarts. A batch that was taken is not read again, and no line is left out: the
+// position is kept once the batch was taken. After a crash between the two it is read again, under the same Source. A last line that is not
+// complete waits.
+type Follower struct {
+	path   string
+	format string
+	keep   string // file of the position
+	now    func() time.Time
+	take   func(ctx context.Context, b Batch) error
+
+	parser parser
+	reader *lineReader
+	file   *os.File
+	at     position
+	lines  int64
+	batch  Batch
+	idle   int // reads of a file that was replaced, at its end
+}
+
+// position is where reading goes on.
+type position struct {
+	Device  uint64 `json:"device"`
+	Inode   uint64 `json:"inode"`
+	Offset  int64  `json:"offset"`
+	Head    string `json:"head"`  // hash of the first bytes, for numbers of files are used again
+	HeadLen int64  `json:"bytes"` // of them
+	Skip    bool   `json:"skip"`  // the rest of a line that is too long
+	State   []byte `json:"state"`
+}
+
+// Bounds of reading.
+const (
+	batchLines = 512
+	headBytes  = 256
+)
+
+// NewFollower returns a follower of the log at path. Its position is kept in the folder state.
+func NewFollower(path, format, state string, now func() time.Time, take func(ctx context.Context, b Batch) error) (*Follower, error) {
+	p, err := newParser(format, now)
+	if err != nil {
+		return nil, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(path))
+	f := &Follower{path: path, format: format, keep: filepath.Join(state, hex.EncodeToString(sum[:8])+".json"), now: now, take: take, parser: p, reader: newLineReader(nil)}
+	b, err := os.ReadFile(f.keep)
+	if errors.Is(err, os.ErrNotExist) {
+		return f, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &f.at)
+	}
+	if err == nil {
+		err = p.restore(f.at.State)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("position in %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Lines returns how many lines were read.
+func (f *Follower) Lines() int64 { return f.lines }
+
+// Close closes the file.
+func (f *Follower) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
+
+// Step reads what there is, up to a batch, and reports whether there may be more. An error of take leaves the position where it was.
+func (f *Follower) Step(ctx context.Context) (more bool, err error) {
+	if f.file == nil {
+		if err := f.open(); err != nil {
+			return false, err
+		}
+	}
+	if err := f.truncated(); err != nil {
+		return false, err
+	}
+	before, lines := f.at, f.lines
+	if err := f.read(false); err != nil {
+		return false, f.back(before, lines, err)
+	}
+	full := len(f.batch.Items) >= batchLines || f.at.Offset-before.Offset >= maxBatchBytes
+	rotated := false
+	if !full && f.at.Offset == before.Offset {
+		if rotated, err = f.replaced(); err != nil {
+			return false, f.back(before, lines, err)
+		}
+		if rotated { // nobody writes to it any more: what is left is a line
+			if err := f.read(true); err != nil {
+				return false, f.back(before, lines, err)
+			}
+		}
+	}
+	if err := f.commit(ctx, before); err != nil {
+		return false, f.back(before, lines, err)
+	}
+	if rotated {
+		return true, f.next()
+	}
+	return full, nil
+}
+
+// back goes back to where a batch began.
+func (f *Follower) back(before position, lines int64, err error) error {
+	f.lines = lines
+	f.at, f.batch = before, Batch{Lost: f.batch.Lost}
+	if failed := f.parser.restore(before.State); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
+
+// commit hands the batch over and keeps the position.
+func (f *Follower) commit(ctx context.Context, before position) error {
+	if f.at.Offset == before.Offset && f.at.Skip == before.Skip && f.batch.Lost == "" && len(f.batch.Items) == 0 {
+		return nil
+	}
+	f.at.State = f.parser.state()
+	if err := f.take(ctx, f.batch); err != nil {
+		return err
+	}
+	f.batch = Batch{}
+	return f.save()
+}
+
+// maxBatchBytes bounds what one step reads of lines that say nothing.
+const maxBatchBytes = 4 << 20
+
+// read reads complete lines into the batch, and with rest also the last one.
+func (f *Follower) read(rest bool) error {
+	lines := f.reader
+	lines.in.Reset(io.NewSectionReader(f.file, f.at.Offset, 1<<62))
+	start := f.at.Offset
+	for len(f.batch.Items) < batchLines && f.at.Offset-start < maxBatchBytes {
+		line, took, err := lines.next()
+		if err != nil && !errors.Is(err, errLong) && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			f.torn(line, took, rest)
+			return f.mark()
+		}
+		f.line(line, took, errors.Is(err, errLong))
+	}
+	return f.mark()
+}
+
+// line takes one line that ended.
+func (f *Follower) line(line []byte, took int64, long bool) {
+	at := f.at.Offset
+	f.at.Offset += took
+	f.lines++
+	switch {
+	case f.at.Skip: // the end of one that was counted
+		f.at.Skip = false
+	case long:
+		f.batch.Trouble.add("byte", at, errLong)
+	default:
+		e, err := parse(f.parser, line)
+		if err != nil {
+			f.batch.Trouble.add("byte", at, err)
+		} else if e != nil {
+			sum := sha256.Sum256(line) // numbers of files are used again
+			f.batch.Items = append(f.batch.Items, Item{e, fmt.Sprintf("%d:%d:%d:%x", f.at.Device, f.at.Inode, at, sum[:8])})
+		}
+	}
+}
+
+// torn sees to bytes without an end: they wait, unless they are too many, or nobody will end them.
+func (f *Follower) torn(line []byte, took int64, rest bool) {
+	switch {
+	case took > MaxLine:
+		if !f.at.Skip {
+			f.lines++
+			f.batch.Trouble.add("byte", f.at.Offset, errLong)
+		}
+		f.at.Offset, f.at.Skip = f.at.Offset+took, true
+	case rest && took > 0:
+		f.line(line, took, false)
+	}
+}
