@@ -11,6 +11,8 @@ import (
 type word struct {
 	text       string
 	start, end int
+	stretched  bool // its letters may stand for fewer
+	spelled    bool // it was made of single letters
 }
 
 // lookAlikes are Cyrillic, Greek and other letters that look like Latin ones, in lower case (Unicode TR 39, confusables).
@@ -45,7 +47,7 @@ type splitter struct {
 
 func (s *splitter) flush() {
 	if len(s.buf) > 0 {
-		s.words = append(s.words, word{string(s.buf), s.start, s.end})
+		s.words = append(s.words, word{text: string(s.buf), start: s.start, end: s.end, stretched: hasRun(s.buf, minRun)})
 		s.buf = s.buf[:0]
 	}
 }
@@ -135,10 +137,11 @@ func joinSpelled(words []word) []word {
 			i += max(n, 1)
 			continue
 		}
-		joined := word{start: words[i].start, end: words[i+n-1].end}
+		joined := word{start: words[i].start, end: words[i+n-1].end, spelled: true}
 		for _, w := range words[i : i+n] {
 			joined.text += w.text
 		}
+		joined.stretched = hasRun([]byte(joined.text), 2)
 		out = append(out, joined)
 		i += n
 	}

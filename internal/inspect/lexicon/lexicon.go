@@ -49,10 +49,12 @@ var _ inspect.Immediate = (*Inspector)(nil)
 // node is a place in the trie: the words that may follow, and what ends here.
 type node struct {
 	next     map[string]*node
+	squeezed map[string][]prefix // the same by squeezed word, for stretched ones
 	prefixes []prefix
 	ends     []end
 }
 
+// prefix is a place that a text leads to.
 type prefix struct {
 	text string
 	node *node
@@ -119,6 +121,11 @@ func (n *node) following(text string) *node {
 	}
 	if n.next[text] == nil {
 		n.next[text] = &node{}
+		if n.squeezed == nil {
+			n.squeezed = map[string][]prefix{}
+		}
+		key := squeeze(text)
+		n.squeezed[key] = append(n.squeezed[key], prefix{text, n.next[text]})
 	}
 	return n.next[text]
 }
@@ -175,8 +182,27 @@ func (s *search) walk(n *node, first, i int) {
 		s.reach(next, first, i)
 		s.walk(next, first, i+1)
 	}
+	if s.words[i].stretched {
+		s.walkStretched(n, first, i)
+	}
 	for _, p := range n.prefixes {
 		if strings.HasPrefix(w, p.text) {
+			s.reach(p.node, first, i)
+		}
+	}
+}
+
+// walkStretched follows the words that word i may stand for when letters were repeated.
+func (s *search) walkStretched(n *node, first, i int) {
+	w := s.words[i]
+	for _, p := range n.squeezed[squeeze(w.text)] {
+		if p.text != w.text && fits(w.text, p.text, w.least(), false) {
+			s.reach(p.node, first, i)
+			s.walk(p.node, first, i+1)
+		}
+	}
+	for _, p := range n.prefixes {
+		if !strings.HasPrefix(w.text, p.text) && fits(w.text, p.text, w.least(), true) {
 			s.reach(p.node, first, i)
 		}
 	}
