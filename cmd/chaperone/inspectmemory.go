@@ -6,10 +6,10 @@ import (
 )
 
 // What is kept of flows is long-lived, and most of what is made beside it is short-lived and small. Collecting when the heap has grown by
-// a sixth keeps a large table small; counting some memory that is never touched, and so is never real, keeps a small one from being
+// a seventh keeps a large table small; counting some memory that is never touched, and so is never real, keeps a small one from being
 // collected all the time.
 const (
-	collectAt = 16
+	collectAt = 14
 	untouched = 24 << 20
 )
 

@@ -12,7 +12,7 @@ import (
 // five-tuples that collide.
 type table struct {
 	keys   [4]uint64
-	places []place // a power of two, linear probing, at most three quarters full
+	places []place // a power of two, linear probing, at most five sixths full
 	slabs  [][]Flow
 	free   uint32 // by next
 	used   int
@@ -23,7 +23,7 @@ type place struct{ tag, flow uint32 }
 
 const (
 	minPlaces = 1 << 10
-	slabFlows = 128
+	slabFlows = 163 // 32,600 bytes, which the allocator rounds up by little
 )
 
 func newTable() table {
@@ -89,7 +89,7 @@ func (t *table) find(hash uint64, proto uint8, src, dst netip.AddrPort) (f *Flow
 
 // add returns an empty flow that put has to place.
 func (t *table) add(hash uint64) *Flow {
-	if 4*(t.used+1) > 3*len(t.places) {
+	if 6*(t.used+1) > 5*len(t.places) {
 		t.grow()
 	}
 	if t.free == 0 {

@@ -216,3 +216,28 @@ func (l *learner) Learned(_ *flow.Flow, facts []decode.Fact) {
 		l.names = append(l.names, f.Get("name"))
 	}
 }
+
+// BenchmarkPacket measures a packet of a flow whose decoders are done, and of flows that they still look at.
+func BenchmarkPacket(b *testing.B) {
+	unknown := []byte("nothing that anybody knows")
+	for _, c := range []struct {
+		name   string
+		proto  uint8
+		first  []byte
+		budget int64
+	}{
+		{"decided", 6, []byte("GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n"), 48},
+		{"undecided", 17, unknown, 1 << 60},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			tracker := flow.NewTracker(&counter{}, flow.Limits{Budget: c.budget, Idle: time.Minute})
+			p := segmentOf(c.proto, client, server, start, c.first)
+			tracker.Packet(p)
+			p.Payload = unknown
+			b.ReportAllocs()
+			for b.Loop() {
+				tracker.Packet(p)
+			}
+		})
+	}
+}
