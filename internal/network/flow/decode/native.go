@@ -183,9 +183,33 @@ func mmtlsStream(in *Segments) (Fact, answer) {
 	return Fact{Decoder: "mmtls", Attrs: []Attr{{"version", "f1" + number(int(b[2]))}}}, yes
 }
 
-// locoStream knows KakaoTalk's LOCO protocol in clear: packet id, status, a method of up to 11 capital letters, type, length.
+// locoSecure is how LOCO's secure layer begins: the size of an RSA key of 2048 bits, the way that the session's key is sealed, and the cipher
+// (published clients: 12 is OAEP with SHA-1, 2 is AES-CFB), all little-endian.
+func locoSecure(b []byte) answer {
+	for i, want := range []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
+		switch {
+		case i == len(b):
+			return more
+		case i == 4 && b[i] >= 12 && b[i] <= 16, i == 8 && b[i] >= 2 && b[i] <= 3:
+		case b[i] != want || i == 4 || i == 8:
+			return no
+		}
+	}
+	if len(b) < 12+64 {
+		return more
+	}
+	return is(random(b[12:min(len(b), 12+256)]))
+}
+
+// locoStream knows KakaoTalk's LOCO protocol by its secure layer, or in clear: packet id, status, a method of up to 11 capital letters, type, length.
 func locoStream(in *Segments) (Fact, answer) {
 	b := in.Client
+	switch a := locoSecure(b); {
+	case a == yes:
+		return Fact{Decoder: "loco", Attrs: []Attr{{"method", "secure"}}}, yes
+	case a == more && len(b) > 4:
+		return Fact{}, more
+	}
 	if len(b) < 22 {
 		if len(b) > 6 && (b[6] < 'A' || b[6] > 'Z') {
 			return Fact{}, no
@@ -214,10 +238,36 @@ func viberStream(in *Segments) (Fact, answer) {
 	if len(b) < 12 {
 		return Fact{}, more
 	}
-	if size := int(binary.LittleEndian.Uint16(b)); size < 8 || size > len(b) || !isZero(b[3:6]) {
+	fact := Fact{Decoder: "viber", Attrs: []Attr{{"form", "tcp"}}}
+	if size := int(binary.LittleEndian.Uint16(b)); size >= 8 && size <= len(b) && isZero(b[3:6]) {
+		return fact, yes
+	}
+	if !in.Middle {
 		return Fact{}, no
 	}
-	return Fact{Decoder: "viber", Attrs: []Attr{{"form", "tcp"}}}, yes
+	a := min(viberFrames(b), viberFrames(in.Server))
+	return fact, a
+}
+
+// viberFrames tells whether frames fill b to its last byte: in the middle of a session their numbers say nothing.
+func viberFrames(b []byte) answer {
+	if len(b) < 2 {
+		return more
+	}
+	for len(b) > 0 {
+		if len(b) < 2 {
+			return more
+		}
+		size := int(binary.LittleEndian.Uint16(b))
+		if size < 8 || size > 16<<10 {
+			return no
+		}
+		if size > len(b) {
+			return more
+		}
+		b = b[size:]
+	}
+	return yes
 }
 
 func skypeLoginStream(in *Segments) (Fact, answer) {

@@ -38,6 +38,9 @@ func stunFirst(b []byte) (Fact, answer) {
 	if known := framed || binary.BigEndian.Uint32(b[4:]) == stunCookie; known && size > len(b) && size <= maxStun {
 		return Fact{}, more
 	}
+	if !framed && size == 20 && binary.BigEndian.Uint32(b[4:]) != stunCookie { // RFC 3489 has no TCP, and empty it is four bytes of proof
+		return Fact{}, no
+	}
 	if framed {
 		b = b[2:min(len(b), size)]
 	}

@@ -27,7 +27,7 @@ func Decoders() []Description {
 		{"whatsapp", "handshake; form is noise or edge", []string{"form"}},
 		{"whatsapp-frames", "a session seen from its middle: frames fill what both sides said; form is noise or fun", []string{"form"}},
 		{"mmtls", "WeChat's own TLS", []string{"version"}},
-		{"loco", "KakaoTalk in clear", []string{"method"}},
+		{"loco", "KakaoTalk in clear, or method secure: the beginning of its secure layer", []string{"method"}},
 		{"discord", "kind is discovery or ping", []string{"kind"}},
 		{"oicq", "QQ over UDP, port 8000", []string{"version"}},
 		{"mumble", "ping of servers", []string{"kind"}},

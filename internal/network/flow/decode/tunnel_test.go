@@ -127,6 +127,8 @@ func TestMiddles(t *testing.T) {
 		{"one side has other flags", frame(0x80, 40), frame(0, 44), 5222, " "},
 		{"frames that do not end", append(frame(0, 40), 0, 1), frame(0, 70), 443, " "},
 		{"lengths that lie", append(frame(0, 40), 7, 7, 7), frame(0, 70), 443, " "},
+		{"viber", append([]byte{22, 0}, sealed(20, 1)...), append([]byte{30, 0}, sealed(28, 2)...), 4244, "viber tcp"},
+		{"viber whose server's frames do not end", append([]byte{22, 0}, sealed(20, 1)...), append([]byte{30, 0}, sealed(29, 2)...), 4244, " "},
 		{"another port", frame(0, 40), frame(0, 70), 8443, " "},
 		{"short frames prove nothing", frame(0, 4), frame(0, 5), 443, " "},
 	} {
@@ -138,6 +140,27 @@ func TestMiddles(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestLocoSecure: the beginning of LOCO's secure layer, in pieces, and what only resembles it.
+func TestLocoSecure(t *testing.T) {
+	for _, c := range []struct {
+		name, head string
+		body       []byte
+		want       bool
+	}{
+		{"as published", "\x00\x01\x00\x00\x0c\x00\x00\x00\x02\x00\x00\x00", sealed(256, 1), true},
+		{"a later cipher", "\x00\x01\x00\x00\x0f\x00\x00\x00\x03\x00\x00\x00", sealed(256, 1), true},
+		{"another size of key", "\x00\x02\x00\x00\x0c\x00\x00\x00\x02\x00\x00\x00", sealed(256, 1), false},
+		{"another way to seal", "\x00\x01\x00\x00\x0b\x00\x00\x00\x02\x00\x00\x00", sealed(256, 1), false},
+		{"another cipher", "\x00\x01\x00\x00\x0c\x00\x00\x00\x04\x00\x00\x00", sealed(256, 1), false},
+		{"nothing sealed", "\x00\x01\x00\x00\x0c\x00\x00\x00\x02\x00\x00\x00", make([]byte, 256), false},
+	} {
+		facts, _ := told(append([]byte(c.head), c.body...), nil)
+		if got := len(facts) == 1 && facts[0].Decoder == "loco" && facts[0].Get("method") == "secure"; got != c.want {
+			t.Errorf("%s: %v", c.name, facts)
 		}
 	}
 }
