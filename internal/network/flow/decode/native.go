@@ -242,12 +242,28 @@ func viberStream(in *Segments) (Fact, answer) {
 	if size := int(binary.LittleEndian.Uint16(b)); size >= 8 && size <= len(b) && isZero(b[3:6]) {
 		return fact, yes
 	}
-	if !in.Middle {
-		return Fact{}, no
+	if in.Middle {
+		return fact, min(viberFrames(b), viberFrames(in.Server))
 	}
-	a := min(viberFrames(b), viberFrames(in.Server))
-	return fact, a
+	return fact, viberEcho(b, in.Server)
 }
+
+// viberEcho tells whether the server's first frame repeats the session's number, which a client that comes back puts where a new one has
+// its frame's.
+func viberEcho(client, server []byte) answer {
+	size := int(binary.LittleEndian.Uint16(client))
+	switch {
+	case size < 12 || size > maxViber || isZero(client[2:6]):
+		return no
+	case len(client) < size || len(server) < 10:
+		return is(len(client) <= 2*maxViber).orMore()
+	}
+	answer := int(binary.LittleEndian.Uint16(server))
+	return is(answer >= 10 && answer <= len(server) && bytes.Equal(server[6:10], client[2:6]))
+}
+
+// maxViber bounds a first frame.
+const maxViber = 2 << 10
 
 // viberFrames tells whether frames fill b to its last byte: in the middle of a session their numbers say nothing.
 func viberFrames(b []byte) answer {

@@ -164,3 +164,27 @@ func TestLocoSecure(t *testing.T) {
 		}
 	}
 }
+
+// TestViberComesBack: a client that comes back says its session's number, which the server's first frame repeats.
+func TestViberComesBack(t *testing.T) {
+	client := append([]byte("\x28\x00\xad\xd4\xdc\x17"), sealed(34, 1)...)
+	for _, c := range []struct {
+		name, server string
+		want         bool
+	}{
+		{"repeated", "\x16\x00\x76\x05\x03\x80\xad\xd4\xdc\x17 and twelve.", true},
+		{"another number", "\x16\x00\x76\x05\x03\x80\xad\xd4\xdc\x18 and twelve.", false},
+		{"a frame that is not whole", "\x17\x00\x76\x05\x03\x80\xad\xd4\xdc\x17 and twelve.", false},
+	} {
+		var s decode.Stream
+		in := &decode.Segments{Client: client, ClientPort: 50000, ServerPort: 4244}
+		if facts, done := s.Look(in); len(facts) > 0 || done {
+			t.Fatalf("%v before the server spoke", facts)
+		}
+		in.Server = []byte(c.server)
+		facts, _ := s.Look(in)
+		if got := len(facts) == 1 && facts[0].Decoder == "viber"; got != c.want {
+			t.Errorf("%s: %v", c.name, facts)
+		}
+	}
+}
