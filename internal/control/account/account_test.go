@@ -1,17 +1,22 @@
 package account_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
+	"golang.org/x/crypto/argon2"
+
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/control/account"
-	"github.com/pquerna/otp/totp"
 )
 
 const password = "correct horse battery"
@@ -250,5 +255,35 @@ func TestPeekIsNoUse(t *testing.T) {
 	}
 	if _, ok := b.Peek("guess"); ok {
 		t.Error("a guess is a session")
+	}
+}
+
+// TestPasswordsAreDigests: on disk lies an argon2id digest with a salt of its own, never the password.
+func TestPasswordsAreDigests(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	b := open(t, dir, &now)
+	for _, name := range []string{"a", "b"} {
+		if err := errors.Join(b.Create(name, nil), b.SetPassword(name, password)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "state", "accounts.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(raw, []byte(password)) {
+		t.Error("the password lies there")
+	}
+	digests := regexp.MustCompile(`"password": ?"([A-Za-z0-9+/=_$-]+)"`).FindAllSubmatch(raw, -1)
+	if len(digests) != 2 || bytes.Equal(digests[0][1], digests[1][1]) {
+		t.Fatalf("two accounts with one password have %d digests, or the same one: %s", len(digests), raw)
+	}
+	const salt = 16
+	digest, err := base64.RawStdEncoding.DecodeString(string(digests[0][1]))
+	if err != nil || len(digest) <= salt {
+		t.Fatalf("%d bytes, %v", len(digest), err)
+	}
+	if want := argon2.IDKey([]byte(password), digest[:salt], 3, 64<<10, 2, uint32(len(digest)-salt)); !bytes.Equal(want, digest[salt:]) {
+		t.Error("it is no argon2id digest with 3 passes and 64 MiB")
 	}
 }

@@ -490,3 +490,38 @@ func awaitServer(t *testing.T, addr string) {
 	}
 	t.Fatal("the server does not answer")
 }
+
+// TestAnswersFromElsewhereAreNotTaken: right in all but the port that they come from.
+func TestAnswersFromElsewhereAreNotTaken(t *testing.T) {
+	elsewhere, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	upstream, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	go func() {
+		for buf := make([]byte, 4096); ; {
+			n, from, err := upstream.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			m := new(wire.Msg)
+			if m.Unpack(buf[:n]) != nil {
+				continue
+			}
+			a := new(wire.Msg).SetReply(m)
+			rr, _ := wire.NewRR("www.example. 60 IN A 203.0.113.66")
+			a.Answer = []wire.RR{rr}
+			b, _ := a.Pack()
+			elsewhere.WriteTo(b, from)
+		}
+	}()
+	r := start(t, dns.Config{Upstream: []string{upstream.LocalAddr().String()}, Timeout: 200 * time.Millisecond}, newRecords(), testPolicy)
+	if m := ask(t, r, "udp", "www.example", wire.TypeA); m.Rcode != wire.RcodeServerFailure || len(m.Answer) > 0 {
+		t.Errorf("answer is %v", m)
+	}
+}

@@ -2,6 +2,7 @@ package xmpp_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"strings"
 	"testing"
@@ -236,5 +237,41 @@ func TestProbe(t *testing.T) {
 	s.prosody.Kill()
 	if _, err := xmpp.Probe(s.ctx, s.config()); err == nil {
 		t.Error("a dead server was found well")
+	}
+}
+
+// TestNoSignInWithoutTLS: before STARTTLS no sign-in is offered or taken, and TLS before 1.2 is no TLS.
+func TestNoSignInWithoutTLS(t *testing.T) {
+	s := start(t, nil)
+	header := "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='example.org'>"
+	dial := func(first, until string) (net.Conn, string) {
+		conn, err := net.Dial("tcp", s.gateway.Addresses()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.Write([]byte(header + first))
+		var all strings.Builder
+		for b := make([]byte, 1); !strings.Contains(all.String(), until); {
+			if _, err := conn.Read(b); err != nil {
+				break
+			}
+			all.Write(b)
+		}
+		return conn, all.String()
+	}
+	if _, got := dial("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFsaWNlAHdvbmRlcmxhbmQ=</auth>", "</stream:stream>"); strings.Contains(got, "<mechanism") || strings.Contains(got, "<success") || !strings.Contains(got, "starttls") {
+		t.Errorf("in plain text: %s", got)
+	}
+	for version, well := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		conn, got := dial("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+		if !strings.Contains(got, "<proceed") {
+			t.Fatalf("got %s", got)
+		}
+		err := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: domain, MinVersion: version, MaxVersion: version}).HandshakeContext(s.ctx)
+		if (err == nil) != well {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
 	}
 }
