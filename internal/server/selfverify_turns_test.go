@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -163,31 +165,49 @@ func TestSelfVerificationFindsEveryDamage(t *testing.T) {
 	}
 }
 
-// damage flips one byte of a file, or removes one frame with its record from a segment.
+// damage flips one byte of a file, or removes a frame from a segment, or one record of a frame, whose lengths and checksum are made to fit.
 func damage(r *rand.Rand, path string, good []byte) (bad []byte, what string) {
-	if filepath.Ext(path) == ".seg" && r.IntN(2) == 0 {
-		var starts []int
-		for at := 0; at < len(good); {
-			starts = append(starts, at)
-			at += frameLen(good[at:])
-		}
-		n := r.IntN(len(starts))
-		return slices.Delete(slices.Clone(good), starts[n], starts[n]+frameLen(good[starts[n]:])), fmt.Sprintf("frame %d", n)
+	way := r.IntN(3)
+	if filepath.Ext(path) != ".seg" || way == 0 {
+		bad = slices.Clone(good)
+		n := r.IntN(len(bad))
+		bad[n] ^= 1 << r.IntN(8)
+		return bad, fmt.Sprintf("byte %d", n)
 	}
-	bad = slices.Clone(good)
-	n := r.IntN(len(bad))
-	bad[n] ^= 1 << r.IntN(8)
-	return bad, fmt.Sprintf("byte %d", n)
+	var starts []int
+	for at := 0; at < len(good); {
+		starts = append(starts, at)
+		at += frameLen(good[at:])
+	}
+	n := r.IntN(len(starts))
+	from, to := starts[n], starts[n]+frameLen(good[starts[n]:])
+	if way == 1 {
+		return slices.Delete(slices.Clone(good), from, to), fmt.Sprintf("frame %d", n)
+	}
+	return slices.Replace(slices.Clone(good), from, to, withoutARecord(good[from:to])...), fmt.Sprintf("the first record of frame %d", n)
 }
 
-// frameLen is the length of the frame at the start of b, by the published format.
-func frameLen(b []byte) int {
-	n := 20
-	for i := 4; i < 16; i += 4 {
-		n += int(b[i])<<24 | int(b[i+1])<<16 | int(b[i+2])<<8 | int(b[i+3])
+// withoutARecord returns a frame without its first record, whole otherwise.
+func withoutARecord(frame []byte) []byte {
+	head, headers, sealed := length(frame[4:]), length(frame[8:]), length(frame[12:])
+	body := frame[16:]
+	cut := func(section []byte) []byte {
+		n, used := binary.Uvarint(section)
+		return section[used+int(n):]
 	}
-	return n
+	left := [][]byte{body[:head], cut(body[head : head+headers]), cut(body[head+headers : head+headers+sealed])}
+	out := slices.Clone(frame[:4])
+	for _, part := range left {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
+	}
+	out = append(out, slices.Concat(left...)...)
+	return binary.BigEndian.AppendUint32(out, crc32.Checksum(out, crc32.MakeTable(crc32.Castagnoli)))
 }
+
+func length(b []byte) int { return int(binary.BigEndian.Uint32(b)) }
+
+// frameLen is the length of the frame at the start of b, by the published format.
+func frameLen(b []byte) int { return 20 + length(b[4:]) + length(b[8:]) + length(b[12:]) }
 
 var partial = regexp.MustCompile(`^(.*\.p)/([0-9]+)$`)
 
