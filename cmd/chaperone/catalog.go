@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
@@ -58,7 +59,7 @@ func (cmd *catalogShowCmd) Run(e *env) error {
 	if cmd.App != "" {
 		app, ok := c.App(cmd.App)
 		if !ok {
-			return hinted{fmt.Errorf("no messenger has the id %q", cmd.App), "chaperone catalog show lists them"}
+			return hint.New(fmt.Errorf("no messenger has the id %q", cmd.App), "chaperone catalog show lists them")
 		}
 		apps = []catalog.App{app}
 	}
@@ -84,11 +85,11 @@ func openCatalog(dir string) (*catalog.Catalog, error) {
 		return catalog.Default()
 	}
 	if _, err := os.Stat(filepath.Join(dir, "apps")); err != nil {
-		return nil, hinted{err, "a catalog is a folder that holds apps/*.yaml, one file for each messenger"}
+		return nil, hint.New(err, "a catalog is a folder that holds apps/*.yaml, one file for each messenger")
 	}
 	c, err := catalog.Load(os.DirFS(dir))
 	if err != nil {
-		return nil, hinted{err, "docs/guide/catalog.md explains the file of a messenger"}
+		return nil, hint.New(err, "docs/guide/catalog.md explains the file of a messenger")
 	}
 	return c, nil
 }

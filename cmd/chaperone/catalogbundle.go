@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/outside"
@@ -104,7 +105,7 @@ func (cmd *catalogFetchCmd) Run(e *env) error {
 			return err
 		}
 		if source = cfg.Catalog.Source; source == "" {
-			return hinted{errors.New("no source is named"), "chaperone catalog fetch FILE, or catalog.source in the configuration"}
+			return hint.New(errors.New("no source is named"), "chaperone catalog fetch FILE, or catalog.source in the configuration")
 		}
 		if !rollout.IsAddress(source) {
 			source = cfg.Path(source)
@@ -240,7 +241,7 @@ func catalogFrom(path string, trusted []string) (*catalog.Catalog, *catalog.Samp
 			return nil, nil, err
 		}
 		if _, files, err = bundle.Open(b, trusted); err != nil {
-			return nil, nil, hinted{err, "--trust VERIFIER names a key that may sign, as chaperone catalog keygen printed it"}
+			return nil, nil, hint.New(err, "--trust VERIFIER names a key that may sign, as chaperone catalog keygen printed it")
 		}
 	} else if _, err := openCatalog(path); err != nil {
 		return nil, nil, err

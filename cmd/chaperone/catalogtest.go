@@ -8,6 +8,7 @@ import (
 	"time"
 
 	files "github.com/chaperone-im/chaperone/catalog"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
@@ -24,7 +25,7 @@ func (cmd *catalogTestCmd) Run(e *env) error {
 	}
 	checked, err := rollout.Check(e.ctx, catalogFiles(cmd.Dir), captureFolder(cmd.Corpus), time.Now())
 	if err != nil {
-		return hinted{err, "docs/guide/catalog.md explains the file of a messenger, and its samples"}
+		return hint.New(err, "docs/guide/catalog.md explains the file of a messenger, and its samples")
 	}
 	what := fmt.Sprintf("%d messengers, %d facts, %d captures and %d programs replayed", len(checked.Catalog.Apps()), checked.Catalog.Facts(), checked.Captures, checked.Programs)
 	if checked.Absent > 0 {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 )
 
 // demoCmd starts the demonstration, a program of its own: what runs in production carries neither its clients nor its adversary.
@@ -21,7 +23,7 @@ func (c *demoCmd) Run(*env) error {
 	}
 	program := filepath.Join(filepath.Dir(self), "chaperone-demo")
 	if !fileExists(program) {
-		return hinted{fmt.Errorf("%s is not there", program), "make demo builds and plays it"}
+		return hint.New(fmt.Errorf("%s is not there", program), "make demo builds and plays it")
 	}
 	args := []string{program, "-dir", c.Dir, "-chaperone", self}
 	if c.Once {

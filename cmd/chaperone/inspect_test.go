@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
@@ -232,5 +233,63 @@ func TestInspectRecordsFindings(t *testing.T) {
 		if e.Kind != event.FlowSeen || e.Flow.App == "" || e.Host.Name != "pc-7" || e.Source != event.SourceCapture || len(e.Evidence) == 0 || e.ID == "" {
 			t.Errorf("event %+v", e)
 		}
+	}
+}
+
+// TestExplainChangesNothing: what is explained is neither recorded nor a finding.
+func TestExplainChangesNothing(t *testing.T) {
+	r := &recorder{}
+	var out bytes.Buffer
+	c := inspectCmd{Explain: "tcp 10.0.0.7:40021 149.154.167.51:443", Captures: []string{demoCapture(t)}, recorder: r}
+	if err := c.Run(&env{ctx: t.Context(), out: &out, errOut: &out}); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.events) > 0 || out.Len() == 0 {
+		t.Errorf("%d events, %q", len(r.events), out.String())
+	}
+	c.Interface, c.Captures = "lo", nil
+	if err := c.Run(&env{ctx: t.Context(), out: &out, errOut: &out}); err == nil || hint.Of(err) != "" {
+		t.Errorf("an interface was explained: %v", err)
+	}
+}
+
+// TestExplainEveryFlow: each flow of the capture can be asked for by its number.
+func TestExplainEveryFlow(t *testing.T) {
+	capture := demoCapture(t)
+	for n := range 7 {
+		status, out, errOut := command(t, "inspect", "--json", "--explain", string(rune('1'+n)), capture)
+		list := lines(t, out)
+		if status != 0 || len(list) != 1 || list[0]["number"] != float64(n+1) {
+			t.Errorf("%d: status %d, %s %s", n+1, status, out, errOut)
+		}
+	}
+}
+
+// full is a writer that has no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no room") }
+
+func TestOutputThatFails(t *testing.T) {
+	capture := demoCapture(t)
+	for _, args := range [][]string{{"inspect", capture}, {"inspect", "--json", capture}} {
+		var errOut bytes.Buffer
+		status := run(args, &env{ctx: t.Context(), in: strings.NewReader(""), out: full{}, errOut: &errOut})
+		if status != 2 || !strings.Contains(errOut.String(), "no room") {
+			t.Errorf("%v: status %d, %s", args, status, errOut.String())
+		}
+	}
+}
+
+func TestInspectStandardInput(t *testing.T) {
+	f, err := os.Open(demoCapture(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out bytes.Buffer
+	status := run([]string{"inspect", "--json", "-"}, &env{ctx: t.Context(), in: f, out: &out, errOut: io.Discard})
+	if list := lines(t, out.String()); status != 1 || len(list) != 7 || list[0]["capture"] != "-" {
+		t.Errorf("status %d: %s", status, out.String())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/outside"
@@ -98,7 +99,7 @@ func (c *keysDrillCmd) Run(e *env) error {
 		fmt.Fprintf(e.out, "no: %d shares do not give the compliance key back: %v\n", len(c.Shares), failed)
 	}
 	if err := operate(e, &c.dataFlags, "keys.drill", drill, nil, io.Discard); err != nil {
-		return hinted{fmt.Errorf("the drill is not on record: %w", err), "run it where the data directory is set up, as its administrator"}
+		return hint.New(fmt.Errorf("the drill is not on record: %w", err), "run it where the data directory is set up, as its administrator")
 	}
 	if failed != nil {
 		return errFindings
@@ -125,11 +126,11 @@ func (c *keysRecoverCmd) Run(e *env) error {
 		path = filepath.Join(cfg.KeysDir(), server.CompliancePrivate)
 	}
 	if fileExists(path) && !c.Force {
-		return hinted{fmt.Errorf("%s exists already", path), "--out FILE, or --force to write over it"}
+		return hint.New(fmt.Errorf("%s exists already", path), "--out FILE, or --force to write over it")
 	}
 	key, err := c.recovered(cfg)
 	if err != nil {
-		return hinted{err, "each file holds one share as it was given out; the recovery file is the one made with them"}
+		return hint.New(err, "each file holds one share as it was given out; the recovery file is the one made with them")
 	}
 	raw, err := readSmall(c.Passphrase)
 	if err != nil {

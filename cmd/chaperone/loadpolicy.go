@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 )
@@ -62,8 +63,8 @@ func (d *dataFlags) policyFile(e *env, named string) (string, error) {
 
 // withHint adds the hint of a mistake in a policy.
 func withHint(err error) error {
-	if hint := rules.Hint(err); hint != "" {
-		return hinted{err, hint}
+	if text := rules.Hint(err); text != "" {
+		return hint.New(err, text)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
@@ -73,15 +74,6 @@ func (versionCmd) Run(e *env) error {
 // errFindings makes the exit status 1: findings that policy forbids, or a verification that failed.
 var errFindings = errors.New("findings")
 
-// hinted is an error with a word on what to do next.
-type hinted struct {
-	err  error
-	hint string
-}
-
-func (h hinted) Error() string { return h.err.Error() }
-func (h hinted) Unwrap() error { return h.err }
-
 func main() {
 	sandbox.Child(os.Args, sandboxParsers())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -105,7 +97,7 @@ func run(args []string, e *env) int {
 		return exit
 	}
 	if err != nil {
-		return report(e, hinted{err, "chaperone --help lists the commands"})
+		return report(e, hint.New(err, "chaperone --help lists the commands"))
 	}
 	return report(e, k.Run(e))
 }
@@ -122,9 +114,8 @@ func report(e *env, err error) int {
 		lines[i] = printable.Line(line)
 	}
 	fmt.Fprintln(e.errOut, "chaperone: error:", strings.Join(lines, "\n"))
-	var h hinted
-	if errors.As(err, &h) {
-		fmt.Fprintln(e.errOut, "hint:", printable.Line(h.hint))
+	if text := hint.Of(err); text != "" {
+		fmt.Fprintln(e.errOut, "hint:", printable.Line(text))
 	}
 	return 2
 }

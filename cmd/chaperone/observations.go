@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -40,7 +41,7 @@ func (c *observationsCmd) Run(e *env) error {
 			return err
 		}
 	} else if c.Host != "" {
-		return hinted{errors.New("hourly counts name no machine"), "leave --host or --hours out"}
+		return hint.New(errors.New("hourly counts name no machine"), "leave --host or --hours out")
 	}
 	if c.JSON {
 		return readingHint(operate(e, &c.dataFlags, op, args, nil, e.out))
@@ -70,7 +71,7 @@ func timeFlag(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, hinted{fmt.Errorf("%q is no time", s), "as in 2026-11-25 or 2026-11-25T08:00:00Z"}
+	return time.Time{}, hint.New(fmt.Errorf("%q is no time", s), "as in 2026-11-25 or 2026-11-25T08:00:00Z")
 }
 
 func printObservations(out io.Writer, in io.Reader) error {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -87,9 +88,9 @@ func operate(e *env, d *dataFlags, name string, args any, in io.Reader, out io.W
 func stoppedHint(err error, dir string) error {
 	switch {
 	case errors.Is(err, control.ErrLost):
-		return hinted{err, "what was acknowledged before is on record, what was under way may be. The log of serve says why it ended (journalctl -u chaperone, dmesg, df " + dir + "); start it again, then this command"}
+		return hint.New(err, "what was acknowledged before is on record, what was under way may be. The log of serve says why it ended (journalctl -u chaperone, dmesg, df "+dir+"); start it again, then this command")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return hinted{err, "the disk of " + dir + " is full. What was acknowledged before is on record, nothing more is until there is room (df " + dir + "); then run this command again"}
+		return hint.New(err, "the disk of "+dir+" is full. What was acknowledged before is on record, nothing more is until there is room (df "+dir+"); then run this command again")
 	}
 	return err
 }
@@ -107,10 +108,10 @@ func withStore(e *env, d *dataFlags, f func(control.Operations, *server.Store) e
 	log := telemetry.NewLog(e.errOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.ctx, cfg, r.Class, health.NewBoard(time.Now), log)
 	if errors.Is(err, server.ErrNoKeys) {
-		return hinted{err, "chaperone quickstart DIR makes a configuration, keys and accounts"}
+		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
 	if errors.Is(err, journal.ErrLocked) {
-		return hinted{err, "another chaperone uses this data directory and does not answer on its control socket"}
+		return hint.New(err, "another chaperone uses this data directory and does not answer on its control socket")
 	}
 	if err != nil {
 		return err
@@ -151,7 +152,7 @@ func (s *signFlags) password(e *env) (string, error) {
 		fmt.Fprintln(e.errOut)
 		return string(raw), err
 	}
-	return "", hinted{errors.New("no password was given"), "--password-file FILE, or CHAPERONE_PASSWORD in the environment"}
+	return "", hint.New(errors.New("no password was given"), "--password-file FILE, or CHAPERONE_PASSWORD in the environment")
 }
 
 // recording returns what makes events records in the data directory that the flags name, or nil when they name none.

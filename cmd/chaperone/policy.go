@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -156,7 +157,7 @@ func (c *policyExplainCmd) event() (*event.Event, error) {
 	case c.Name != "":
 		e.Kind, e.Question = event.DNSQuery, &event.Question{Name: c.Name, App: c.App, Client: c.Client, Type: "A"}
 	default:
-		return nil, hinted{errors.New("nothing to explain"), "give --text, --name, --address, --app or --program-sha256"}
+		return nil, hint.New(errors.New("nothing to explain"), "give --text, --name, --address, --app or --program-sha256")
 	}
 	return e, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
@@ -60,7 +61,7 @@ func (c *policyTryCmd) Run(e *env) error {
 		}
 		var t tryText
 		if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
-			return errors.Join(out.Flush(), hinted{fmt.Errorf("%s:%d: %w", c.File, n, err), `each line is an object such as {"id":"1","from":"a@x.org","to":["b@y.org"],"text":"…"}`})
+			return errors.Join(out.Flush(), hint.New(fmt.Errorf("%s:%d: %w", c.File, n, err), `each line is an object such as {"id":"1","from":"a@x.org","to":["b@y.org"],"text":"…"}`))
 		}
 		ev := t.event(time.Now())
 		find.Fill(e.ctx, ev)

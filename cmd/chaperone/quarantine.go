@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
@@ -154,7 +155,7 @@ func (c *quarantineRestoreCmd) Run(e *env) error {
 		}
 	}
 	if len(failed) > 0 {
-		return hinted{errors.Join(failed...), "chaperone quarantine list shows what is in quarantine, and where it was"}
+		return hint.New(errors.Join(failed...), "chaperone quarantine list shows what is in quarantine, and where it was")
 	}
 	return nil
 }

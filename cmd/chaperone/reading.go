@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -81,9 +82,9 @@ func readingHint(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, archive.ErrNoPurpose) || strings.Contains(err.Error(), archive.ErrNoPurpose.Error()):
-		return hinted{err, `--purpose "why you look"; it goes into the ledger`}
+		return hint.New(err, `--purpose "why you look"; it goes into the ledger`)
 	case errors.Is(err, control.ErrForbidden) || strings.Contains(err.Error(), archive.ErrNotReader.Error()):
-		return hinted{err, "--account NAME of a reviewer or counsel; administrators, root among them, do not read"}
+		return hint.New(err, "--account NAME of a reviewer or counsel; administrators, root among them, do not read")
 	}
 	return err
 }

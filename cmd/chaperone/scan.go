@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -145,7 +147,7 @@ func (c *scanCmd) host() (string, error) {
 func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 	for _, p := range c.Paths {
 		if _, err := os.Stat(p); errors.Is(err, os.ErrNotExist) {
-			return nil, hinted{fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders"}
+			return nil, hint.New(fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders")
 		}
 	}
 	set, err := c.rules(e, c.Policy)
@@ -172,7 +174,7 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 
 // scanProgress shows counts on a terminal until the function it returns is called.
 func scanProgress(e *env, s *scan.Scanner) (stop func()) {
-	w := progressOn(e.errOut)
+	w := inspection.Terminal(e.errOut)
 	if w == nil {
 		return func() {}
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -24,7 +25,7 @@ func (c *serveCmd) Run(e *env) error {
 	start := time.Now()
 	cfg, err := config.Load(c.Config)
 	if err != nil {
-		return hinted{err, "chaperone config test --config FILE checks a configuration without starting it"}
+		return hint.New(err, "chaperone config test --config FILE checks a configuration without starting it")
 	}
 	log := telemetry.NewLog(e.errOut, c.Text, slog.LevelInfo)
 	s, err := server.New(e.ctx, cfg, log, version)
@@ -47,13 +48,13 @@ func (c *serveCmd) hint(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return hinted{err, "another process has the address: ss -ltnp shows which; or change it in " + c.Config}
+		return hint.New(err, "another process has the address: ss -ltnp shows which; or change it in "+c.Config)
 	case errors.Is(err, syscall.EACCES):
-		return hinted{err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; files need to be readable by this user"}
+		return hint.New(err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; files need to be readable by this user")
 	case errors.Is(err, journal.ErrLocked):
-		return hinted{err, "one process writes a data directory: is chaperone serve running already?"}
+		return hint.New(err, "one process writes a data directory: is chaperone serve running already?")
 	case errors.Is(err, server.ErrNoKeys):
-		return hinted{err, "chaperone quickstart DIR makes a configuration, keys and accounts"}
+		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
-	return hinted{err, "chaperone doctor --config " + c.Config + " says what to do"}
+	return hint.New(err, "chaperone doctor --config "+c.Config+" says what to do")
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"time"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 )
 
 // surveyCmd listens to an interface and tells who uses which messenger, and what enforcing would stop. It changes nothing.
@@ -20,11 +22,11 @@ func (c *surveyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var out flowWriter = newFlowTable(e.out, false)
+	out := inspection.NewTable(e.out, false)
 	if c.JSON {
-		out = newFlowLines(e.out, true)
+		out = inspection.NewLines(e.out, true)
 	}
-	r := &inspection{catalog: set.Catalog, decider: set.Policy, out: out}
-	err = r.live(e.ctx, c.Interface, c.For)
-	return errors.Join(err, out.close())
+	r := &inspection.Run{Catalog: set.Catalog, Decider: set.Policy, Out: out}
+	err = r.Live(e.ctx, c.Interface, c.For)
+	return errors.Join(err, out.Close())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
@@ -18,7 +19,7 @@ type verifyCmd struct {
 func (c *verifyCmd) Run(e *env) error {
 	result, err := verify.Verify(e.ctx, c.Path, verify.Options{Checkpoint: c.Checkpoint, Key: c.Key})
 	if errors.Is(err, verify.ErrNotAStore) {
-		return hinted{err, "give the data directory: the one that holds journal/, ledger/ and keys/"}
+		return hint.New(err, "give the data directory: the one that holds journal/, ledger/ and keys/")
 	}
 	if err != nil {
 		return err

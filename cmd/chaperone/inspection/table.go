@@ -1,4 +1,4 @@
-package main
+package inspection
 
 import (
 	"cmp"
@@ -16,7 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
-// flowTable is the flowWriter for people: a line per messenger and machine, with the best evidence, and a summary.
+// flowTable is the Writer for people: a line per messenger and machine, with the best evidence, and a summary.
 type flowTable struct {
 	out      io.Writer
 	evidence bool // all of it, below each line
@@ -26,7 +26,7 @@ type flowTable struct {
 	stops    int
 	apps     map[string]bool
 	errs     []string
-	reading  *reading
+	reading  *total
 }
 
 type groupKey struct{ app, host string }
@@ -58,7 +58,8 @@ const (
 	maxFacts  = 64 // of one group
 )
 
-func newFlowTable(w io.Writer, evidence bool) *flowTable {
+// NewTable returns a Writer for people; with evidence, all of it below each line.
+func NewTable(w io.Writer, evidence bool) Writer {
 	return &flowTable{out: w, evidence: evidence, groups: map[groupKey]*group{}, apps: map[string]bool{}}
 }
 
@@ -122,9 +123,9 @@ func (t *flowTable) failure(capture string, err error) error {
 }
 
 // read takes what was read in all, for the summary.
-func (t *flowTable) read(r *reading) { t.reading = r }
+func (t *flowTable) read(r *total) { t.reading = r }
 
-func (t *flowTable) close() error {
+func (t *flowTable) Close() error {
 	sorted := slices.SortedFunc(maps.Values(t.groups), func(a, b *group) int { return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.host, b.host)) })
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
 	if len(sorted) > 0 {

@@ -1,4 +1,4 @@
-package main
+package inspection
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func found(app, client string, confidence event.Confidence, verdict event.Verdic
 // TestTable: a line per messenger and machine, sorted, with the best evidence; what is no messenger and not forbidden is only counted.
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
-	table := newFlowTable(&b, false)
+	table := NewTable(&b, false)
 	block, allow := event.Verdict{Action: event.Block, Rule: "no"}, event.Verdict{Action: event.Allow, Rule: "yes"}
 	enforced := event.Verdict{Action: event.Block, Rule: "hard", Enforced: true}
 	for _, f := range []*classify.Finding{
@@ -42,8 +42,8 @@ func TestTable(t *testing.T) {
 	if err := table.failure("/captures/bad.pcap", errors.New("no capture")); err != nil {
 		t.Fatal(err)
 	}
-	table.read(&reading{captures: 2, counts: flow.Counts{Packets: 60, Cut: 3, Evicted: 1}})
-	if err := table.close(); err != nil {
+	table.read(&total{captures: 2, counts: flow.Counts{Packets: 60, Cut: 3, Evicted: 1}})
+	if err := table.Close(); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -67,7 +67,7 @@ func TestTable(t *testing.T) {
 // TestTableEvidence: with --evidence every fact stands below, the strongest first, with how often and where it was first seen.
 func TestTableEvidence(t *testing.T) {
 	var b bytes.Buffer
-	table := newFlowTable(&b, true)
+	table := NewTable(&b, true)
 	for i, service := range []string{"call", "call", ""} {
 		f := found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow})
 		f.Flow.Service = service
@@ -78,8 +78,8 @@ func TestTableEvidence(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	table.read(&reading{counts: flow.Counts{Packets: 9}, kernel: flow.Stats{Packets: 10, Dropped: 1}})
-	if err := table.close(); err != nil {
+	table.read(&total{counts: flow.Counts{Packets: 9}, kernel: flow.Stats{Packets: 10, Dropped: 1}})
+	if err := table.Close(); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
@@ -95,41 +95,12 @@ func TestTableEvidence(t *testing.T) {
 
 func TestTableNamesTheHost(t *testing.T) {
 	var b bytes.Buffer
-	table := newFlowTable(&b, false)
-	if err := errors.Join(table.flow(found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow}), "pc-7"), table.close()); err != nil {
+	table := NewTable(&b, false)
+	if err := errors.Join(table.flow(found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow}), "pc-7"), table.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "pc-7") || strings.Contains(b.String(), "10.0.0.7") {
 		t.Errorf("table:\n%s", b.String())
-	}
-}
-
-// full is a writer that has no room.
-type full struct{}
-
-func (full) Write([]byte) (int, error) { return 0, errors.New("no room") }
-
-func TestOutputThatFails(t *testing.T) {
-	capture := demoCapture(t)
-	for _, args := range [][]string{{"inspect", capture}, {"inspect", "--json", capture}} {
-		var errOut bytes.Buffer
-		status := run(args, &env{ctx: t.Context(), in: strings.NewReader(""), out: full{}, errOut: &errOut})
-		if status != 2 || !strings.Contains(errOut.String(), "no room") {
-			t.Errorf("%v: status %d, %s", args, status, errOut.String())
-		}
-	}
-}
-
-func TestInspectStandardInput(t *testing.T) {
-	f, err := os.Open(demoCapture(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var out bytes.Buffer
-	status := run([]string{"inspect", "--json", "-"}, &env{ctx: t.Context(), in: f, out: &out, errOut: io.Discard})
-	if list := lines(t, out.String()); status != 1 || len(list) != 7 || list[0]["capture"] != "-" {
-		t.Errorf("status %d: %s", status, out.String())
 	}
 }
 
@@ -149,7 +120,7 @@ func TestProgress(t *testing.T) {
 	if strings.Count(text, "big.pcap: 1 %") != 1 || !strings.Contains(text, "100 %") || !strings.HasSuffix(text, "\x1b[K") {
 		t.Errorf("said %q", text)
 	}
-	if progressOn(&said) != nil {
+	if Terminal(&said) != nil {
 		t.Error("a buffer is no terminal")
 	}
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -157,7 +128,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if progressOn(f) != nil {
+	if Terminal(f) != nil {
 		t.Error("a file is no terminal")
 	}
 }
@@ -168,9 +139,9 @@ type failingRecorder struct{}
 func (failingRecorder) Record(context.Context, ...*event.Event) error { return errors.New("disk full") }
 
 func TestRecorderThatFails(t *testing.T) {
-	r := &inspection{recorder: failingRecorder{}, out: newFlowLines(io.Discard, false)}
+	r := &Run{Recorder: failingRecorder{}, Out: NewLines(io.Discard, false)}
 	r.take(t.Context(), found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Block}))
-	if r.failed == nil || r.forbidden != 1 {
-		t.Errorf("failed %v, forbidden %d", r.failed, r.forbidden)
+	if r.failed == nil || r.Forbidden != 1 {
+		t.Errorf("failed %v, forbidden %d", r.failed, r.Forbidden)
 	}
 }

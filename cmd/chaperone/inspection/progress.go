@@ -1,4 +1,4 @@
-package main
+package inspection
 
 import (
 	"fmt"
@@ -47,8 +47,8 @@ func (p *progress) left() string {
 
 func (p *progress) clear() { fmt.Fprint(p.out, "\r\x1b[K") }
 
-// progressOn returns w when it is a terminal, else nil.
-func progressOn(w io.Writer) io.Writer {
+// Terminal returns w when it is a terminal, else nil.
+func Terminal(w io.Writer) io.Writer {
 	f, ok := w.(*os.File)
 	if !ok {
 		return nil

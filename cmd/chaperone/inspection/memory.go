@@ -1,4 +1,4 @@
-package main
+package inspection
 
 import (
 	"os"
@@ -13,8 +13,8 @@ const (
 	untouched = 24 << 20
 )
 
-// keepSmall sets that, unless the environment says otherwise. What it returns must be kept alive for as long.
-func keepSmall() []byte {
+// KeepSmall sets that, unless the environment says otherwise. What it returns must be kept alive for as long.
+func KeepSmall() []byte {
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}

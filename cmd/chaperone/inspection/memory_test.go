@@ -1,4 +1,4 @@
-package main
+package inspection
 
 import (
 	"bytes"
@@ -21,9 +21,9 @@ func TestLackOfRoomIsSaid(t *testing.T) {
 		{flow.Counts{}, flow.Counts{Unread: 4}, "4 are not known by all"},
 	} {
 		var b bytes.Buffer
-		lines := newFlowLines(&b, false)
-		r := &inspection{out: lines}
-		if err := r.short("a.pcap", c.before, c.after); err != nil || lines.close() != nil {
+		lines := NewLines(&b, false)
+		r := &Run{Out: lines}
+		if err := r.short("a.pcap", c.before, c.after); err != nil || lines.Close() != nil {
 			t.Fatal(err)
 		}
 		if got := b.String(); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
@@ -36,11 +36,11 @@ func TestGOGCIsTheUsers(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
 	t.Setenv("GOGC", "50")
-	if keepSmall() != nil || debug.SetGCPercent(100) != 100 {
+	if KeepSmall() != nil || debug.SetGCPercent(100) != 100 {
 		t.Error("what the environment says was changed")
 	}
 	t.Setenv("GOGC", "")
-	if keepSmall() == nil || debug.SetGCPercent(100) != collectAt {
+	if KeepSmall() == nil || debug.SetGCPercent(100) != collectAt {
 		t.Error("nothing was set")
 	}
 }

@@ -1,6 +1,7 @@
-package main
+package inspection
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,36 +11,37 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/logs"
 	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
-// logs inspects logs of other programs, one after the other. Those of one program share what they taught: Zeek writes names into one file and
+// Logs inspects logs of other programs, one after the other. Those of one program share what they taught: Zeek writes names into one file and
 // sizes into another, and speaks of the same flows in both.
-func (r *inspection) logs(e *env, specs []string) error {
+func (r *Run) Logs(ctx context.Context, specs []string) error {
 	judges := map[string]*logs.Judge{}
 	for _, spec := range specs {
 		format, path, ok := strings.Cut(spec, ":")
 		if !ok || !slices.Contains(logs.Formats(), format) {
-			return hinted{fmt.Errorf("--log %s: want FORMAT:PATH", spec), "the formats are " + strings.Join(logs.Formats(), ", ")}
+			return hint.New(fmt.Errorf("--log %s: want FORMAT:PATH", spec), "the formats are "+strings.Join(logs.Formats(), ", "))
 		}
 		judge, ok := judges[format]
 		if !ok {
-			judge = logs.NewJudge(func() classify.Catalog { return r.catalog }, logs.Options{Source: format, Policy: r.decider,
-				Host: func(a netip.Addr, _ time.Time) event.Host { return event.Host{Name: r.host, Address: a.String()} }})
+			judge = logs.NewJudge(func() classify.Catalog { return r.Catalog }, logs.Options{Source: format, Policy: r.Decider,
+				Host: func(a netip.Addr, _ time.Time) event.Host { return event.Host{Name: r.Host, Address: a.String()} }})
 			judges[format] = judge
 		}
-		if err := r.log(e, judge, format, path); err != nil {
+		if err := r.log(ctx, judge, format, path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *inspection) log(e *env, judge *logs.Judge, format, path string) error {
-	in := e.in
+func (r *Run) log(ctx context.Context, judge *logs.Judge, format, path string) error {
+	in := r.In
 	if path != "-" {
 		f, err := outside.Open(path)
 		if err != nil {
@@ -52,7 +54,7 @@ func (r *inspection) log(e *env, judge *logs.Judge, format, path string) error {
 	if err != nil {
 		return err
 	}
-	for e.ctx.Err() == nil {
+	for ctx.Err() == nil {
 		entry, err := reader.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -62,27 +64,27 @@ func (r *inspection) log(e *env, judge *logs.Judge, format, path string) error {
 		}
 		found := judge.Judge(entry)
 		found.Finding.Flow.Capture = filepath.Base(path)
-		if err := r.takeLog(e, &found); err != nil {
+		if err := r.takeLog(ctx, &found); err != nil {
 			return err
 		}
 	}
 	if t := reader.Trouble; t.Lines > 0 {
-		return errors.Join(e.ctx.Err(), r.out.failure(path, fmt.Errorf("%d of its lines could not be read; %w", t.Lines, t.First)))
+		return errors.Join(ctx.Err(), r.Out.failure(path, fmt.Errorf("%d of its lines could not be read; %w", t.Lines, t.First)))
 	}
-	return e.ctx.Err()
+	return ctx.Err()
 }
 
 // takeLog writes what a line said, and records it when it must be kept.
-func (r *inspection) takeLog(e *env, found *logs.Found) error {
+func (r *Run) takeLog(ctx context.Context, found *logs.Found) error {
 	if found.Finding.Verdict.Action.Stops() {
-		r.forbidden++
+		r.Forbidden++
 	}
-	if err := r.out.flow(&found.Finding, r.host); err != nil {
+	if err := r.Out.flow(&found.Finding, r.Host); err != nil {
 		return err
 	}
-	if r.recorder == nil || !found.Finding.Record() {
+	if r.Recorder == nil || !found.Finding.Record() {
 		return nil
 	}
 	found.Event.ID, found.Event.Connector = event.NewID(), "inspect"
-	return r.recorder.Record(e.ctx, found.Event)
+	return r.Recorder.Record(ctx, found.Event)
 }

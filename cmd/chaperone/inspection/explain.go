@@ -1,6 +1,8 @@
-package main
+package inspection
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
@@ -26,8 +29,10 @@ type wanted struct {
 	capture, first string // of the flow that had the number
 }
 
-var errFlowForm = hinted{errors.New("--explain takes the number of a flow, or its protocol and both ends"),
-	`chaperone inspect --explain 3 CAPTURE  or  --explain "tcp 10.0.0.7:40021 149.154.167.51:443"`}
+// flowForm says how a flow is named.
+const flowForm = `chaperone inspect --explain 3 CAPTURE  or  --explain "tcp 10.0.0.7:40021 149.154.167.51:443"`
+
+var errFlowForm = hint.New(errors.New("--explain takes the number of a flow, or its protocol and both ends"), flowForm)
 
 func parseWanted(text string) (*wanted, error) {
 	fields := strings.Fields(text)
@@ -49,12 +54,35 @@ func parseWanted(text string) (*wanted, error) {
 	return &wanted{proto: fields[0], client: client, server: server}, nil
 }
 
+// Explain writes all that is known of one flow of captures. It is asked for, and so neither recorded nor a finding. The flow is its number in
+// the order of the lines of --json, or its protocol and ends.
+func (r *Run) Explain(ctx context.Context, out io.Writer, json bool, flowName string, paths []string) error {
+	want, err := parseWanted(flowName)
+	if err != nil {
+		return err
+	}
+	if want.number > 0 && slices.Contains(paths, "-") {
+		return hint.New(errors.New("a number needs captures that can be read twice"), flowForm)
+	}
+	r.Recorder = nil
+	if want.number > 0 {
+		first := *r
+		first.Out = &finder{want: want}
+		if err := first.Captures(ctx, paths); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	r.explainer = &explainer{want: want, facts: map[*flow.Flow][]decode.Fact{}}
+	r.Out = &explainWriter{out: out, json: json, explainer: r.explainer, decider: r.Decider}
+	return errors.Join(r.Captures(ctx, paths), r.Out.Close())
+}
+
 // is reports whether a flow is the wanted one, whichever way round its ends are named.
 func (w *wanted) is(f *flow.Flow) bool {
 	return f.ProtoName() == w.proto && (f.Client == w.client && f.Server == w.server || f.Client == w.server && f.Server == w.client)
 }
 
-// finder is a flowWriter that looks for the flow with a number.
+// finder is a Writer that looks for the flow with a number.
 type finder struct {
 	want *wanted
 	seen int
@@ -72,8 +100,8 @@ func (n *finder) flow(f *classify.Finding, _ string) error {
 }
 
 func (*finder) failure(string, error) error { return nil }
-func (*finder) read(*reading)               {}
-func (*finder) close() error                { return nil }
+func (*finder) read(*total)                 {}
+func (*finder) Close() error                { return nil }
 
 // explainer is a flow.Handler that keeps what was decoded of the wanted flows.
 type explainer struct {
@@ -145,7 +173,7 @@ type consideredLine struct {
 	Why      string  `json:"why"`
 }
 
-// explainWriter is the flowWriter of --explain.
+// explainWriter is the Writer of --explain.
 type explainWriter struct {
 	out       io.Writer
 	json      bool
@@ -190,16 +218,16 @@ func (w *explainWriter) failure(capture string, err error) error {
 	return nil
 }
 
-func (w *explainWriter) read(*reading) {}
+func (w *explainWriter) read(*total) {}
 
-func (w *explainWriter) close() error {
+func (w *explainWriter) Close() error {
 	for _, e := range w.errs {
 		if _, err := fmt.Fprintln(w.out, "not read to the end:", printable.Line(e)); err != nil {
 			return err
 		}
 	}
 	if w.explained == 0 {
-		return hinted{errors.New("no capture holds that flow"), "chaperone inspect --json CAPTURE lists all flows, in the order of their numbers"}
+		return hint.New(errors.New("no capture holds that flow"), "chaperone inspect --json CAPTURE lists all flows, in the order of their numbers")
 	}
 	return nil
 }
@@ -234,7 +262,7 @@ func (w *explainWriter) write(l *explainLine, facts []decode.Fact) error {
 	}
 	say("considered:")
 	for _, c := range l.Considered {
-		say("  %s  %s %s (%.2f): %s", map[bool]string{true: "yes", false: "no "}[c.Holds], orDash(strings.TrimSpace(c.App+" "+c.Service)), c.Fact, c.Strength, c.Why)
+		say("  %s  %s %s (%.2f): %s", map[bool]string{true: "yes", false: "no "}[c.Holds], cmp.Or(strings.TrimSpace(c.App+" "+c.Service), "-"), c.Fact, c.Strength, c.Why)
 	}
 	say("memory of other flows:")
 	for _, e := range f.Evidence {
