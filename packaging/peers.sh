@@ -19,6 +19,13 @@ if [[ $want == samples ]]; then
   package+=([go-sendxmpp]=go-sendxmpp [ngircd]=ngircd [weechat-headless]=weechat-headless [sipp]=sip-tester [baresip]=baresip-core
     [gcc]=gcc)
 fi
+if [[ $want == innocent ]]; then
+  package+=([ab]=apache2-utils [h2load]=nghttp2-client [dnsperf]=dnsperf [stunnel4]=stunnel4 [smtp-sink]=postfix [swaks]=swaks [redis-server]=redis-server
+    [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [sshd]=openssh-server [rsync]=rsync [borg]=borgbackup [git]=git [smbd]=samba [smbclient]=smbclient
+    [rsyslogd]=rsyslog [chronyd]=chrony [ntpdate]=ntpsec-ntpdate [snmpget]=snmp [snmpd]=snmpd [ffmpeg]=ffmpeg [aria2c]=aria2
+    [transmission-create]=transmission-cli [ss-server]=shadowsocks-libev [turnserver]=coturn [openvpn]=openvpn)
+  [[ -x /usr/lib/postgresql/15/bin/pgbench ]] || package+=([pgbench]=postgresql)
+fi
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("${package[$program]}")

@@ -137,7 +137,7 @@ func webClasses() []class {
 				w.sh("timeout %s openssl s_time -connect %s:443 -new -time %s -www /", n(16), serverAddr, n(15)),
 				w.sh("ulimit -n 9000; h2load -n %s -c %s https://shop.example/", n(2500), n(2500)))
 		}},
-		{"browsing by name", "curl, dnsmasq, nginx", func(w *wire, n func(int) string) error {
+		{"browsing", "curl, dnsmasq, nginx", func(w *wire, n func(int) string) error {
 			return errors.Join(page(w), w.sh("ulimit -n 4000; curl -s -k -o /dev/null --http2 -Z --parallel-max 40 'https://shop[1-%s].example/' && curl -s -k -o /dev/null --http1.1 -Z --parallel-max 40 'https://cdn[1-%s].test/x?to=web.whatsapp.com' -e https://web.telegram.org/", n(2500), n(1500)))
 		}},
 		{"browser", "chromium, dnsmasq, nginx", func(w *wire, n func(int) string) error {
@@ -148,8 +148,8 @@ func webClasses() []class {
 			if err != nil {
 				return err
 			}
-			return errors.Join(w.names(), w.rest(time.Second), w.sh("ulimit -n 9000; for i in 1 2 3 4 5; do dnsperf -s %s -d %s -c %s -n 1 -Q 4000 -t 2; done; dnsperf -m tcp -s %s -d %s -c 100 -n 1 -Q 1000; for i in $(seq %s); do dig +short +tries=1 +time=1 txt host$i.test; done >/dev/null",
-				nameServer, questions, n(2500), nameServer, questions, n(150)))
+			return errors.Join(w.names(), w.rest(time.Second), w.sh("ulimit -n 9000; for i in $(seq %s); do dnsperf -s %s -d %s -c 250 -n 1 -Q 5000 -t 2; done; dnsperf -m tcp -s %s -d %s -c 100 -n 1 -Q 1000; for i in $(seq %s); do dig +short +tries=1 +time=1 txt host$i.test; done >/dev/null",
+				n(50), nameServer, questions, nameServer, questions, n(150)))
 		}},
 		{"quic", "quic-go", func(w *wire, n func(int) string) error {
 			return errors.Join(w.certificate("shop.example"), w.start(w.server, w.self, "speak", "quic-server", w.path("cert.pem"), w.path("key.pem")), w.rest(time.Second),
