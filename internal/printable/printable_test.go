@@ -25,7 +25,7 @@ func TestText(t *testing.T) {
 		"two\nlines\tand\r a tab": "two\nlines\tand\r a tab",
 		"csi \u009b, delete \x7f": "csi [U+009B], delete [U+007F]",
 		"not \xff UTF-8":          "not \uFFFD UTF-8",
-		"family 👩‍👩‍👧, نمی‌خواهم": "family 👩‍👩‍👧, نمی‌خواهم",
+		"family 👩‍👩‍👧, نمی\u200cخواهم": "family 👩‍👩‍👧, نمی\u200cخواهم",
 	} {
 		if got := printable.Text(in); got != want {
 			t.Errorf("Text(%q) = %q, want %q", in, got, want)
