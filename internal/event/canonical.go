@@ -32,6 +32,11 @@ func Canonical(v any) ([]byte, error) {
 	return appendValue(nil, reflect.ValueOf(v))
 }
 
+var (
+	errNothing = errors.New("canonical: nothing has no canonical form")
+	errTime    = errors.New("canonical: a time outside the years 0 to 9999 has no canonical form (RFC 3339)")
+)
+
 // ParseCanonical decodes b into v, a pointer to a struct, and returns ErrNotCanonical unless b is exactly what Canonical makes of v.
 func ParseCanonical(b []byte, v any) error {
 	if err := decode(b, v); err != nil {
@@ -94,10 +99,15 @@ var (
 )
 
 func appendValue(b []byte, v reflect.Value) ([]byte, error) {
+	if !v.IsValid() {
+		return nil, errNothing
+	}
 	if v.Type() == timeType {
-		b = append(b, '"')
-		b = v.Interface().(time.Time).UTC().AppendFormat(b, TimeLayout)
-		return append(b, '"'), nil
+		t := v.Interface().(time.Time).UTC()
+		if t.Year() < 0 || t.Year() > 9999 { // it could not be read again
+			return nil, errTime
+		}
+		return append(t.AppendFormat(append(b, '"'), TimeLayout), '"'), nil
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
