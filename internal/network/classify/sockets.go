@@ -116,7 +116,8 @@ func (c *Classifier) session(f *flow.Flow, s *state, fact *decode.Fact) {
 	}
 }
 
-// described names the flows to and from where a session description wants its media.
+// described names the flows to and from where a session description wants its media, and the control packets of it one port higher (RFC 3550,
+// section 11).
 func (c *Classifier) described(f *flow.Flow, s *state, fact *decode.Fact) {
 	for _, a := range fact.Attrs {
 		if a.Key != "media" || s.rank < rankTraffic {
@@ -126,6 +127,7 @@ func (c *Classifier) described(f *flow.Flow, s *state, fact *decode.Fact) {
 			call := *s
 			call.service = "call"
 			c.teach(f, &call, end)
+			c.teach(f, &call, netip.AddrPortFrom(end.Addr(), end.Port()+1))
 		}
 	}
 }
