@@ -57,7 +57,7 @@ func (d *dnsmasq) time(traditional, full string) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("%.40q is no time", full)
 		}
-		return t, nil
+		return recordable(t)
 	}
 	now := d.now()
 	for year := now.Year() + 1; year > now.Year()-8; year-- { // eight: 29 February

@@ -218,3 +218,11 @@ func suffix(line []byte, c byte) int {
 	}
 	return 0
 }
+
+// recordable refuses a time that only its zone brings within the years of RFC 3339: no record and no observation could hold it.
+func recordable(t time.Time) (time.Time, error) {
+	if y := t.UTC().Year(); y < 0 || y > 9999 {
+		return time.Time{}, fmt.Errorf("the year %d is none", y)
+	}
+	return t, nil
+}

@@ -158,3 +158,21 @@ func TestLongLinesAndGarbage(t *testing.T) {
 		t.Error("a format that is none is taken")
 	}
 }
+
+// TestTimesThatNoRecordCanHold: a zone brings a valid time (RFC 3339) out of the years 0 to 9999. It is trouble of that line alone.
+func TestTimesThatNoRecordCanHold(t *testing.T) {
+	const (
+		zeek     = `{"id.orig_h":"10.0.0.7","id.orig_p":40000,"id.resp_h":"192.0.2.53","id.resp_p":53,"uid":"D1","ts":"%s","proto":"udp","query":"web.telegram.org","qtype_name":"A"}` + "\n"
+		suricata = `{"timestamp":"%s","event_type":"dns","src_ip":"10.0.0.7","src_port":40000,"dest_ip":"192.0.2.53","dest_port":53,"proto":"UDP","dns":{"type":"query","rrname":"web.telegram.org","rrtype":"A"}}` + "\n"
+		dnsmasq  = "%s host dnsmasq[25370]: 1 127.0.0.1/44882 query[A] web.whatsapp.com from 127.0.0.1\n"
+	)
+	for format, line := range map[string]string{"zeek": zeek, "suricata": suricata, "dnsmasq": dnsmasq} {
+		text := ""
+		for _, at := range []string{"9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00+12:00", "2026-11-25T17:00:10+01:00"} {
+			text += fmt.Sprintf(line, at)
+		}
+		if got, trouble := told(t, format, text); len(got) != 1 || trouble.Lines != 2 {
+			t.Errorf("%s: %d lines are read, %d are not: %v", format, len(got), trouble.Lines, trouble.First)
+		}
+	}
+}

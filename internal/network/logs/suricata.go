@@ -158,5 +158,5 @@ func parseEve(s string) (time.Time, error) {
 			return time.Time{}, fmt.Errorf("%.40q is no time", s)
 		}
 	}
-	return t, nil
+	return recordable(t)
 }

@@ -222,7 +222,7 @@ func (r zeekRow) path() string {
 func (r zeekRow) time(name string) (time.Time, error) {
 	s := r[name]
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
+		return recordable(t)
 	}
 	return unixTime(s)
 }

@@ -130,6 +130,15 @@ func (s *said) unknown(n *xmlstream.Node) {
 	}
 }
 
+// stampOf reads a time (XEP-0082); the zero time when it is none, or before the year 0 in UTC, which no record could hold.
+func stampOf(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.UTC().Year() < 0 {
+		return time.Time{}
+	}
+	return t
+}
+
 // extension reads one child in a namespace of its own.
 func (s *said) extension(c *xmlstream.Node) {
 	if s.reference(c) {
@@ -138,7 +147,7 @@ func (s *said) extension(c *xmlstream.Node) {
 	switch c.Space + " " + c.Local {
 	case "urn:xmpp:delay delay":
 		s.delayed = true
-		s.stamp, _ = time.Parse(time.RFC3339, c.Attr("stamp")) // XEP-0082; the zero time when it is none
+		s.stamp = stampOf(c.Attr("stamp"))
 		s.stray(c)
 	case "urn:xmpp:sid:0 stanza-id":
 		s.ids = append(s.ids, c)

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
@@ -199,6 +200,30 @@ func TestWhatStops(t *testing.T) {
 	} {
 		if got := stops(&tt.v); got != tt.want {
 			t.Errorf("%+v stops: %v", tt.v, got)
+		}
+	}
+}
+
+// TestStamps: what a message says of its time is taken where a record can hold it, and is no time otherwise.
+func TestStamps(t *testing.T) {
+	for stamp, want := range map[string]string{
+		"2026-03-01T08:00:00Z":           "2026-03-01T08:00:00Z",
+		"2026-03-01T08:00:00.123456789Z": "2026-03-01T08:00:00.123456789Z",
+		"2026-03-01T08:00:00+05:30":      "2026-03-01T02:30:00Z",
+		"0000-01-01T00:00:00+12:00":      "", // the year -1 in UTC
+		"0000-01-01T12:00:00Z":           "0000-01-01T12:00:00Z",
+		"":                               "", "yesterday": "", "1767225600": "", "2026-02-30T08:00:00Z": "", "20260301T08:00:00": "", "-2026-03-01T08:00:00Z": "",
+	} {
+		m := readMessage(parse(t, "<message><body>x</body><delay xmlns='urn:xmpp:delay' stamp='"+stamp+"'/></message>"))
+		got := ""
+		if !m.stamp.IsZero() {
+			got = m.stamp.UTC().Format(time.RFC3339Nano)
+		}
+		if got != want || !m.delayed {
+			t.Errorf("%q is %q, want %q", stamp, got, want)
+		}
+		if _, err := event.Canonical(&event.Header{Version: event.FormatVersion, Time: m.stamp}); err != nil && m.stamp.Before(time.Now()) {
+			t.Errorf("%q gives a time that no record can hold: %v", stamp, err)
 		}
 	}
 }
