@@ -265,7 +265,7 @@ func describe(f Filter) string {
 	out := ""
 	add := func(name string, values []string) {
 		if len(values) > 0 {
-			out += fmt.Sprintf("%s=%q ", name, slices.Compact(values))
+			out += fmt.Sprintf("%s=%q ", name, slices.Compact(slices.Clone(values)))
 		}
 	}
 	add("kind", text(f.Kinds))
