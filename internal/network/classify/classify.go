@@ -52,6 +52,8 @@ type Classifier struct {
 	signature  map[string][]catalog.TrafficSignature // by decoder
 	memory     memory
 	sockets    sockets
+	said       shared[said]
+	texts      shared[string] // names and facts
 	pending    Finding
 	blank      state // of a flow of which nothing is known yet
 }
@@ -67,6 +69,7 @@ func New(c Catalog, o Options) *Classifier {
 	}
 	k.memory.init()
 	k.sockets.init()
+	k.said, k.texts = newShared[said](), newShared[string]()
 	return k
 }
 
@@ -82,65 +85,6 @@ const (
 	rankName
 )
 
-// state is what is known of one flow.
-type state struct {
-	app        string
-	service    string
-	confidence event.Confidence
-	rank       rank
-	name       string // own host name, or the one that DNS tied to the address
-	ownName    bool   // the flow itself carries a host name
-	ja4, alpn  string
-	decided    int64 // packets when the app was named
-	revised    bool
-	reported   bool
-	decoder    string // of the first fact
-	shown      string // what it says in a word
-	early      string // the app that was known before the flow said anything
-	evidence   []event.Evidence
-	strongest  [kinds]event.Confidence // of each kind of evidence
-}
-
-// stateOf returns what is known of f. A flow has a state once there is something to know: a flood of flows that say nothing has none.
-func stateOf(f *flow.Flow) *state {
-	s, ok := f.State.(*state)
-	if !ok {
-		s = &state{}
-		*s = early(f)
-		f.State = s
-	}
-	return s
-}
-
-// candidate is the State of a flow of which nothing is known but that its first datagram could be of classic Skype, as one of ten thousand
-// others' could: it takes no memory.
-type candidate struct{}
-
-const candidateFact = "skype-candidate"
-
-// early returns what a flow that has no state of its own begins with.
-func early(f *flow.Flow) state {
-	if _, ok := f.State.(candidate); ok {
-		return state{decoder: candidateFact}
-	}
-	return state{}
-}
-
-// look returns what is known of f, or a blank state that note makes its own when it has learned something.
-func (c *Classifier) look(f *flow.Flow) *state {
-	if s, ok := f.State.(*state); ok {
-		return s
-	}
-	c.blank = early(f)
-	return &c.blank
-}
-
-func (c *Classifier) note(f *flow.Flow, s *state) {
-	if s == &c.blank && (s.app != "" || s.name != "" || len(s.evidence) > 0) {
-		*stateOf(f) = *s
-	}
-}
-
 // Opened is called with the first packet of a flow. What is known of its ends is known before it has said anything: a DNS answer, another
 // flow of its socket, or an address.
 func (c *Classifier) Opened(f *flow.Flow) {
@@ -149,14 +93,17 @@ func (c *Classifier) Opened(f *flow.Flow) {
 	if s.rank == rankNone {
 		c.byAddress(f, s)
 	}
-	s.early = s.app
+	if s.app != "" {
+		now := *s.said
+		now.early = s.app
+		s.said = c.said.get(now)
+	}
 	c.note(f, s)
 }
 
 // reconsider forgets what was known early, once the flow speaks for itself. Settled asks for it again, with what was learned.
 func (s *state) reconsider() {
-	early := s.early
-	*s = state{early: early}
+	*s = state{verdict: unnamed, said: s.said}
 }
 
 // Reset forgets all, for the next capture.
@@ -221,7 +168,7 @@ func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidenc
 	if app != s.app && !better {
 		return
 	}
-	if app != s.app {
+	if app != s.app || s.verdict == unnamed {
 		s.named(f, app)
 	}
 	if service != "" && (better || s.service == "") {
@@ -233,28 +180,25 @@ func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidenc
 
 // named makes app the one that s speaks of. Evidence for another does not speak for it.
 func (s *state) named(f *flow.Flow, app string) {
-	s.evidence, s.strongest = nil, [kinds]event.Confidence{}
-	s.app, s.service, s.rank = app, "", rankNone
-	s.decided = max(f.Packets, 1)
-	if app == s.early { // it was known from the first packet on
+	s.verdict = &verdict{app: app, decided: max(f.Packets, 1)}
+	if app == s.said.early { // it was known from the first packet on
 		s.decided = 1
 	}
 	s.revised = f.Settled
 }
 
 func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
-	if s.decoder == "" {
-		if s.early != "" {
-			s.reconsider()
-		}
-		s.decoder, s.shown = fact.Decoder, inAWord(fact)
+	if s.said.decoder == "" && s.said.early != "" {
+		s.reconsider()
 	}
+	own := ownName(fact)
+	c.hear(s, fact, own)
 	switch fact.Decoder {
 	case "dns":
 		c.dns(f, s, fact)
 		return
 	case "tls", "quic", "dtls", "http", "socks":
-		c.ownName(f, s, fact)
+		c.ownName(f, s, fact, own)
 	case "certificate":
 		c.certificate(f, s, fact)
 	case "xmpp":
@@ -268,27 +212,26 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	}
 }
 
-// inAWord returns the first value of a fact.
-func inAWord(fact *decode.Fact) string {
-	if len(fact.Attrs) == 0 {
-		return ""
+// ownName returns the host name that a fact carries as the flow's own, or "".
+func ownName(fact *decode.Fact) string {
+	switch fact.Decoder {
+	case "tls", "quic", "dtls", "http", "socks":
+		if name := fact.Get("name"); name != "" && !isAddress(name) {
+			return name
+		}
 	}
-	return fact.Attrs[0].Key + " " + fact.Attrs[0].Value
+	return ""
 }
 
 // ownName matches the host name that a flow itself carries.
-func (c *Classifier) ownName(f *flow.Flow, s *state, fact *decode.Fact) {
-	if v := fact.Get("ja4"); v != "" {
-		s.ja4, s.alpn = v, fact.Get("alpn")
-	}
-	name := fact.Get("name")
-	if name == "" || isAddress(name) {
+func (c *Classifier) ownName(f *flow.Flow, s *state, fact *decode.Fact, name string) {
+	if name == "" {
 		return
 	}
-	s.name, s.ownName = name, true
-	c.claimName(f, s, rankName, fact.Decoder, name)
+	s.name, s.ownName = *c.texts.get(name), true
+	c.claimName(f, s, rankName, fact.Decoder, s.name)
 	if fact.Decoder == "tls" || fact.Decoder == "quic" {
-		c.remember(f, f.Server.Addr(), name)
+		c.remember(f, f.Server.Addr(), s.name)
 	}
 }
 
@@ -304,7 +247,7 @@ func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string)
 			continue
 		}
 		e := m.Evidence
-		e.Fact, e.Value = how+" "+e.Fact, name
+		e.Fact, e.Value = *c.texts.get(how + " " + e.Fact), name
 		switch r {
 		case rankAnswer:
 			e.Strength = min(e.Strength, event.Medium)
@@ -369,7 +312,7 @@ func (c *Classifier) traffic(f *flow.Flow, s *state, fact *decode.Fact) {
 			continue
 		}
 		s.claim(f, rankTraffic, sig.App, sig.Service, event.Evidence{
-			Fact: "traffic:" + sig.ID, Value: value, Strength: sig.Confidence, Source: sig.Source,
+			Fact: *c.texts.get("traffic:" + sig.ID), Value: *c.texts.get(value), Strength: sig.Confidence, Source: sig.Source,
 		})
 	}
 }
@@ -433,7 +376,7 @@ func hasValue(fact *decode.Fact, key, want string) bool {
 
 // byAddress claims the app to whom the server's address range belongs: low, and only where nothing was decoded.
 func (c *Classifier) byAddress(f *flow.Flow, s *state) {
-	switch s.decoder {
+	switch s.said.decoder {
 	case "", "tls", "tls-record", "encrypted", "skype-candidate", "stun":
 	default:
 		return

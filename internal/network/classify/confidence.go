@@ -44,7 +44,7 @@ func (s *state) add(e event.Evidence) {
 		s.evidence = append(s.evidence, e)
 	}
 	k := kindOf(e.Fact)
-	s.strongest[k] = max(s.strongest[k], e.Strength)
+	s.strongest[k] = max(s.strongest[k], uint16(e.Strength))
 	const whole = 1000
 	doubt := whole
 	for _, c := range s.strongest {
@@ -54,21 +54,21 @@ func (s *state) add(e event.Evidence) {
 }
 
 // best is the strongest single fact.
-func (s *state) best() event.Confidence { return slices.Max(s.strongest[:]) }
+func (s *state) best() event.Confidence { return event.Confidence(slices.Max(s.strongest[:])) }
 
 // known is what a flow of no messenger showed: no fact that names one, and so of no strength.
 func (s *state) known() []event.Evidence {
 	var out []event.Evidence
 	switch {
-	case s.name != "" && s.ownName, s.name != "" && s.decoder == "dns":
-		out = append(out, event.Evidence{Fact: s.decoder + " name", Value: s.name})
+	case s.name != "" && s.ownName, s.name != "" && s.said.decoder == "dns":
+		out = append(out, event.Evidence{Fact: s.said.decoder + " name", Value: s.name})
 	case s.name != "":
 		out = append(out, event.Evidence{Fact: "answer name", Value: s.name})
 	}
 	switch {
-	case s.decoder == "" || s.decoder == "dns" || s.decoder == "skype-candidate" || s.name != "" && s.ownName:
+	case s.said.decoder == "" || s.said.decoder == "dns" || s.said.decoder == "skype-candidate" || s.name != "" && s.ownName:
 	default:
-		out = append(out, event.Evidence{Fact: "decoder:" + s.decoder, Value: s.shown})
+		out = append(out, event.Evidence{Fact: "decoder:" + s.said.decoder, Value: s.said.shown})
 	}
 	return out
 }

@@ -78,7 +78,7 @@ func (c *Classifier) remember(f *flow.Flow, addr netip.Addr, name string) {
 
 // dns claims the app of the question, and remembers the answers.
 func (c *Classifier) dns(f *flow.Flow, s *state, fact *decode.Fact) {
-	name := fact.Get("name")
+	name := *c.texts.get(fact.Get("name"))
 	if s.name == "" {
 		s.name = name
 	}
@@ -116,7 +116,7 @@ func (c *Classifier) otherNames(f *flow.Flow, s *state, fact *decode.Fact, name 
 
 // remembered claims what earlier flows taught: the name that the client asked for, or the app of its socket.
 func (c *Classifier) remembered(f *flow.Flow, s *state) {
-	if s.ownName || s.decoder == "dns" {
+	if s.ownName || s.said.decoder == "dns" {
 		return
 	}
 	if c.answered(f, s, f.Client.Addr(), f.Server.Addr()) {

@@ -28,7 +28,7 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 		FirstSeen: f.First(), LastSeen: f.Last, Evidence: evidence, Evicted: evicted,
 		Flow: event.Flow{
 			Proto: f.ProtoName(), Client: f.Client.String(), Server: f.Server.String(),
-			App: s.app, Service: s.service, Confidence: s.confidence, Name: s.name, JA4: s.ja4, ALPN: s.alpn,
+			App: s.app, Service: s.service, Confidence: s.confidence, Name: s.name, JA4: s.said.ja4, ALPN: s.said.alpn,
 			Packets: f.Packets, Bytes: f.Bytes, PacketsToVerdict: decided, Revised: s.revised, Capture: c.options.Capture,
 		},
 	}

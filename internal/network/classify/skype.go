@@ -92,7 +92,7 @@ func (k *socket) skypeLike(t *Thresholds, fact *decode.Fact) bool {
 // skypePeer claims a TCP flow of a machine that has a classic Skype socket: to a peer of that socket, to the socket's own port, or, weakly,
 // to anywhere when it is opaque from its first byte on.
 func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
-	switch s.decoder {
+	switch s.said.decoder {
 	case "", "encrypted", "tls-record":
 	default:
 		return
@@ -108,7 +108,7 @@ func (c *Classifier) skypePeer(f *flow.Flow, s *state) {
 	if port, ok := c.sockets.nodes.get(f.Server.Addr(), now(f)); ok && port == f.Server.Port() {
 		c.derive(f, s, "skype-node", "port")
 	}
-	if _, ok := c.sockets.nodes.get(f.Client.Addr(), now(f)); ok && s.decoder == "encrypted" && s.shown == "sides both" {
+	if _, ok := c.sockets.nodes.get(f.Client.Addr(), now(f)); ok && s.said.decoder == "encrypted" && s.said.shown == "sides both" {
 		c.derive(f, s, "skype-node", "opaque")
 	}
 }

@@ -124,8 +124,8 @@ func (c *Classifier) described(f *flow.Flow, s *state, fact *decode.Fact) {
 			continue
 		}
 		if end, err := netip.ParseAddrPort(a.Value); err == nil {
-			call := *s
-			call.service = "call"
+			call, as := *s, *s.verdict
+			call.verdict, as.service = &as, "call"
 			c.teach(f, &call, end)
 			c.teach(f, &call, netip.AddrPortFrom(end.Addr(), end.Port()+1))
 		}
@@ -151,7 +151,7 @@ func (c *Classifier) teach(f *flow.Flow, s *state, end netip.AddrPort) {
 
 func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket, end netip.AddrPort) {
 	s.claim(f, rankSocket, k.app, k.service, event.Evidence{
-		Fact: "socket:" + k.fact, Value: end.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
+		Fact: *c.texts.get("socket:" + k.fact), Value: end.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
 	})
 }
 

@@ -1,0 +1,129 @@
+package classify
+
+import (
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
+	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
+)
+
+// state is what is known of one flow. A hundred thousand of these are kept: what most flows do not have, or have in common, is elsewhere.
+type state struct {
+	*verdict        // unnamed until there is one
+	said     *said  // what it showed of itself
+	name     string // own host name, or the one that DNS tied to the address
+	ownName  bool   // the flow itself carries a host name
+	revised  bool
+	reported bool
+}
+
+// verdict is the app of a flow and what speaks for it.
+type verdict struct {
+	app        string
+	service    string
+	confidence event.Confidence
+	decided    int64 // packets when the app was named
+	evidence   []event.Evidence
+	strongest  [kinds]uint16 // of each kind of evidence, in thousandths
+	rank       rank
+}
+
+// said is what a flow showed of itself. It is shared by the flows that showed the same, and never changed.
+type said struct {
+	decoder   string // of the first fact
+	shown     string // what it says in a word, where that may be evidence
+	ja4, alpn string
+	early     string // the app that was known before the flow said anything
+}
+
+// What flows begin with. Nobody writes to these.
+var (
+	unnamed     = &verdict{}
+	silent      = &said{}
+	likeAnother = &said{decoder: candidateFact}
+)
+
+// shared keeps one copy of what many have. It is bounded: when it is full it begins anew, and what it gave stays good.
+type shared[T comparable] struct{ copies map[T]*T }
+
+const maxShared = 1 << 10
+
+func newShared[T comparable]() shared[T] { return shared[T]{map[T]*T{}} }
+
+// get returns the copy of v.
+func (s *shared[T]) get(v T) *T {
+	if p := s.copies[v]; p != nil {
+		return p
+	}
+	if len(s.copies) >= maxShared {
+		clear(s.copies)
+	}
+	p := new(T)
+	*p = v
+	s.copies[v] = p
+	return p
+}
+
+// stateOf returns what is known of f. A flow has a state once there is something to know: a flood of flows that say nothing has none.
+func stateOf(f *flow.Flow) *state {
+	s, ok := f.State.(*state)
+	if !ok {
+		s = &state{}
+		*s = early(f)
+		f.State = s
+	}
+	return s
+}
+
+// candidate is the State of a flow of which nothing is known but that its first datagram could be of classic Skype, as one of ten thousand
+// others' could: it takes no memory.
+type candidate struct{}
+
+const candidateFact = "skype-candidate"
+
+// early returns what a flow that has no state of its own begins with.
+func early(f *flow.Flow) state {
+	if _, ok := f.State.(candidate); ok {
+		return state{verdict: unnamed, said: likeAnother}
+	}
+	return state{verdict: unnamed, said: silent}
+}
+
+// look returns what is known of f, or a blank state that note makes its own when it has learned something.
+func (c *Classifier) look(f *flow.Flow) *state {
+	if s, ok := f.State.(*state); ok {
+		return s
+	}
+	c.blank = early(f)
+	return &c.blank
+}
+
+func (c *Classifier) note(f *flow.Flow, s *state) {
+	if s == &c.blank && (s.app != "" || s.name != "") {
+		*stateOf(f) = *s
+	}
+}
+
+// hear notes what the fact shows of the flow; own is the name in it.
+func (c *Classifier) hear(s *state, fact *decode.Fact, own string) {
+	now := *s.said
+	if now.decoder == "" {
+		now.decoder = fact.Decoder
+		if own == "" && fact.Decoder != "dns" && fact.Decoder != candidateFact {
+			now.shown = inAWord(fact)
+		}
+	}
+	if v := fact.Get("ja4"); v != "" {
+		now.ja4, now.alpn = v, fact.Get("alpn")
+	}
+	if now != *s.said {
+		s.said = c.said.get(now)
+	}
+}
+
+// inAWord returns the first value of a fact.
+func inAWord(fact *decode.Fact) string {
+	if len(fact.Attrs) == 0 {
+		return ""
+	}
+	return fact.Attrs[0].Key + " " + fact.Attrs[0].Value
+}
