@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 )
@@ -60,12 +61,12 @@ func waits(pairs []pair) [][]int64 {
 	return out
 }
 
-// quantile returns the value below which the share of the sorted list lies.
+// quantile returns the least value of the sorted list that at least the share of it does not exceed.
 func quantile(sorted []int64, share float64) int64 {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[int(share*float64(len(sorted)-1))]
+	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
 }
 
 func listSlow(out io.Writer, pairs []pair) {
