@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,7 +181,7 @@ type explainWriter struct {
 	explainer *explainer
 	decider   policy.Decider
 	explained int
-	errs      []string
+	errs      []errorLine
 }
 
 func (w *explainWriter) flow(f *classify.Finding, host string) error {
@@ -214,7 +215,7 @@ func (w *explainWriter) flow(f *classify.Finding, host string) error {
 }
 
 func (w *explainWriter) failure(capture string, err error) error {
-	w.errs = append(w.errs, fmt.Sprintf("%s: %v", capture, err))
+	w.errs = append(w.errs, errorLine{"error", filepath.Base(capture), err.Error()})
 	return nil
 }
 
@@ -222,7 +223,13 @@ func (w *explainWriter) read(*total) {}
 
 func (w *explainWriter) Close() error {
 	for _, e := range w.errs {
-		if _, err := fmt.Fprintln(w.out, "not read to the end:", printable.Line(e)); err != nil {
+		var err error
+		if w.json {
+			err = json.NewEncoder(w.out).Encode(e)
+		} else {
+			_, err = fmt.Fprintln(w.out, "not read to the end:", printable.Line(e.Capture+": "+e.Reason))
+		}
+		if err != nil {
 			return err
 		}
 	}
