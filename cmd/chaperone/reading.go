@@ -14,7 +14,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/printable"
-	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -131,68 +130,6 @@ func shorten(s string) string {
 		return string(runes[:maxShown-1]) + "…"
 	}
 	return s
-}
-
-// holdCmd places and releases legal holds.
-type holdCmd struct {
-	Place   holdPlaceCmd   `cmd:"" help:"Hold a person, room or host for a matter: nothing of theirs is disposed of, erased or removed."`
-	Release holdReleaseCmd `cmd:"" help:"Release all holds of a matter."`
-	List    holdListCmd    `cmd:"" help:"List the holds in force, one JSON object a line."`
-}
-
-type holdPlaceCmd struct {
-	dataFlags
-	signFlags
-	Person []string `name:"person" help:"Person to hold."`
-	Room   []string `name:"room" help:"Room to hold."`
-	Host   []string `name:"host" help:"Host to hold."`
-	Reason string   `name:"reason" required:"" help:"Why."`
-	Matter string   `arg:"" help:"Name of the matter."`
-}
-
-// Run places holds.
-func (c *holdPlaceCmd) Run(e *env) error {
-	s, err := c.sign(e)
-	if err != nil {
-		return err
-	}
-	args := server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}
-	for kind, names := range map[retention.Kind][]string{retention.Person: c.Person, retention.Room: c.Room, retention.Host: c.Host} {
-		for _, n := range names {
-			args.Scopes = append(args.Scopes, retention.Scope{Kind: kind, Name: n})
-		}
-	}
-	return readingHint(operate(e, &c.dataFlags, "hold.place", args, nil, e.out))
-}
-
-type holdReleaseCmd struct {
-	dataFlags
-	signFlags
-	Reason string `name:"reason" required:"" help:"Why."`
-	Matter string `arg:"" help:"Name of the matter."`
-}
-
-// Run releases holds.
-func (c *holdReleaseCmd) Run(e *env) error {
-	s, err := c.sign(e)
-	if err != nil {
-		return err
-	}
-	return readingHint(operate(e, &c.dataFlags, "hold.release", server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}, nil, e.out))
-}
-
-type holdListCmd struct {
-	dataFlags
-	signFlags
-}
-
-// Run lists holds.
-func (c *holdListCmd) Run(e *env) error {
-	s, err := c.sign(e)
-	if err != nil {
-		return err
-	}
-	return readingHint(operate(e, &c.dataFlags, "hold.list", server.HoldArgs{Sign: s}, nil, e.out))
 }
 
 // eraseCmd asks for the destruction of one record's content.

@@ -83,18 +83,3 @@ func (s *session) target(ctx context.Context, f holdForm) (string, error) {
 	}
 	return s.view.Name(ctx, f.Name)
 }
-
-// heldAs returns holds as the reader sees them.
-func heldAs(v *archive.View, holds []retention.Hold) []retention.Hold {
-	out := slices.Clone(holds)
-	for i := range out {
-		switch s := &out[i].Scope; s.Kind {
-		case retention.Person:
-			s.Name = v.Shown(pseudonym.OfPerson(s.Name), s.Name)
-		case retention.Host:
-			s.Name = v.Shown(pseudonym.OfHost(s.Name), s.Name)
-		}
-		out[i].Reason = v.Text(out[i].Reason) // a matter keeps its name: it is asked by
-	}
-	return out
-}

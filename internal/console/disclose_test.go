@@ -20,7 +20,7 @@ import (
 func TestPagesShowPseudonyms(t *testing.T) {
 	r := newRig(t, at(15, 0, 0))
 	moved := r.tell()
-	if err := r.holds.Place(t.Context(), "cora", "case-7", "complaint of carol", retention.Scope{Kind: retention.Person, Name: "alice"}); err != nil {
+	if err := r.holds.Place(t.Context(), "cora", "Bob v. Alice", "complaint of carol", retention.Scope{Kind: retention.Person, Name: "alice"}); err != nil {
 		t.Fatal(err)
 	}
 	r.sync()
@@ -80,6 +80,40 @@ func TestHoldUnderAPseudonym(t *testing.T) {
 		if a := v.get(path); !strings.Contains(a.body, hidden[1]) || strings.Contains(a.body, "bob") {
 			t.Errorf("%s: %s", path, a.text())
 		}
+	}
+}
+
+// TestMatterUnderAPseudonym: a matter that names somebody is shown without the name, and is asked by, added to and released as it is shown.
+func TestMatterUnderAPseudonym(t *testing.T) {
+	r := newRig(t, at(15, 0, 0))
+	r.tell()
+	for _, matter := range []string{"Bob v. Firm", "case-7"} {
+		if err := r.holds.Place(t.Context(), "carl", matter, "letter of bob", retention.Scope{Kind: retention.Person, Name: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.sync()
+	r.veil = true
+	r.serve(clock.Func(r.now), r.store)
+	v := r.reading("cora")
+	m := regexp.MustCompile(`person-[0-9A-Z-]+ v\. Firm`).FindString(v.get("/holds").body)
+	if m == "" {
+		t.Fatal("the matter is not shown")
+	}
+	form := []string{"kind", "person", "name", "nobody", "matter", m, "reason", "complaint"}
+	for _, a := range []answer{v.get("/holds"), v.get("/holds/place"), v.get("/holds/release?matter=" + url.QueryEscape(m)), v.post("/holds/preview", form...),
+		v.get("/search?q=" + url.QueryEscape("matter:\""+m+"\""))} {
+		if a.status != http.StatusOK || !strings.Contains(a.body, m) || strings.Contains(strings.ToLower(a.body), "bob") {
+			t.Errorf("%d: %s", a.status, a.text())
+		}
+	}
+	want(t, v.post("/holds/place", form...), http.StatusSeeOther)
+	if n := len(r.holds.List()); n != 3 || r.holds.List()[1].Matter != "Bob v. Firm" {
+		t.Errorf("held is %+v", r.holds.List())
+	}
+	want(t, v.post("/holds/release", "matter", m, "reason", "settled"), http.StatusSeeOther)
+	if list := r.holds.List(); len(list) != 1 || list[0].Matter != "case-7" {
+		t.Errorf("after the release %+v is held", list)
 	}
 }
 

@@ -18,6 +18,7 @@ type Holds interface {
 	Preview(ctx context.Context, most int, scopes ...retention.Scope) (retention.Preview, error)
 	Place(ctx context.Context, by, matter, reason string, scopes ...retention.Scope) error
 	Release(ctx context.Context, by, matter, reason string) error
+	Matter(written string, shown func(string) string) (string, error)
 }
 
 // previewed bounds how many records a preview looks at.
@@ -52,7 +53,7 @@ func (c *Console) holds(w http.ResponseWriter, r *http.Request, s *session) (str
 	}
 	d := holdsData{Known: c.Deps.Holds != nil}
 	if d.Known {
-		d.Holds = heldAs(v, c.Deps.Holds.List())
+		d.Holds = retention.Shown(v, c.Deps.Holds.List())
 	}
 	return "holds", d, nil
 }
@@ -67,6 +68,7 @@ type holdForm struct {
 	Already string // the matter that holds it already
 	Scopes  []retention.Scope
 	target  string // the real name, when a pseudonym was written
+	matter  string // the same, of the matter
 }
 
 func (c *Console) holdForm(r *http.Request, s *session) (holdForm, error) {
@@ -88,11 +90,22 @@ func (c *Console) holdForm(r *http.Request, s *session) (holdForm, error) {
 	if f.target, err = s.target(r.Context(), f); err != nil {
 		return f, err
 	}
+	shown := func(s string) string { return s }
 	list := c.Deps.Holds.List()
-	f.Matters = holdsData{Holds: list}.Matters()
-	for _, h := range list {
+	as := list
+	if s.view != nil {
+		shown, as = s.view.Text, retention.Shown(s.view, list)
+	}
+	switch f.matter, err = c.Deps.Holds.Matter(f.Matter, shown); {
+	case errors.Is(err, retention.ErrNoMatter):
+		f.matter = f.Matter // a new one
+	case err != nil:
+		return f, usageError("Several matters are shown by that name. Write the real name of the one you mean.")
+	}
+	f.Matters = holdsData{Holds: as}.Matters()
+	for i, h := range list {
 		if h.Scope == f.scope() {
-			f.Already = h.Matter
+			f.Already = as[i].Matter
 		}
 	}
 	return f, nil
@@ -149,7 +162,7 @@ func (c *Console) placeHold(w http.ResponseWriter, r *http.Request, s *session) 
 	if err != nil {
 		return "", nil, err
 	}
-	if err := c.Deps.Holds.Place(r.Context(), s.Account, f.Matter, f.Reason, f.scope()); err != nil {
+	if err := c.Deps.Holds.Place(r.Context(), s.Account, f.matter, f.Reason, f.scope()); err != nil {
 		return "", nil, errors.Join(errUnrecorded, err)
 	}
 	http.Redirect(w, r, "/holds", http.StatusSeeOther)
@@ -168,10 +181,9 @@ func (c *Console) releasePage(w http.ResponseWriter, r *http.Request, s *session
 	if err != nil {
 		return "", nil, err
 	}
-	for _, h := range heldAs(v, c.Deps.Holds.List()) {
-		if h.Matter == f.Matter {
-			f.Scopes = append(f.Scopes, h.Scope)
-		}
+	held := slices.DeleteFunc(c.Deps.Holds.List(), func(h retention.Hold) bool { return h.Matter != f.matter })
+	for _, h := range retention.Shown(v, held) {
+		f.Scopes = append(f.Scopes, h.Scope)
 	}
 	if len(f.Scopes) == 0 {
 		return "", nil, archive.ErrNotFound
@@ -187,7 +199,7 @@ func (c *Console) releaseHold(w http.ResponseWriter, r *http.Request, s *session
 	if err != nil {
 		return "", nil, err
 	}
-	err = c.Deps.Holds.Release(r.Context(), s.Account, f.Matter, f.Reason)
+	err = c.Deps.Holds.Release(r.Context(), s.Account, f.matter, f.Reason)
 	switch {
 	case errors.Is(err, retention.ErrNoMatter):
 		return "", nil, usageError("No matter of that name holds anything. Nothing was released.")

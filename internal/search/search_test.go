@@ -253,6 +253,18 @@ func (m matters) Names(_ context.Context, matter string) (people, rooms, hosts [
 	return names[0], names[1], names[2], nil
 }
 
+func (m matters) Matter(written string, shown func(string) string) (string, error) {
+	for name := range m {
+		if shown(name) == written {
+			return name, nil
+		}
+	}
+	if _, ok := m[written]; ok {
+		return written, nil
+	}
+	return "", errors.New("there is no matter " + written)
+}
+
 func reader(t *testing.T, a *acts) *archive.View {
 	t.Helper()
 	v, err := archive.New(archive.Driver{}, a, clock.System{}).Open(t.Context(), archive.Account{Name: "rita", Reads: true}, "case 7")

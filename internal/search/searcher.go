@@ -22,6 +22,8 @@ type Index interface {
 type Matters interface {
 	// Names returns the people, rooms and hosts held under a matter, or an error when there is none of that name.
 	Names(ctx context.Context, matter string) (people, rooms, hosts []string, err error)
+	// Matter returns the name of a matter that is written as it is, or as shown shows it.
+	Matter(written string, shown func(string) string) (string, error)
 }
 
 // Searcher searches the record for readers.
@@ -99,7 +101,7 @@ func (s *Searcher) prepare(ctx context.Context, v *archive.View, query string) (
 	if err != nil {
 		return asked{}, err
 	}
-	if err := s.resolve(ctx, e.clone()); err != nil { // a mistake is said before the search is on record
+	if err := s.resolve(ctx, v, e.clone()); err != nil { // a mistake is said before the search is on record
 		return asked{}, err
 	}
 	if err := v.Look(ctx, "search "+query); err != nil {
@@ -109,9 +111,9 @@ func (s *Searcher) prepare(ctx context.Context, v *archive.View, query string) (
 }
 
 // resolve replaces matter: by the people, rooms and hosts it holds.
-func (s *Searcher) resolve(ctx context.Context, e *Expr) error {
+func (s *Searcher) resolve(ctx context.Context, v *archive.View, e *Expr) error {
 	for _, a := range e.Args {
-		if err := s.resolve(ctx, a); err != nil {
+		if err := s.resolve(ctx, v, a); err != nil {
 			return err
 		}
 	}
@@ -121,7 +123,11 @@ func (s *Searcher) resolve(ctx context.Context, e *Expr) error {
 	if s.matters == nil || e.Prefix {
 		return &SyntaxError{e.Pos, fmt.Sprintf("there is no matter %q", e.Value)}
 	}
-	people, rooms, hosts, err := s.matters.Names(ctx, e.Value)
+	matter, err := s.matters.Matter(e.Value, v.Text)
+	if err != nil {
+		return &SyntaxError{e.Pos, err.Error()}
+	}
+	people, rooms, hosts, err := s.matters.Names(ctx, matter)
 	if err != nil {
 		return &SyntaxError{e.Pos, err.Error()}
 	}

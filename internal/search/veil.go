@@ -50,7 +50,7 @@ func (s *Searcher) ask(ctx context.Context, v *archive.View, e *Expr) (asked, er
 		if x == nil {
 			continue
 		}
-		if err := s.resolve(ctx, x); err != nil { // matter:
+		if err := s.resolve(ctx, v, x); err != nil { // matter:
 			return a, err
 		}
 	}
@@ -70,6 +70,8 @@ func (s *Searcher) names(ctx context.Context, v *archive.View, e *Expr) error {
 		case failed != nil:
 		case x.Op == Facet && x.personal() && !x.Prefix:
 			_, failed = v.Name(ctx, x.Value)
+		case x.Op == Facet && x.Field == fieldMatter:
+			failed = v.NameWithin(ctx, x.Value)
 		case x.Op == Phrase:
 			failed = v.NameWithin(ctx, x.whole())
 		}

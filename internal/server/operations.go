@@ -13,7 +13,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
@@ -39,13 +38,6 @@ type (
 		Sign
 		Who   string `json:"who"`
 		Limit int    `json:"limit"`
-	}
-	// HoldArgs are those of hold.place, hold.release and hold.list.
-	HoldArgs struct {
-		Sign
-		Matter string            `json:"matter"`
-		Reason string            `json:"reason"`
-		Scopes []retention.Scope `json:"scopes"`
 	}
 	// EraseArgs are those of erase.
 	EraseArgs struct {
@@ -202,68 +194,6 @@ func (o *operations) person(ctx context.Context, call *control.Call, a PersonArg
 			return nil
 		}
 	}
-}
-
-// holder returns who places and releases holds: counsel.
-func (o *operations) holder(call *control.Call, s Sign) (string, error) {
-	if o.store.Holds == nil {
-		return "", errors.New("no compliance key is unlocked here (keys.unlock): holds cannot be read")
-	}
-	caller, err := o.caller(call, s)
-	if err != nil {
-		return "", err
-	}
-	if !caller.Has(control.Counsel) {
-		return "", fmt.Errorf("hold: %w: it needs the role counsel", control.ErrForbidden)
-	}
-	return caller.Account, nil
-}
-
-func (o *operations) holdPlace(ctx context.Context, call *control.Call, a HoldArgs) error {
-	by, err := o.holder(call, a.Sign)
-	if err != nil {
-		return err
-	}
-	return o.store.Holds.Place(ctx, by, a.Matter, a.Reason, o.store.scopes(a.Scopes)...)
-}
-
-func (o *operations) holdRelease(ctx context.Context, call *control.Call, a HoldArgs) error {
-	by, err := o.holder(call, a.Sign)
-	if err != nil {
-		return err
-	}
-	return o.store.Holds.Release(ctx, by, a.Matter, a.Reason)
-}
-
-func (o *operations) holdList(_ context.Context, call *control.Call, a HoldArgs) error {
-	if _, err := o.holder(call, a.Sign); err != nil {
-		return err
-	}
-	out := json.NewEncoder(call.Out)
-	for _, h := range o.store.Holds.List() {
-		if err := out.Encode(h); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// HostHeld is the answer of hold.host.
-type HostHeld struct {
-	Matter string `json:"matter"`
-	Held   bool   `json:"held"`
-}
-
-func (o *operations) holdHost(ctx context.Context, call *control.Call, host string) error {
-	var h HostHeld
-	var err error
-	if o.store.Holds != nil {
-		h.Matter, h.Held, err = o.store.Holds.HostHeld(ctx, o.store.People.Host(host, "", o.store.Clock.Now()))
-	}
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(call.Out).Encode(h)
 }
 
 func (o *operations) erase(ctx context.Context, call *control.Call, a EraseArgs) error {

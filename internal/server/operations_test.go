@@ -92,7 +92,18 @@ func TestHoldAndEraseOverTheSocket(t *testing.T) {
 			}
 		}
 	}
-	h.must("hold.place", hold)
+	dry, typo := hold, hold
+	dry.DryRun, typo.Scopes = true, []retention.Scope{{Kind: retention.Person, Name: "nosuchguy"}}
+	if out := h.must("hold.place", dry); !strings.Contains(out, `"total":1`) || !strings.Contains(out, `"placed":false`) || h.must("hold.list", server.HoldArgs{Sign: as("counsel")}) != "" {
+		t.Errorf("a dry run says %s", out)
+	}
+	typo.DryRun = true
+	if out := h.must("hold.place", typo); !strings.Contains(out, `"total":0`) {
+		t.Errorf("of nobody it says %s", out)
+	}
+	if out := h.must("hold.place", hold); !strings.Contains(out, `"total":1`) || !strings.Contains(out, `"placed":true`) {
+		t.Errorf("placed is %s", out)
+	}
 	if list := h.must("hold.list", server.HoldArgs{Sign: as("counsel")}); !strings.Contains(list, "case-7") {
 		t.Errorf("holds are %s", list)
 	}

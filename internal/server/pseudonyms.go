@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control"
-	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
@@ -53,17 +51,6 @@ func (o *operations) disclose(ctx context.Context, call *control.Call, a Disclos
 		}
 	}
 	return nil
-}
-
-// scopes returns what is to be held, by real names where pseudonyms were written.
-func (s *Store) scopes(written []retention.Scope) []retention.Scope {
-	out := slices.Clone(written)
-	for i := range out {
-		if who, ok := s.roll.Resolve(out[i].Name); ok && out[i].Kind != retention.Room {
-			out[i].Name = s.roll.Names(who)[0]
-		}
-	}
-	return out
 }
 
 // pseudonymsText is the part of the configuration that a profile writes.

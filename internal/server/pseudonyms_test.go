@@ -71,9 +71,27 @@ func TestPseudonymsOverTheSocket(t *testing.T) {
 	refused(t, err, "may not read content")
 	_, err = h.do("disclose", server.DiscloseArgs{Sign: as("reviewer"), Pseudonyms: []string{"person-0000-0000"}})
 	refused(t, err, "not in the archive")
-	h.must("hold.place", server.HoldArgs{Sign: as("counsel"), Matter: "case-7", Reason: "x", Scopes: []retention.Scope{{Kind: retention.Person, Name: alice}}})
-	if out := h.must("hold.list", server.HoldArgs{Sign: as("counsel")}); !strings.Contains(out, `"alice"`) {
+	disclosed := h.acts(archive.ActDisclose)
+	hold := server.HoldArgs{Sign: as("counsel"), Matter: "Bob v. Firm", Reason: "letter of bob", Scopes: []retention.Scope{{Kind: retention.Person, Name: alice}}}
+	if out := h.must("hold.place", hold); !strings.Contains(out, `"name":"`+alice+`"`) || !strings.Contains(out, `"total":1`) {
+		t.Errorf("placed is %s", out)
+	}
+	out := h.must("hold.list", server.HoldArgs{Sign: as("counsel")})
+	if strings.Contains(out, "alice") || !strings.Contains(out, alice) || strings.Contains(strings.ToLower(out), "bob") {
 		t.Errorf("held is %s", out)
+	}
+	if n := h.acts(archive.ActDisclose); n != disclosed {
+		t.Errorf("a hold under a pseudonym and the list of holds disclosed %d names", n-disclosed)
+	}
+	var held retention.Hold
+	if err := json.Unmarshal([]byte(out), &held); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.do("hold.list", server.HoldArgs{Sign: server.Sign{Account: "counsel", Password: password}})
+	refused(t, err, "purpose")
+	h.must("hold.release", server.HoldArgs{Sign: as("counsel"), Matter: held.Matter, Reason: "settled"})
+	if out := h.must("hold.list", server.HoldArgs{Sign: as("counsel")}); out != "" {
+		t.Errorf("still held is %s", out)
 	}
 	if out := h.must("policy.replay", server.ReplayArgs{Sign: as("reviewer"), Query: "from:" + alice}); strings.Contains(out, "alice") || !strings.Contains(out, `"summary"`) {
 		t.Errorf("replay says %s", out)
