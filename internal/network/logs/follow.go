@@ -26,8 +26,8 @@ type Batch struct {
 	Lost    string  // "" or why lines may be missing before this batch
 }
 
-// Follower reads a log as it grows, across rotation and restarts. A batch that was taken is not read again, and no line is left out: the
-// position is kept once the batch was taken. After a crash between the two it is read again, under the same Source. A last line that is not
+// Follower reads a log as it grows, across rotation and restarts. A batch that was taken is not read again, and no line is left out unless a
+// batch says so (Lost): the position is kept once the batch was taken. After a crash between the two it is read again, under the same Source. A last line that is not
 // complete waits.
 type Follower struct {
 	path   string
@@ -43,6 +43,9 @@ type Follower struct {
 	lines  int64
 	batch  Batch
 	idle   int // reads of a file that was replaced, at its end
+
+	left   *os.File // that was read before this one, and may still be written to
+	leftAt int64    // where reading of it ended
 }
 
 // position is where reading goes on.
@@ -92,12 +95,12 @@ func NewFollower(path, format, state string, now func() time.Time, take func(ctx
 // Lines returns how many lines were read.
 func (f *Follower) Lines() int64 { return f.lines }
 
-// Close closes the file.
+// Close closes the files.
 func (f *Follower) Close() error {
-	if f.file == nil {
-		return nil
+	err := f.forget()
+	if f.file != nil {
+		err = errors.Join(err, f.file.Close())
 	}
-	err := f.file.Close()
 	f.file = nil
 	return err
 }
@@ -110,6 +113,9 @@ func (f *Follower) Step(ctx context.Context) (more bool, err error) {
 		}
 	}
 	if err := f.truncated(); err != nil {
+		return false, err
+	}
+	if err := f.late(); err != nil {
 		return false, err
 	}
 	before, lines := f.at, f.lines

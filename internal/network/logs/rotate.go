@@ -170,9 +170,10 @@ func (f *Follower) next() error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	if err := f.forget(); err != nil {
 		return err
 	}
+	f.left, f.leftAt, f.file = f.file, f.at.Offset, nil
 	name := f.path
 	for _, between := range f.rotated() {
 		if between.info.ModTime().After(old.ModTime()) && !os.SameFile(between.info, old) {
@@ -188,6 +189,30 @@ func (f *Follower) next() error {
 		return err
 	}
 	return f.save()
+}
+
+// late looks whether the file that was read before grew after it was left: its writer took longer than anybody waited. It is watched until the
+// next rotation or restart, and what was written to it is said to be lost once.
+func (f *Follower) late() error {
+	if f.left == nil {
+		return nil
+	}
+	info, err := f.left.Stat()
+	if err != nil || info.Size() <= f.leftAt {
+		return err
+	}
+	f.batch.Lost = "the log that was rotated away was still written to after the new one was begun: what came late was not read"
+	return f.forget()
+}
+
+// forget stops watching the file that was read before.
+func (f *Follower) forget() error {
+	if f.left == nil {
+		return nil
+	}
+	err := f.left.Close()
+	f.left = nil
+	return err
 }
 
 type rotated struct {
