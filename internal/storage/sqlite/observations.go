@@ -114,7 +114,7 @@ func (o *Observations) Add(ctx context.Context, batch []observation.Entry) (adde
 		}
 		machines := map[event.Host]int64{}
 		for i := range batch {
-			isNew, err := addObservation(c, &batch[i], machines, last)
+			isNew, err := addObservation(c, &batch[i], machines, &last)
 			if err != nil {
 				return err
 			}
@@ -130,7 +130,8 @@ func (o *Observations) Add(ctx context.Context, batch []observation.Entry) (adde
 	return added, nil
 }
 
-func addObservation(c *conn, e *observation.Entry, machines map[event.Host]int64, last int64) (isNew bool, err error) {
+// addObservation adds one entry. It is new when its number is higher than the last one, which it then is.
+func addObservation(c *conn, e *observation.Entry, machines map[event.Host]int64, last *int64) (isNew bool, err error) {
 	machine, ok := machines[e.Event.Host]
 	if !ok {
 		if machine, err = machineOf(c, e.Event.Host); err != nil {
@@ -149,7 +150,12 @@ func addObservation(c *conn, e *observation.Entry, machines map[event.Host]int64
 	err = c.each(`INSERT INTO observations(same, first, last, machine, kind, app, action, times, packets, bytes, body) VALUES(?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(same) DO UPDATE SET first=min(first, excluded.first), last=max(last, excluded.last), times=times+excluded.times,
 		packets=packets+excluded.packets, bytes=bytes+excluded.bytes RETURNING number`,
-		func(r *sqlite3.Stmt) error { isNew = r.ColumnInt64(0) > last; return nil },
+		func(r *sqlite3.Stmt) error {
+			number := r.ColumnInt64(0)
+			isNew = number > *last
+			*last = max(*last, number)
+			return nil
+		},
 		same[:], nanos(e.Event.Time), nanos(e.Last), machine, string(e.Event.Kind), e.App(), string(e.Event.Verdict.Action), e.Times, packets, octets, body)
 	return isNew, err
 }
