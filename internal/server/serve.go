@@ -19,6 +19,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
+	"github.com/chaperone-im/chaperone/internal/server/certificate"
+	"github.com/chaperone-im/chaperone/internal/server/sensors"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,10 +105,7 @@ func (s *Server) build() error {
 			return err
 		}
 	}
-	for _, sensor := range s.cfg.Network.Sensors {
-		s.add(part{name: "sensor " + sensor.Interface, run: s.sensor(sensor)})
-	}
-	if err := s.followLogs(); err != nil {
+	if err := s.sensors(); err != nil {
 		return err
 	}
 	if err := s.control(); err != nil {
@@ -169,6 +168,23 @@ func (s *Server) resolver(c *config.Resolver) error {
 	return nil
 }
 
+// sensors adds the interfaces and the logs of other programs that are listened to.
+func (s *Server) sensors() error {
+	d := sensors.Deps{Pair: s.rules.Pair, Policy: s.rules, Directory: s.store.People, Recorder: s.recorder, Observer: s.observer,
+		Board: s.board, Clock: s.store.Clock, Log: s.log}
+	for _, c := range s.cfg.Network.Sensors {
+		s.add(part{name: "sensor " + c.Interface, run: sensors.Interface(c, d)})
+	}
+	logs, err := sensors.Logs(s.cfg.Network.Logs, s.cfg.Path, s.store.Dir, d)
+	if err != nil {
+		return fmt.Errorf("network.logs: %w", err)
+	}
+	for _, l := range logs {
+		s.add(part{name: l.Name(), run: l.Run})
+	}
+	return nil
+}
+
 func (s *Server) console() error {
 	if s.store.Archive == nil {
 		return errors.New("console.listen is set, but keys.unlock is not: the console could read nothing")
@@ -190,7 +206,7 @@ func (s *Server) console() error {
 		if err != nil {
 			return err
 		}
-		if cert, key, err = SelfSigned(s.cfg.KeysDir(), "console", host); err != nil {
+		if cert, key, err = certificate.SelfSigned(s.cfg.KeysDir(), "console", host); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/inspect/malware/clamdtest"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/certificate"
 	"github.com/chaperone-im/chaperone/internal/server/doctor"
 )
 
@@ -140,11 +141,11 @@ func TestBrokenSetUps(t *testing.T) {
 		{name: "sandbox weak", o: doctor.Options{Sandbox: func(context.Context) (string, error) { return "landlock unavailable", nil }}, check: "sandbox", state: doctor.Warn, what: "landlock"},
 		{name: "sandbox", o: doctor.Options{Sandbox: func(context.Context) (string, error) { return "", nil }}, check: "sandbox", state: doctor.OK, what: "confined"},
 		{name: "certificate over", config: "console: {listen: '127.0.0.1:0', certificate: c.crt, key: c.key}", o: doctor.Options{Now: later},
-			broken: func(m *machine) { _, _, err := server.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.Fail, what: "not valid now"},
+			broken: func(m *machine) { _, _, err := certificate.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.Fail, what: "not valid now"},
 		{name: "certificate near its end", config: "console: {listen: '127.0.0.1:0', certificate: c.crt, key: c.key}", o: doctor.Options{Now: func() time.Time { return time.Now().AddDate(2, 0, -5) }},
-			broken: func(m *machine) { _, _, err := server.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.Warn, what: "ends"},
+			broken: func(m *machine) { _, _, err := certificate.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.Warn, what: "ends"},
 		{name: "certificate", config: "console: {listen: '127.0.0.1:0', certificate: c.crt, key: c.key}",
-			broken: func(m *machine) { _, _, err := server.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.OK, what: "ends"},
+			broken: func(m *machine) { _, _, err := certificate.SelfSigned(m.dir, "c"); must(err) }, check: "certificates", state: doctor.OK, what: "ends"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMachine(t)

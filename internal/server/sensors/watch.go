@@ -1,4 +1,4 @@
-package server
+package sensors
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"github.com/chaperone-im/chaperone/internal/network/flow"
 )
 
-// sensorWatch tells what a sensor does not see: while its interface is down or away, and where packets came faster than they were read.
+// watch tells what a sensor does not see: while its interface is down or away, and where packets came faster than they were read.
 // Each is a health item and, once it is over, a gap on record (law 3).
-type sensorWatch struct {
+type watch struct {
 	connector string
 	now       func() time.Time
 	set       func(state health.State, detail, advice string)
@@ -23,7 +23,7 @@ type sensorWatch struct {
 }
 
 // see compares with what was counted before.
-func (w *sensorWatch) see(s flow.Stats) {
+func (w *watch) see(s flow.Stats) {
 	now, last := w.now(), w.last
 	dropped := s.Dropped - last.Dropped
 	switch {
@@ -42,7 +42,7 @@ func (w *sensorWatch) see(s flow.Stats) {
 	w.last, w.counted = s, now
 }
 
-func (w *sensorWatch) event(from, until time.Time, reason, words string) *event.Event {
+func (w *watch) event(from, until time.Time, reason, words string) *event.Event {
 	if from.IsZero() {
 		from = until
 	}

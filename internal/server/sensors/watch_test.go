@@ -1,4 +1,4 @@
-package server
+package sensors
 
 import (
 	"strings"
@@ -16,7 +16,7 @@ func TestWhatASensorDoesNotSee(t *testing.T) {
 	var state health.State
 	var said string
 	var gaps []*event.Event
-	w := &sensorWatch{
+	w := &watch{
 		connector: "sensor-tap0", now: func() time.Time { return now },
 		set: func(s health.State, detail, _ string) { state, said = s, detail },
 		gap: func(e *event.Event) { gaps = append(gaps, e) },

@@ -1,4 +1,5 @@
-package server
+// Package certificate makes the certificate that a server signs itself, for the TLS of the console until its operator gives another.
+package certificate
 
 import (
 	"crypto/ecdsa"
