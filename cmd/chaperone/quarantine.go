@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
@@ -188,7 +189,7 @@ func (a *actor) act(ctx context.Context, f *scan.Finding) error {
 	line := actLine{Type: "act", Action: "quarantine"}
 	line.Path, line.Base64 = scan.Name(f.Real)
 	if !f.Certain() {
-		line.Action, line.Note = "none", unsure(f)
+		line.Action, line.Note = "none", scanned.Unsure(f)
 		return a.say(line)
 	}
 	err := a.do(ctx, t, &line)
@@ -197,11 +198,6 @@ func (a *actor) act(ctx context.Context, f *scan.Finding) error {
 		line.Error = err.Error()
 	}
 	return a.say(line)
-}
-
-// unsure says why a file is left alone.
-func unsure(f *scan.Finding) string {
-	return fmt.Sprintf("left alone: confidence %.2f is below %.2f; look at it, or name its hash in a rule", f.Event.Program.Confidence.Float(), scan.ActFrom.Float())
 }
 
 func (a *actor) do(ctx context.Context, t quarantine.Target, line *actLine) error {

@@ -1,22 +1,17 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
-	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // scanCmd finds messengers in files and folders.
@@ -43,13 +38,13 @@ func (c *scanCmd) Run(e *env) error {
 		return err
 	}
 	defer scanner.Close()
-	var out scanWriter = &scanTable{out: e.out, acts: c.Quarantine || c.Remove}
+	var out scanned.Writer = scanned.NewTable(e.out, c.Quarantine || c.Remove)
 	if c.JSON {
-		out = newScanLines(e.out)
+		out = scanned.NewLines(e.out)
 	}
-	bombs := newBombWriter(out)
+	bombs := scanned.Gather(out)
 	forbidden, summary, err := c.scan(e, scanner, bombs)
-	if err := errors.Join(err, bombs.flush()); err != nil {
+	if err := errors.Join(err, bombs.Flush()); err != nil {
 		return err
 	}
 	status, err := scanner.Sandbox(e.ctx)
@@ -63,7 +58,7 @@ func (c *scanCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := out.close(summary, forbidden); err != nil {
+	if err := out.Close(summary, forbidden); err != nil {
 		return err
 	}
 	switch {
@@ -79,18 +74,18 @@ func (c *scanCmd) Run(e *env) error {
 const maxActs = 100_000
 
 // scan runs the scan and returns the findings that policy forbids, one for each file.
-func (c *scanCmd) scan(e *env, scanner *scan.Scanner, out scanWriter) ([]*scan.Finding, scan.Summary, error) {
+func (c *scanCmd) scan(e *env, scanner *scan.Scanner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
 	var forbidden []*scan.Finding
 	stop := scanProgress(e, scanner)
 	defer stop()
 	summary, err := scanner.Scan(e.ctx, c.Paths, func(r scan.Result) error {
 		if r.Problem != nil {
-			return out.problem(r.Problem)
+			return out.Problem(r.Problem)
 		}
 		if r.Finding.Event.Verdict.Action.Stops() {
 			forbidden = addForbidden(forbidden, r.Finding)
 		}
-		return out.finding(r.Finding)
+		return out.Finding(r.Finding)
 	})
 	return forbidden, summary, err
 }
@@ -190,147 +185,9 @@ func scanProgress(e *env, s *scan.Scanner) (stop func()) {
 				return
 			case <-tick.C:
 				n := s.Counts()
-				fmt.Fprintf(w, "\r\x1b[K%d files, %s, %d findings, %d errors", n.Files, bytesText(n.Bytes), n.Findings, n.Errors)
+				fmt.Fprintf(w, "\r\x1b[K%d files, %s, %d findings, %d errors", n.Files, scanned.Bytes(n.Bytes), n.Findings, n.Errors)
 			}
 		}
 	}()
 	return func() { close(quit); <-done }
-}
-
-// bytesText writes a size for people.
-func bytesText(n int64) string {
-	const unit = 1024
-	switch {
-	case n < unit*unit:
-		return fmt.Sprintf("%.1f KiB", float64(n)/unit)
-	case n < unit*unit*unit:
-		return fmt.Sprintf("%.1f MiB", float64(n)/unit/unit)
-	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/unit/unit/unit)
-}
-
-// scanWriter writes what was found, for people or for programs.
-type scanWriter interface {
-	finding(f *scan.Finding) error
-	problem(p *scan.Problem) error
-	close(s scan.Summary, forbidden []*scan.Finding) error
-}
-
-// scanLines is the scanWriter of --json.
-type scanLines struct{ encoder *json.Encoder }
-
-func newScanLines(w io.Writer) *scanLines {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &scanLines{enc}
-}
-
-func (s *scanLines) finding(f *scan.Finding) error { return s.encoder.Encode(f.Line()) }
-func (s *scanLines) problem(p *scan.Problem) error { return s.encoder.Encode(p.Line()) }
-
-// close writes the summary, which is the last line.
-func (s *scanLines) close(n scan.Summary, _ []*scan.Finding) error { return s.encoder.Encode(n.Line()) }
-
-// scanTable is the scanWriter for people.
-type scanTable struct {
-	out    io.Writer
-	acts   bool // something was done already
-	errors int
-}
-
-// maxProblems bounds the problems that people are shown one by one.
-const maxProblems = 50
-
-func (t *scanTable) finding(f *scan.Finding) error {
-	l := f.Line()
-	name := l.Path
-	if l.Inside != "" {
-		name += "!/" + l.Inside
-	}
-	app := l.App
-	if app == "" {
-		app = "(no messenger)"
-	}
-	verdict := string(l.Verdict)
-	if f.Event.Verdict.Action.Stops() {
-		if !f.Event.Verdict.Enforced {
-			verdict += " (monitor)"
-		}
-	}
-	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable.Line(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
-		return err
-	}
-	if l.Publisher != "" || l.Version != "" {
-		if _, err := fmt.Fprintf(t.out, "  version %s, publisher %s\n", orDash(l.Version), orDash(l.Publisher)); err != nil {
-			return err
-		}
-	}
-	for _, e := range l.Evidence {
-		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable.Line(e.Fact), printable.Line(e.Value), e.Strength); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *scanTable) problem(p *scan.Problem) error {
-	if t.errors++; t.errors > maxProblems {
-		return nil
-	}
-	l := p.Line()
-	name := l.Path
-	if l.Inside != "" {
-		name += "!/" + l.Inside
-	}
-	if l.Detail != "" {
-		l.Reason += " (" + l.Detail + ")"
-	}
-	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable.Line(name), printable.Line(l.Reason))
-	return err
-}
-
-func (t *scanTable) close(s scan.Summary, forbidden []*scan.Finding) error {
-	if t.errors > maxProblems {
-		if _, err := fmt.Fprintf(t.out, "... and %d more that could not be looked into (--json shows all)\n", t.errors-maxProblems); err != nil {
-			return err
-		}
-	}
-	if _, err := fmt.Fprintf(t.out, "%d files, %s in %.1f s: %d findings, %d not looked into\n",
-		s.Files, bytesText(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors); err != nil {
-		return err
-	}
-	return t.next(forbidden)
-}
-
-// maxNext bounds the files for which the next step is said.
-const maxNext = 10
-
-// next says what can be done about what policy forbids: nothing was changed yet.
-func (t *scanTable) next(forbidden []*scan.Finding) error {
-	if t.acts || len(forbidden) == 0 {
-		return nil
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nPolicy forbids what is in %d files. Nothing was changed. What can be done:\n", len(forbidden))
-	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
-		name, _ := scan.Name(f.Real)
-		if !f.Certain() {
-			fmt.Fprintf(&b, "  %s: %s\n", printable.Line(name), unsure(f))
-			continue
-		}
-		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
-			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable.Line(name), printable.Line(strings.Join(owner.Command(), " ")))
-			continue
-		}
-		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable.Line(name))
-	}
-	_, err := io.WriteString(t.out, b.String())
-	return err
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return printable.Line(s)
 }

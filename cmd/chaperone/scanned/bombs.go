@@ -1,4 +1,4 @@
-package main
+package scanned
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// bombWriter is a scanWriter that says a bomb once, with how many members it was about, however many an archive has.
-type bombWriter struct {
-	scanWriter
+// Gathered is a Writer that says a bomb once, with how many members it was about, however many an archive has.
+type Gathered struct {
+	Writer
 	seen  map[string]*bomb
 	order []*bomb
 }
@@ -24,13 +24,15 @@ type bomb struct {
 // maxBombs bounds the bombs that are gathered; those beyond are said one by one.
 const maxBombs = 10_000
 
-func newBombWriter(w scanWriter) *bombWriter {
-	return &bombWriter{scanWriter: w, seen: map[string]*bomb{}}
+// Gather returns a Writer that gathers bombs for w until Flush.
+func Gather(w Writer) *Gathered {
+	return &Gathered{Writer: w, seen: map[string]*bomb{}}
 }
 
-func (w *bombWriter) problem(p *scan.Problem) error {
+// Problem gathers bombs and passes all else on.
+func (w *Gathered) Problem(p *scan.Problem) error {
 	if p.Reason != event.ReasonBomb {
-		return w.scanWriter.problem(p)
+		return w.Writer.Problem(p)
 	}
 	container := ""
 	if i := strings.LastIndex(p.Inside, "!/"); i >= 0 {
@@ -42,21 +44,21 @@ func (w *bombWriter) problem(p *scan.Problem) error {
 		return nil
 	}
 	if len(w.order) >= maxBombs {
-		return w.scanWriter.problem(p)
+		return w.Writer.Problem(p)
 	}
 	b := &bomb{first: *p, container: container, count: 1}
 	w.seen[key], w.order = b, append(w.order, b)
 	return nil
 }
 
-// flush says what was gathered.
-func (w *bombWriter) flush() error {
+// Flush says what was gathered.
+func (w *Gathered) Flush() error {
 	for _, b := range w.order {
 		p := b.first
 		if b.count > 1 {
 			p.Inside, p.Detail = b.container, strings.TrimPrefix(fmt.Sprintf("%s; %d members", p.Detail, b.count), "; ")
 		}
-		if err := w.scanWriter.problem(&p); err != nil {
+		if err := w.Writer.Problem(&p); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package scanned
 
 import (
 	"fmt"
@@ -11,21 +11,21 @@ import (
 
 func TestABombIsSaidOnce(t *testing.T) {
 	var out strings.Builder
-	w := newBombWriter(newScanLines(&out))
+	w := Gather(NewLines(&out))
 	for i := range 1000 {
 		for _, p := range []scan.Problem{{Path: "/a.zip", Inside: fmt.Sprint("m", i), Reason: event.ReasonBomb, Detail: "too much"},
 			{Path: "/a.zip", Inside: fmt.Sprint("in.zip!/m", i), Reason: event.ReasonBomb, Detail: "too much"}} {
-			if err := w.problem(&p); err != nil {
+			if err := w.Problem(&p); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for _, p := range []scan.Problem{{Path: "/b.zip", Inside: "one", Reason: event.ReasonBomb, Detail: "too much"}, {Path: "/a.zip", Inside: "x", Reason: event.ReasonEncrypted}} {
-		if err := w.problem(&p); err != nil {
+		if err := w.Problem(&p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.flush(); err != nil {
+	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -1,0 +1,165 @@
+// Package scanned writes what `chaperone scan` found: as lines for programs or as a table for people, each bomb once, and what can be done next.
+package scanned
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+	"github.com/chaperone-im/chaperone/internal/printable"
+)
+
+// Bytes writes a size for people.
+func Bytes(n int64) string {
+	const unit = 1024
+	switch {
+	case n < unit*unit:
+		return fmt.Sprintf("%.1f KiB", float64(n)/unit)
+	case n < unit*unit*unit:
+		return fmt.Sprintf("%.1f MiB", float64(n)/unit/unit)
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/unit/unit/unit)
+}
+
+// Writer writes what was found, for people or for programs.
+type Writer interface {
+	Finding(f *scan.Finding) error
+	Problem(p *scan.Problem) error
+	Close(s scan.Summary, forbidden []*scan.Finding) error
+}
+
+type lines struct{ encoder *json.Encoder }
+
+// NewLines returns the Writer of --json.
+func NewLines(w io.Writer) Writer {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &lines{enc}
+}
+
+// Finding implements Writer.
+func (s *lines) Finding(f *scan.Finding) error { return s.encoder.Encode(f.Line()) }
+
+// Problem implements Writer.
+func (s *lines) Problem(p *scan.Problem) error { return s.encoder.Encode(p.Line()) }
+
+// Close writes the summary, which is the last line.
+func (s *lines) Close(n scan.Summary, _ []*scan.Finding) error { return s.encoder.Encode(n.Line()) }
+
+type table struct {
+	out    io.Writer
+	acts   bool // something was done already
+	errors int
+}
+
+// NewTable returns the Writer for people. acts says that the run does something about what is forbidden.
+func NewTable(w io.Writer, acts bool) Writer { return &table{out: w, acts: acts} }
+
+// maxProblems bounds the problems that people are shown one by one.
+const maxProblems = 50
+
+// Finding implements Writer.
+func (t *table) Finding(f *scan.Finding) error {
+	l := f.Line()
+	name := l.Path
+	if l.Inside != "" {
+		name += "!/" + l.Inside
+	}
+	app := l.App
+	if app == "" {
+		app = "(no messenger)"
+	}
+	verdict := string(l.Verdict)
+	if f.Event.Verdict.Action.Stops() {
+		if !f.Event.Verdict.Enforced {
+			verdict += " (monitor)"
+		}
+	}
+	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable.Line(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
+		return err
+	}
+	if l.Publisher != "" || l.Version != "" {
+		if _, err := fmt.Fprintf(t.out, "  version %s, publisher %s\n", orDash(l.Version), orDash(l.Publisher)); err != nil {
+			return err
+		}
+	}
+	for _, e := range l.Evidence {
+		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable.Line(e.Fact), printable.Line(e.Value), e.Strength); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Problem implements Writer.
+func (t *table) Problem(p *scan.Problem) error {
+	if t.errors++; t.errors > maxProblems {
+		return nil
+	}
+	l := p.Line()
+	name := l.Path
+	if l.Inside != "" {
+		name += "!/" + l.Inside
+	}
+	if l.Detail != "" {
+		l.Reason += " (" + l.Detail + ")"
+	}
+	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable.Line(name), printable.Line(l.Reason))
+	return err
+}
+
+// Close says how much there was and what can be done next.
+func (t *table) Close(s scan.Summary, forbidden []*scan.Finding) error {
+	if t.errors > maxProblems {
+		if _, err := fmt.Fprintf(t.out, "... and %d more that could not be looked into (--json shows all)\n", t.errors-maxProblems); err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintf(t.out, "%d files, %s in %.1f s: %d findings, %d not looked into\n",
+		s.Files, Bytes(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors); err != nil {
+		return err
+	}
+	return t.next(forbidden)
+}
+
+// maxNext bounds the files for which the next step is said.
+const maxNext = 10
+
+// next says what can be done about what policy forbids: nothing was changed yet.
+func (t *table) next(forbidden []*scan.Finding) error {
+	if t.acts || len(forbidden) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nPolicy forbids what is in %d files. Nothing was changed. What can be done:\n", len(forbidden))
+	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
+		name, _ := scan.Name(f.Real)
+		if !f.Certain() {
+			fmt.Fprintf(&b, "  %s: %s\n", printable.Line(name), Unsure(f))
+			continue
+		}
+		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
+			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable.Line(name), printable.Line(strings.Join(owner.Command(), " ")))
+			continue
+		}
+		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable.Line(name))
+	}
+	_, err := io.WriteString(t.out, b.String())
+	return err
+}
+
+// Unsure says why a file is left alone.
+func Unsure(f *scan.Finding) string {
+	return fmt.Sprintf("left alone: confidence %.2f is below %.2f; look at it, or name its hash in a rule", f.Event.Program.Confidence.Float(), scan.ActFrom.Float())
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable.Line(s)
+}
