@@ -355,7 +355,7 @@ func TestSpansOfAnotherTextAreLeftOut(t *testing.T) {
 // TestEnrolled: a projection that is told of a record tells the roll, before anybody can read it.
 func TestEnrolled(t *testing.T) {
 	roll := pseudonym.New([]byte("k"))
-	var p archive.Projection = archive.Enrolled(refusing{}, roll)
+	p := archive.Enrolled(refusing{}, roll)
 	p.Apply(t.Context(), []archive.Entry{{}, {Event: &event.Event{Kind: event.Message, From: event.Party{Handle: "carol@example.org", Person: "carol"}}}})
 	if got := roll.Named("carol@example.org"); len(got) != 1 || got[0] != pseudonym.OfPerson("carol") {
 		t.Errorf("the roll knows %v", got)

@@ -65,7 +65,7 @@ func (v *visitor) watch(path string) *watcher {
 	v.r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	req := must[*http.Request](v.r.t)(http.NewRequestWithContext(ctx, http.MethodGet, v.r.server.URL+path, nil))
-	resp, err := v.client.Do(req)
+	resp, err := v.client.Do(req) //nolint:bodyclose // stop closes it, at the latest when the test ends
 	if err != nil {
 		cancel()
 		v.r.t.Fatal(err)

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -71,7 +72,7 @@ func attached(t *testing.T, text string) map[string][]byte {
 	out := map[string][]byte{}
 	for parts := multipart.NewReader(read.Body, params["boundary"]); ; {
 		p, err := parts.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		check(t, err)
