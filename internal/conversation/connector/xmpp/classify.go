@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -28,12 +29,16 @@ const (
 	nsUpload   = "urn:xmpp:http:upload:0"
 	nsSID      = "urn:xmpp:sid:0"
 	nsJingle   = "urn:xmpp:jingle:1"
+	nsIBB      = "http://jabber.org/protocol/ibb"
+
+	nsBytestreams = "http://jabber.org/protocol/bytestreams"
 )
 
 // said is what a message says and refers to.
 type said struct {
 	bodies    []string
 	extra     []string // text in places that no rule of ours explains
+	outer     []string // the same, in places that servers change: judged, not compared
 	subject   string
 	topic     bool // has a subject and no body
 	encrypted bool
@@ -51,12 +56,17 @@ type said struct {
 	urls    []string          // of XEP-0066
 	call    bool              // proposes a call (XEP-0353)
 	html    []*xmlstream.Node // XEP-0071
+	bits    []*xmlstream.Node // data inside the stanza (XEP-0047, 0231)
+
+	iq   string // of an iq, between whom it is
+	told int    // length of the names that it tells
 }
 
 // readMessage gathers what a message says. Whatever it does not know is text: nothing may travel unseen in an element of which the gateway
 // has not heard.
 func readMessage(n *xmlstream.Node) *said {
 	s := &said{}
+	s.stanza(n)
 	hasSubject := false
 	for _, c := range n.Children {
 		switch {
@@ -65,11 +75,10 @@ func readMessage(n *xmlstream.Node) *said {
 		case c.Space == n.Space && c.Local == "subject":
 			hasSubject = true
 			s.subject = c.Text
+			s.attributes(c, "")
 			s.nested(c)
 		case c.Space == n.Space && c.Local == "thread":
 			s.thread(c)
-		case c.Space == n.Space && c.Local == "error":
-			s.stray(c)
 		default:
 			s.extension(c)
 		}
@@ -87,6 +96,7 @@ func readMessage(n *xmlstream.Node) *said {
 func (s *said) body(c *xmlstream.Node) {
 	s.bodies = append(s.bodies, c.Text)
 	s.encrypted = s.encrypted || strings.HasPrefix(c.Text, "?OTR") || strings.HasPrefix(c.Text, "-----BEGIN PGP MESSAGE")
+	s.attributes(c, "")
 	s.nested(c)
 }
 
@@ -97,17 +107,12 @@ func (s *said) nested(n *xmlstream.Node) {
 	}
 }
 
-// stray gathers the text of an element that should have none, or none that matters.
-func (s *said) stray(n *xmlstream.Node) {
-	s.addExtra(n.Text)
-	s.nested(n)
-}
-
 // thread lets the id of a thread pass: one word, and no longer than ids are.
 func (s *said) thread(n *xmlstream.Node) {
 	if len(n.Text) > 128 || strings.ContainsAny(n.Text, " \t\n") {
 		s.addExtra(n.Text)
 	}
+	s.attributes(n, "parent:token")
 	s.nested(n)
 }
 
@@ -117,16 +122,35 @@ func (s *said) addExtra(text string) {
 	}
 }
 
-// unknown gathers all character data and attribute values of an element that the gateway does not know.
-func (s *said) unknown(n *xmlstream.Node) {
-	for _, a := range n.Attrs {
-		if a.Space != "http://www.w3.org/2000/xmlns/" {
+// unknown gathers all that an element holds of which the gateway does not know: names, attributes and character data. Whoever can choose a
+// name can write with it.
+func (s *said) unknown(n *xmlstream.Node) { s.stranger(n, "") }
+
+func (s *said) stranger(n *xmlstream.Node, within string) {
+	names := n.Local
+	if n.Space != within {
+		names = n.Space + " " + n.Local
+	}
+	attrs := sorted(n)
+	for _, a := range attrs {
+		switch a.Space {
+		case nsXMLNS:
+			s.declared(a.Value)
+		case "", nsXML:
+			names += " " + a.Local
+		default:
+			names += " " + a.Space + " " + a.Local
+		}
+	}
+	s.addExtra(names)
+	for _, a := range attrs {
+		if a.Space != nsXMLNS {
 			s.addExtra(a.Value)
 		}
 	}
 	s.addExtra(n.Text)
 	for _, c := range n.Children {
-		s.unknown(c)
+		s.stranger(c, n.Space)
 	}
 }
 
@@ -148,17 +172,17 @@ func (s *said) extension(c *xmlstream.Node) {
 	case "urn:xmpp:delay delay":
 		s.delayed = true
 		s.stamp = stampOf(c.Attr("stamp"))
-		s.stray(c)
+		s.take(c)
 	case "urn:xmpp:sid:0 stanza-id":
 		s.ids = append(s.ids, c)
-		s.stray(c)
+		s.take(c)
 	case "jabber:x:oob x":
 		for _, u := range c.Children {
 			if u.Local == "url" {
 				s.urls = append(s.urls, u.Text)
 			}
 		}
-		s.stray(c)
+		s.take(c)
 	case "http://jabber.org/protocol/xhtml-im html":
 		s.html = append(s.html, c)
 	case "eu.siacs.conversations.axolotl encrypted", "urn:xmpp:omemo:2 encrypted", "urn:xmpp:omemo:1 encrypted",
@@ -166,9 +190,12 @@ func (s *said) extension(c *xmlstream.Node) {
 		s.encrypted = true
 	case "urn:xmpp:jingle-message:0 propose", "urn:xmpp:jingle-message:1 propose":
 		s.call = true
-		s.addExtra(c.AllText())
+		s.take(c)
+	case nsIBB + " data", "urn:xmpp:bob data":
+		s.bits = append(s.bits, c)
+		s.take(c)
 	default:
-		s.other(c)
+		s.take(c)
 	}
 }
 
@@ -177,61 +204,35 @@ func (s *said) reference(c *xmlstream.Node) bool {
 	switch c.Space + " " + c.Local {
 	case "urn:xmpp:message-correct:0 replace":
 		s.replaces = c.Attr("id")
-		s.stray(c)
+		s.take(c)
 	case "urn:xmpp:message-retract:1 retract", "urn:xmpp:message-retract:0 retract":
 		s.retracts = c.Attr("id")
-		s.stray(c)
+		s.take(c)
 	case "urn:xmpp:fasten:0 apply-to":
 		s.fastening(c)
 	case "urn:xmpp:reactions:0 reactions":
 		s.reactsTo = c.Attr("id")
 		for _, r := range c.Children {
-			s.emojis = append(s.emojis, r.AllText())
+			if r.Space != c.Space || r.Local != "reaction" {
+				s.unknown(r)
+				continue
+			}
+			s.emojis = append(s.emojis, r.Text)
+			s.attributes(r, "")
+			s.nested(r)
 		}
+		s.attributes(c, "id:token")
 		s.addExtra(c.Text)
 	case "urn:xmpp:receipts received":
 		s.receipt = c.Attr("id")
-		s.stray(c)
+		s.take(c)
 	case "urn:xmpp:chat-markers:0 displayed":
 		s.read = c.Attr("id")
-		s.stray(c)
+		s.take(c)
 	default:
 		return false
 	}
 	return true
-}
-
-// other reads children that carry no text when they are as their specification says, and takes all else as text.
-func (s *said) other(c *xmlstream.Node) {
-	switch c.Space {
-	case "http://jabber.org/protocol/chatstates", "urn:xmpp:chat-markers:0", "urn:xmpp:receipts", "urn:xmpp:hints",
-		"urn:xmpp:sid:0", "urn:xmpp:eme:0", "urn:xmpp:attention:0", "urn:xmpp:carbons:2", "urn:xmpp:reply:0",
-		"urn:xmpp:fallback:0", "urn:xmpp:feature-fallback:0", "urn:xmpp:jingle-message:0", "urn:xmpp:jingle-message:1", "jabber:x:delay",
-		"urn:xmpp:occupant-id:0", "urn:xmpp:idle:1", "jabber:x:event":
-		s.machine(c)
-	case nsMUCUser, "jabber:x:conference", "http://jabber.org/protocol/nick":
-		s.invitation(c)
-	default:
-		s.unknown(c)
-	}
-}
-
-// machine takes an element that only machines write: attributes pass, text and foreign children do not.
-func (s *said) machine(n *xmlstream.Node) {
-	s.addExtra(n.Text)
-	for _, c := range n.Children {
-		if c.Space == n.Space {
-			s.machine(c)
-		} else {
-			s.unknown(c)
-		}
-	}
-}
-
-// invitation takes the words of an invitation: reasons, passwords and nicknames.
-func (s *said) invitation(n *xmlstream.Node) {
-	s.addExtra(n.Attr("reason"))
-	s.machine(n)
 }
 
 // fastening reads the first version of retractions, <apply-to><retract/></apply-to>.
@@ -239,11 +240,12 @@ func (s *said) fastening(n *xmlstream.Node) {
 	for _, c := range n.Children {
 		if c.Local == "retract" && strings.HasPrefix(c.Space, "urn:xmpp:message-retract:") {
 			s.retracts = n.Attr("id")
-			s.stray(c)
+			s.take(c)
 			continue
 		}
 		s.unknown(c)
 	}
+	s.attributes(n, "id:token")
 	s.addExtra(n.Text)
 }
 
@@ -254,16 +256,53 @@ func (s *said) markup(n *xmlstream.Node) {
 	if strings.Join(strings.Fields(all), "") != plain {
 		s.addExtra(all)
 	}
-	s.addresses(n)
+	s.marks(n)
 }
 
-func (s *said) addresses(n *xmlstream.Node) {
-	for _, name := range []string{"href", "src", "alt", "title"} {
-		s.addExtra(n.Attr(name))
+// marks takes what markup says in attributes, and elements that are none of XHTML's.
+func (s *said) marks(n *xmlstream.Node) {
+	if !markupName(n) {
+		s.addExtra(n.Space + " " + n.Local)
+	}
+	for _, a := range sorted(n) {
+		switch {
+		case a.Space == nsXMLNS:
+			s.declared(a.Value)
+		case a.Local == "style" && plainStyle(a.Value), a.Local == "lang" && language(a.Value):
+		default:
+			s.addExtra(a.Value)
+		}
 	}
 	for _, c := range n.Children {
-		s.addresses(c)
+		s.marks(c)
 	}
+}
+
+func markupName(n *xmlstream.Node) bool {
+	switch n.Local {
+	case "html":
+		return true
+	case "body", "p", "br", "span", "a", "img", "em", "strong", "b", "i", "u", "s", "blockquote", "q", "cite", "code", "pre", "div", "ul", "ol", "li", "dl",
+		"dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "abbr", "acronym", "address", "dfn", "kbd", "samp", "var", "font", "head", "title":
+		return n.Space == "http://www.w3.org/1999/xhtml"
+	}
+	return false
+}
+
+// plainStyle reports whether a style sets colours, sizes and the like, each by one short word.
+func plainStyle(v string) bool {
+	for d := range strings.SplitSeq(v, ";") {
+		property, value, _ := strings.Cut(d, ":")
+		switch strings.TrimSpace(property) {
+		case "", "color", "background-color", "font-size", "font-weight", "font-style", "text-align", "text-decoration", "margin-left", "margin-right":
+		default:
+			return false
+		}
+		if value = strings.TrimSpace(value); len(value) > 20 || !token(value) || digitsIn(value) > 8 {
+			return false
+		}
+	}
+	return true
 }
 
 // text returns all that is said, the bodies first.
@@ -276,6 +315,21 @@ func (s *said) text() string {
 	return strings.Join(parts, "\n")
 }
 
+// all returns what is judged: the text, and what stands at the stanza itself and says more.
+func (s *said) all() string {
+	all := s.text()
+	for _, words := range s.outer {
+		switch {
+		case slices.Contains(s.bodies, words):
+		case all == "":
+			all = words
+		default:
+			all += "\n" + words
+		}
+	}
+	return all
+}
+
 // kind says which kind of event the message is, "" when it says nothing that must be judged.
 func (s *said) kind() event.Kind {
 	switch {
@@ -285,9 +339,9 @@ func (s *said) kind() event.Kind {
 		return event.Reaction
 	case s.replaces != "":
 		return event.Edit
-	case s.topic && len(s.extra) == 0 && !s.encrypted:
+	case s.topic && len(s.extra)+len(s.outer) == 0 && !s.encrypted:
 		return event.RoomChange
-	case len(s.bodies) > 0 || len(s.extra) > 0 || s.subject != "" || s.encrypted || len(s.emojis) > 0:
+	case len(s.bodies) > 0 || len(s.extra)+len(s.outer) > 0 || s.subject != "" || s.encrypted || len(s.emojis) > 0:
 		return event.Message
 	case s.call:
 		return event.Call

@@ -51,12 +51,50 @@ func TestKindsOfMessages(t *testing.T) {
 		{"<x xmlns='http://jabber.org/protocol/muc#user'><invite to='a@b'><reason>come in</reason></invite></x>", event.Message, "", "come in"},
 		{"<body>a b</body><html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p>a <b>b</b></p></body></html>", event.Message, "", "a b"},
 		{"<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><a href='u:v'>w</a></body></html><body>a</body>", event.Message, "", "a\nw\nu:v"},
-		{"<body>a</body><unheard xmlns='urn:x' k='v'><of>w</of></unheard>", event.Message, "", "a\nv\nw"},
+		{"<body>a</body><unheard xmlns='urn:x' k='v'><of>w</of></unheard>", event.Message, "", "a\nurn:x unheard k\nv\nof\nw"},
+		{"<zz xmlns='urn:words in a namespace'/>", event.Message, "", "urn:words in a namespace zz"},
+		{"<no-store xmlns='urn:some words'/>", event.Message, "", "urn:some words no-store"},
+		{"<hello xmlns='http://jabber.org/protocol/chatstates'/>", event.Message, "", "http://jabber.org/protocol/chatstates hello"},
+		{"<received xmlns='urn:xmpp:receipts' id='two words'/>", event.Message, "", "two words"},
+		{"<displayed xmlns='urn:xmpp:chat-markers:0' id='1' note='x'/>", event.Message, "", "note\nx"},
+		{"<body zz='y' xml:lang='en-GB'>x</body>", event.Message, "", "x\nzz\ny"},
+		{"<body xml:lang='hello my friend'>x</body>", event.Message, "", "x\nhello my friend"},
+		{"<body>x</body><z xmlns='urn:z' b='1' a='2'/>", event.Message, "", "x\nurn:z z a b\n2\n1"},
+		{"<body>x</body><q:z xmlns:q='urn:z' a='2' b='1'/>", event.Message, "", "x\nurn:z z a b\n2\n1"},
+		{"<body>x</body><reference xmlns='urn:xmpp:reference:0' begin='0' end='3' type='mention' uri='xmpp:bob@example.org'/>", event.Message, "", "x"},
+		{"<body>x</body><reference xmlns='urn:xmpp:reference:0' begin='0' end='3' type='mention' uri='some words'/>", event.Message, "", "x\nsome words"},
+		{"<body>x</body><reply to='desk@rooms.example.org/Jane Doe' id='abc' xmlns='urn:xmpp:reply:0'/>", event.Message, "", "x"},
+		{"<body>x</body><encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:omemo:2' name='OMEMO'/>", event.Message, "", "x"},
+		{"<body>x</body><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' end='5'/></fallback>", event.Message, "", "x"},
+		{"<finish xmlns='urn:xmpp:jingle-message:0' id='1'/>", "", "", ""},
+		{"<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", "", "", ""},
 	} {
 		m := readMessage(parse(t, "<message>"+tt.xml+"</message>"))
 		got := m.text()
 		if m.kind() != tt.kind || m.refers() != tt.ref || strings.ReplaceAll(got, "  ", " ") != tt.text {
 			t.Errorf("%s: %q, refers to %q, says %q; want %q, %q, %q", tt.xml, m.kind(), m.refers(), got, tt.kind, tt.ref, tt.text)
+		}
+	}
+}
+
+// TestWhatStandsAtTheStanza: servers may change it, so it is judged and not compared.
+func TestWhatStandsAtTheStanza(t *testing.T) {
+	for at, want := range map[string]string{
+		"id='m1' type='chat' to='bob@example.org/desk' xml:lang='de'": "b",
+		"id='my card is 4111'":                      "b\nmy card is 4111",
+		"id='" + strings.Repeat("4", 300) + "'":     "b\n" + strings.Repeat("4", 300),
+		"zz='words'":                                "b\nzz\nwords",
+		"type='bogus'":                              "b\nbogus",
+		"xml:lang='hello my friend'":                "b\nhello my friend",
+		"to='bob@example.org/hello my good friend'": "b\nhello my good friend",
+		"xmlns:q='not used'":                        "b\nnot used",
+	} {
+		m := readMessage(parse(t, "<message "+at+"><body>b</body></message>"))
+		if m.all() != want || m.text() != "b" {
+			t.Errorf("%s: %q, %q", at, m.all(), m.text())
+		}
+		if m := readMessage(parse(t, "<message "+at+"/>")); (want != "b") != (m.kind() == event.Message) {
+			t.Errorf("%s: %q", at, m.kind())
 		}
 	}
 }

@@ -247,11 +247,14 @@ func (p partners) address(g *Gateway, e *event.Event) {
 // eventOf makes an event of what a message says.
 func (g *Gateway) eventOf(kind event.Kind, n *xmlstream.Node, m *said, raw []byte) *event.Event {
 	e := g.newEvent(kind)
-	e.Text, e.Subject = m.text(), m.subject
+	e.Text, e.Subject = m.all(), m.subject
 	e.Native, e.NativeRefs = n.Attr("id"), m.refers()
 	e.Raw = bytes.Clone(raw)
 	if m.encrypted {
 		e.NotChecked = append(e.NotChecked, event.NotInspected{Inspector: "xmpp", Reason: event.ReasonEncrypted})
+	}
+	if len(m.bits) > 0 {
+		e.NotChecked = append(e.NotChecked, event.NotInspected{Inspector: "xmpp", Reason: event.ReasonUnavailable})
 	}
 	if kind == event.Call {
 		e.Phase, e.CallDetail = event.CallOffered, &event.CallDetail{}

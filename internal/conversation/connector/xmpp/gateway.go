@@ -33,6 +33,7 @@ type Gateway struct {
 	uploads    *uploads
 	memory     *memory
 	rooms      rooms
+	transfers  transfers
 	resumable  resumable
 	ready      chan struct{}
 	sessions   sync.WaitGroup

@@ -9,65 +9,100 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// clientIQ looks for what opens other ways out: calls, peer-to-peer files, upload slots, and old ways to sign in.
+// clientIQ looks for what opens other ways out: calls, peer-to-peer files, upload slots, old ways to sign in, and words that others read.
 func (s *session) clientIQ(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	full, bare := s.account.Load().jid()
-	if len(n.Children) == 0 || !answerable(n) {
+	full, _ := s.account.Load().jid()
+	if len(n.Children) > 0 && answerable(n) {
+		child := n.Children[0]
+		switch {
+		case child.Space == "jabber:iq:auth":
+			return s.refuse(n, notSigned)
+		case len(n.Children) > 1: // RFC 6120, section 8.2.3
+			return s.refuse(n, oneChild)
+		case full != "" && child.Space == nsUpload && child.Local == "request" && n.Attr("type") == "get":
+			return s.askSlot(n, child, raw)
+		}
+	}
+	if full == "" {
 		return s.forward(raw)
 	}
-	child := n.Children[0]
-	switch {
-	case child.Space == "jabber:iq:auth":
-		return s.refuse(n, notSigned)
-	case full == "":
-		return s.forward(raw)
-	case child.Space == nsUpload && child.Local == "request" && n.Attr("type") == "get":
-		return s.askSlot(n, child, raw)
-	}
-	e := s.g.iqEvent(n, child, raw)
+	p := s.partners(n)
+	e, m := s.g.iqEvent(n, s.reach(n), p, raw)
 	if e == nil {
 		return s.forward(raw)
 	}
-	e.From.Handle, e.Host.Address = bare, s.address
-	e.To = []event.Party{{Handle: bareJID(n.Attr("to"))}}
-	e.Audience = e.To
-	key := s.g.memory.key(full, strings.ToLower(n.Attr("to")), "iq\x00"+n.Attr("id"), "")
+	e.Host.Address = s.address
+	p.address(s.g, e)
 	if err := s.g.judge(ctx, e); err != nil {
 		s.g.log.Error("iq refused: not recorded", "error", err)
 		return s.refuse(n, notRecorded)
 	}
-	s.g.memory.put(key, 0, e.ID, stops(&e.Verdict))
-	if stops(&e.Verdict) {
+	stop := stops(&e.Verdict)
+	for _, k := range s.g.iqKeys(n, p, m) {
+		s.g.memory.put(k, 0, e.ID, stop)
+	}
+	if stop {
 		return s.refuse(n, refusalOf(&e.Verdict))
 	}
+	s.g.transfers.allow(transfersOf(n, p)...)
 	return s.forward(raw)
 }
 
-// iqEvent returns the event that an iq is, nil when it is none: calls by Jingle (XEP-0166, 0167), and files that would go from client to
-// client, which nobody can look into (XEP-0234, 0095, 0047, 0065).
-func (g *Gateway) iqEvent(n, child *xmlstream.Node, raw []byte) *event.Event {
-	var e *event.Event
-	switch child.Space {
-	case nsJingle:
-		e = g.jingleEvent(child)
-	case "http://jabber.org/protocol/si", "http://jabber.org/protocol/ibb", "http://jabber.org/protocol/bytestreams":
-		if child.Local == "data" || child.Local == "close" || child.Space == "http://jabber.org/protocol/bytestreams" && child.Child(child.Space, "streamhost") == nil {
-			return nil
-		}
-		e = g.peerFile(child)
-	}
-	if e != nil {
-		e.Native, e.Raw = n.Attr("id"), bytes.Clone(raw)
-	}
-	return e
+// iqKeys names an iq by its id and, because rooms give those that pass them another one, by what it says.
+func (g *Gateway) iqKeys(n *xmlstream.Node, p partners, m *said) [2]sightKey {
+	text := n.Attr("type") + "\x00" + m.text()
+	return [2]sightKey{g.memory.key(p.from, p.to, "iq\x00"+n.Attr("id")+"\x00"+text, ""), g.memory.key(p.from, p.to, "iq\x00\x00"+text, "")}
 }
 
-func (g *Gateway) jingleEvent(j *xmlstream.Node) *event.Event {
+// iqEvent returns the event that an iq is, nil when it is none, and what it says: calls by Jingle (XEP-0166, 0167), files that would go from
+// client to client, which nobody can look into (XEP-0234, 0095, 0047, 0065, 0231), and words to others in any other element.
+func (g *Gateway) iqEvent(n *xmlstream.Node, reach string, p partners, raw []byte) (*event.Event, *said) {
+	m := readIQ(n, reach)
+	if len(n.Children) > 0 && reach != "" {
+		child := n.Children[0]
+		var e *event.Event
+		switch child.Space {
+		case nsJingle:
+			e = g.jingleEvent(n, child, p)
+		case "http://jabber.org/protocol/si", nsIBB, nsBytestreams, "urn:xmpp:bob":
+			e = g.channelEvent(n, child, p)
+		}
+		switch {
+		case e != nil:
+			e.Native, e.Raw = n.Attr("id"), bytes.Clone(raw)
+			if e.Kind == event.Call {
+				e.Text = m.all()
+			}
+			return e, m
+		case child.Space == nsIBB && child.Local == "data": // of a transfer that was allowed
+			return nil, m
+		}
+	}
+	if reach == "" || m.all() == "" {
+		return nil, m
+	}
+	return g.messageOf(n, m, raw), m
+}
+
+// channelEvent returns the event that the older ways from client to client are, nil for what belongs to a transfer that was allowed, and for
+// what carries nothing.
+func (g *Gateway) channelEvent(n, child *xmlstream.Node, p partners) *event.Event {
+	switch {
+	case child.Space == "urn:xmpp:bob" && len(child.Text) == 0, child.Local == "close",
+		child.Space == nsBytestreams && child.Child(child.Space, "streamhost") == nil,
+		child.Space == "http://jabber.org/protocol/si" && !answerable(n),
+		child.Local == "data" && child.Space == nsIBB && g.transfers.allowed(transfersOf(n, p)):
+		return nil
+	}
+	return g.peerFile(child)
+}
+
+func (g *Gateway) jingleEvent(n, j *xmlstream.Node, p partners) *event.Event {
 	var media string
 	file := false
 	for _, c := range j.Children {
 		for _, d := range c.Children {
-			file = file || strings.HasPrefix(d.Space, "urn:xmpp:jingle:apps:file-transfer:")
+			file = file || d.Local == "description" && !strings.HasPrefix(d.Space, "urn:xmpp:jingle:apps:rtp:") || strings.HasPrefix(d.Space, "urn:xmpp:jingle:transports:ibb:")
 			if d.Local == "description" && strings.HasPrefix(d.Space, "urn:xmpp:jingle:apps:rtp:") {
 				media = strings.TrimSpace(media + " " + d.Attr("media"))
 			}
@@ -77,7 +112,7 @@ func (g *Gateway) jingleEvent(j *xmlstream.Node) *event.Event {
 	action := j.Attr("action")
 	phase, known := phases[action]
 	switch {
-	case file && (action == "session-initiate" || action == "content-add"):
+	case file && (action == "session-initiate" || action == "content-add" || !g.transfers.allowed(transfersOf(n, p))):
 		return g.peerFile(j)
 	case !known:
 		return nil
@@ -97,19 +132,21 @@ func (g *Gateway) peerFile(n *xmlstream.Node) *event.Event {
 
 // serverIQ learns the user's name from the answer to binding, rewrites upload slots, and judges calls and files offered from elsewhere.
 func (s *session) serverIQ(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	if len(n.Children) == 0 {
-		return s.deliver(raw)
+	if len(n.Children) > 0 {
+		child := n.Children[0]
+		switch {
+		case n.Attr("type") == "result" && child.Space == nsBind && child.Local == "bind" && s.signed.Load():
+			s.bound(child)
+		case n.Attr("type") == "result" && child.Space == nsUpload && child.Local == "slot":
+			return s.gotSlot(n, child, raw)
+		}
 	}
-	child := n.Children[0]
-	switch {
-	case n.Attr("type") == "result" && child.Space == nsBind && child.Local == "bind" && s.signed.Load():
-		s.bound(child)
-	case n.Attr("type") == "result" && child.Space == nsUpload && child.Local == "slot":
-		return s.gotSlot(n, child, raw)
-	case answerable(n):
-		return s.offered(ctx, n, child, raw)
+	_, own := s.account.Load().jid()
+	from := n.Attr("from")
+	if bare := bareJID(from); !strings.Contains(bare, "@") || bare == own || s.g.local(bare) && resource(from) == "" {
+		return s.deliver(raw) // from a server, for itself or for an account: what others wrote there was judged then
 	}
-	return s.deliver(raw)
+	return s.offered(ctx, n, raw)
 }
 
 func (s *session) bound(bind *xmlstream.Node) {
@@ -124,32 +161,37 @@ func (s *session) bound(bind *xmlstream.Node) {
 	a.bare = bareJID(a.full)
 }
 
-// offered judges a call or a file that another client offers, unless it came through us.
-func (s *session) offered(ctx context.Context, n, child *xmlstream.Node, raw []byte) error {
-	e := s.g.iqEvent(n, child, raw)
+// offered judges what another client sends, unless it came through us.
+func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) error {
+	reach := toPeer
+	if !answerable(n) {
+		reach = toAsker
+	}
+	p := s.inbound(n)
+	e, m := s.g.iqEvent(n, reach, p, raw)
 	if e == nil {
 		return s.deliver(raw)
 	}
-	_, bare := s.account.Load().jid()
-	from := n.Attr("from")
-	bareFrom, res, _ := strings.Cut(from, "/")
-	key := s.g.memory.key(strings.ToLower(bareFrom)+"/"+res, strings.ToLower(n.Attr("to")), "iq\x00"+n.Attr("id"), "")
-	seen, first := s.g.memory.claim(key, 0)
+	keys := s.g.iqKeys(n, p, m)
+	if s.g.local(p.sender) && s.g.memory.lookup(keys[1]) != "" {
+		return s.deliver(raw)
+	}
+	seen, first := s.g.memory.claim(keys[0], 0)
 	if !first {
 		if seen.stop {
 			return s.withhold(n, notSigned)
 		}
 		return s.deliver(raw)
 	}
-	e.From.Handle, e.To = bareJID(from), []event.Party{{Handle: bare}}
-	e.Audience = e.To
+	p.address(s.g, e)
 	err := s.g.judge(ctx, e)
-	s.g.memory.settle(key, seen, e.ID, stops(&e.Verdict), err == nil)
+	s.g.memory.settle(keys[0], seen, e.ID, stops(&e.Verdict), err == nil)
 	switch {
 	case err != nil:
 		return s.withhold(n, notRecorded)
 	case stops(&e.Verdict):
 		return s.withhold(n, refusalOf(&e.Verdict))
 	}
+	s.g.transfers.allow(transfersOf(n, p)...)
 	return s.deliver(raw)
 }

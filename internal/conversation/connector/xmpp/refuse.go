@@ -19,6 +19,7 @@ type refusal struct {
 var (
 	notRecorded = refusal{"wait", "resource-constraint", "This was not delivered: it could not be recorded. Please try again later."}
 	notSigned   = refusal{"cancel", "service-unavailable", "This is not offered here."}
+	oneChild    = refusal{"modify", "bad-request", "A question or an order has one child element."}
 	noUploads   = refusal{"cancel", "service-unavailable", "Files cannot be sent through this gateway."}
 )
 
