@@ -1,6 +1,8 @@
 package pseudonym
 
 import (
+	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,6 +15,17 @@ import (
 type folded struct {
 	text string
 	at   []int // where in the source each byte of text is from, and the source's length; nil: the bytes correspond
+	// source as it was written, %XX decoded: AliceArcher are two words, and what is small is told from it
+	written string
+	from    []int // where in written each byte of text is from; nil: the bytes correspond
+}
+
+// begins returns where in the text as it was written a byte of the folded text is from.
+func (f folded) begins(i int) int {
+	if f.from == nil {
+		return i
+	}
+	return f.from[i]
 }
 
 // source returns the range in the source of a range in the folded text.
@@ -27,9 +40,62 @@ func (f folded) source(start, end int) (int, int) {
 	return from, f.at[end]
 }
 
+// foldText folds a text in which names are looked for: what stands in it percent-encoded, as in addresses of the web, is decoded first.
+func foldText(s string) folded {
+	decoded, at := unescape(s)
+	f := fold(decoded)
+	if at == nil {
+		return f
+	}
+	if f.at == nil {
+		f.at = at
+		return f
+	}
+	f.from = slices.Clone(f.at)
+	for i, where := range f.at {
+		f.at[i] = at[where]
+	}
+	return f
+}
+
+// maxEscapes bounds how often over something may be percent-encoded.
+const maxEscapes = 3
+
+// unescape decodes %XX, also what was encoded again, and returns where each byte is from, and the source's length; nil: nothing was encoded.
+func unescape(s string) (string, []int) {
+	var at []int
+	for range maxEscapes {
+		if !strings.Contains(s, "%") {
+			break
+		}
+		out, where, found := make([]byte, 0, len(s)), make([]int, 0, len(s)+1), false
+		for i := 0; i < len(s); i++ {
+			where = append(where, i)
+			if s[i] == '%' && i+2 < len(s) {
+				if b, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
+					out, i, found = append(out, b[0]), i+2, true
+					continue
+				}
+			}
+			out = append(out, s[i])
+		}
+		if !found {
+			break
+		}
+		where = append(where, len(s))
+		for i, w := range where {
+			if at != nil {
+				where[i] = at[w]
+			}
+		}
+		s, at = string(out), where
+	}
+	return s, at
+}
+
 func fold(s string) folded {
 	if plain(s) {
-		return folded{text: strings.ToLower(s)}
+		return folded{text: strings.ToLower(s), written: s}
 	}
 	var b strings.Builder
 	at := make([]int, 0, len(s)+1)
@@ -59,7 +125,8 @@ func fold(s string) folded {
 			space = false
 		}
 	}
-	return folded{b.String(), append(at, len(s))}
+	at = append(at, len(s))
+	return folded{text: b.String(), at: at, written: s, from: at}
 }
 
 // plain reports whether a text needs nothing but its case folded: ASCII whose only white space is single spaces.

@@ -77,6 +77,7 @@ func (r *Roll) OfHandle(handle string) Identity { return r.OfParty(event.Party{H
 func (r *Roll) OfUser(name string) Identity {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	name, _ = unescape(name)
 	k, _ := key(name)
 	if n := r.needle[k]; n != nil {
 		if list := n.meant(k); len(list) == 1 {

@@ -36,6 +36,7 @@ type needle struct {
 	local  []Identity // people whose handle begins so, before the @
 	words  []Identity // people of whose name for display it is one word
 	handle bool       // it is a handle: bound to more than one person it is neither's
+	small  bool       // one of the words is looked for in small letters too
 	every  bool       // looked for in every text, else only in those of records that its bearer takes part in
 }
 
@@ -140,15 +141,29 @@ func (r *Roll) person(id, name string) Identity {
 	if name != "" && name != id {
 		r.alias(who, name)
 		r.strong(who, name, true)
-		_, words := key(name)
-		for _, w := range words {
-			if utf8.RuneCountInString(w) >= minName && strings.IndexFunc(w, unicode.IsDigit) < 0 {
-				n := r.needleOf(w)
-				n.words = add(n.words, who)
-			}
-		}
+		r.words(who, name)
 	}
 	return who
+}
+
+// words adds the single words of a person's name for display, and these with what stands for a space in names of files, or nothing.
+func (r *Roll) words(who Identity, name string) {
+	_, words := key(name)
+	for _, w := range words {
+		letters := utf8.RuneCountInString(w)
+		if letters < minName || strings.IndexFunc(w, unicode.IsDigit) >= 0 {
+			continue
+		}
+		n := r.needleOf(w)
+		n.words = add(n.words, who)
+		n.small = letters >= minSmall && !everyday(w)
+	}
+	if len(words) > 1 {
+		r.strong(who, strings.Join(words, " "), true)
+		if glued := strings.Join(words, ""); len(glued) >= minGlued {
+			r.strong(who, glued, true)
+		}
+	}
 }
 
 func (r *Roll) handle(handle, name, person string) {
@@ -170,9 +185,11 @@ func (r *Roll) handle(handle, name, person string) {
 	r.strong(who, handle, true).handle = true
 	if local, _, ok := strings.Cut(handle, "@"); ok && !role(local) {
 		k, words := key(local)
-		n := r.needleOf(k)
-		n.local = add(n.local, who)
-		n.every = n.every || telling(k, words)
+		for _, form := range []string{k, strings.Join(words, " ")} {
+			n := r.needleOf(form)
+			n.local = add(n.local, who)
+			n.every = n.every || telling(k, words)
+		}
 	}
 }
 
@@ -208,6 +225,8 @@ func role(local string) bool {
 const (
 	minName   = 3
 	minDigits = 4
+	minSmall  = 4 // one word of a name for display, in small letters
+	minGlued  = 6 // the words of one without anything between
 )
 
 // telling reports whether a name is long enough to be looked for in every text.

@@ -2,8 +2,6 @@ package pseudonym
 
 import (
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // several stands for a name that more than one identity has.
@@ -12,8 +10,8 @@ const several = "[name]"
 // NamedWithin returns everybody whose whole name stands in a text, whatever its letters are.
 func (r *Roll) NamedWithin(text string) []Identity {
 	var out []Identity
-	f := folded{text: fold(text).text}
-	r.each(f, f.text, nil, func(n *needle, start, end int, k string) {
+	small := fold(text).text
+	r.each(folded{text: small, written: small}, nil, func(n *needle, start, end int, k string) {
 		for _, i := range n.meant(k) {
 			out = add(out, i)
 		}
@@ -22,10 +20,10 @@ func (r *Roll) NamedWithin(text string) []Identity {
 }
 
 func (r *Roll) hideNames(text string, shown func(Identity) bool, own []string) string {
-	f := fold(text)
+	f := foldText(text)
 	var out strings.Builder
 	done := 0
-	r.each(f, text, own, func(n *needle, start, end int, k string) {
+	r.each(f, own, func(n *needle, start, end int, k string) {
 		if instead, ok := r.instead(n, k, shown); ok {
 			from, to := f.source(start, end)
 			out.WriteString(text[done:from])
@@ -38,71 +36,6 @@ func (r *Roll) hideNames(text string, shown func(Identity) bool, own []string) s
 	}
 	out.WriteString(text[done:])
 	return out.String()
-}
-
-// each calls found for each name in a text, with where it stands in the folded text.
-func (r *Roll) each(f folded, text string, own []string, found func(n *needle, start, end int, k string)) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for i := 0; i < len(f.text); {
-		end, next := token(f.text, i)
-		if end == i {
-			i = next
-			continue
-		}
-		n, stop := r.longest(f, text, i, end, own)
-		if n == nil {
-			i = end
-			continue
-		}
-		found(n, i, stop, f.text[i:stop])
-		i = stop
-	}
-}
-
-// longest returns the longest name that begins with the word from i to end, and where it ends.
-func (r *Roll) longest(f folded, source string, i, end int, own []string) (*needle, int) {
-	var found *needle
-	stop := 0
-	for words := r.begins[f.text[i:end]]; words > 0; words-- {
-		if n := r.needle[f.text[i:end]]; n != nil && r.counts(n, f, source, i, end, own) {
-			found, stop = n, end
-		}
-		if words == 1 {
-			break
-		}
-		start := end
-		for start < len(f.text) {
-			e, next := token(f.text, start)
-			if e > start {
-				end = e
-				break
-			}
-			start = next
-		}
-		if start >= len(f.text) {
-			break
-		}
-	}
-	return found, stop
-}
-
-// counts reports whether a name is to be taken for one here. One word of a name for display is one where it is written like a name.
-func (r *Roll) counts(n *needle, f folded, source string, i, end int, own []string) bool {
-	if n.every {
-		return true
-	}
-	for _, o := range own {
-		if o == f.text[i:end] {
-			return true
-		}
-	}
-	if len(n.words) == 0 {
-		return false
-	}
-	from, _ := f.source(i, end)
-	first, _ := utf8.DecodeRuneInString(source[from:])
-	return unicode.IsUpper(first) || unicode.IsTitle(first) || !unicode.IsLower(first)
 }
 
 // instead returns what stands for a name, and whether anything does.
