@@ -17,6 +17,8 @@ import (
 var (
 	ErrNoPurpose = errors.New("reading content needs a purpose")
 	ErrNotReader = errors.New("this account may not read content")
+	// ErrKeyLost says that content is there and its key is not.
+	ErrKeyLost = errors.New("the content is not readable: its key is missing from the keys folder")
 	// ErrUnrecorded says that a look could not be recorded, and was not had.
 	ErrUnrecorded = errors.New("could not be recorded")
 )

@@ -59,6 +59,15 @@ type enrolled struct {
 	roll *pseudonym.Roll
 }
 
+// Renew implements Renewer where the projection does; else it empties it.
+func (p enrolled) Renew(ctx context.Context, fill func(Projection) error) error {
+	beside, ok := p.Projection.(Renewer)
+	if !ok {
+		return p.Reset(ctx)
+	}
+	return beside.Renew(ctx, func(fresh Projection) error { return fill(enrolled{fresh, p.roll}) })
+}
+
 // Apply tells the roll first: nobody is to be read of whom it does not know.
 func (p enrolled) Apply(ctx context.Context, entries []Entry) error {
 	for i := range entries {

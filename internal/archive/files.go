@@ -113,6 +113,9 @@ func (v *View) Download(ctx context.Context, files *Files, r Record, n int) (eve
 	fail := func(err error) (event.File, io.ReadCloser, error) {
 		return event.File{}, nil, fmt.Errorf("download file %d of %s: %w", n, r.Event.ID, err)
 	}
+	if r.KeyLost {
+		return fail(ErrKeyLost)
+	}
 	if r.Erased {
 		return fail(ErrGone)
 	}

@@ -13,6 +13,7 @@ type Record struct {
 	Action   event.Action // the verdict in force: that of the event, or of the latest verdict on it
 	Rule     string       // the rule of the verdict in force
 	Erased   bool         // the content was destroyed
+	KeyLost  bool         // the content is there and cannot be read: its key is missing, or damaged. The event is what the header says
 	Position journal.Position
 }
 

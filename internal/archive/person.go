@@ -85,7 +85,7 @@ func (p *Person) names() []string {
 // concerns reports whether a record found by one of the person's names is theirs: not when it is bound to somebody else, as after a handle
 // or a host changed hands, unless it was found by the very name that was asked for.
 func (p *Person) concerns(who string, r Record) bool {
-	if p.ID == "" || r.Erased || !strings.EqualFold(who, p.ID) {
+	if p.ID == "" || r.Erased || r.KeyLost || !strings.EqualFold(who, p.ID) {
 		return true
 	}
 	e := r.Event

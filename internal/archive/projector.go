@@ -44,6 +44,7 @@ type Projector struct {
 	done       map[string]uint64
 	behind     atomic.Int64 // nanoseconds since 1970 of the last frame applied
 	unreadable atomic.Int64
+	keyLost    atomic.Int64
 }
 
 // NewProjector returns a projector of what reader reads into projections.
@@ -174,7 +175,8 @@ func (p *Projector) notAhead(ctx context.Context, stream string, last uint64) er
 	return nil
 }
 
-// Rebuild empties the projections and applies the whole journal again.
+// Rebuild applies the whole journal again: to a projection beside the one in use where there is one, which it replaces when it is whole;
+// else to one that is emptied.
 func (p *Projector) Rebuild(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -182,13 +184,23 @@ func (p *Projector) Rebuild(ctx context.Context) error {
 	case <-p.busy:
 	}
 	defer func() { p.busy <- struct{}{} }()
-	clear(p.done)
 	for _, pr := range p.projections {
-		if err := pr.Reset(ctx); err != nil {
+		if err := p.renew(ctx, pr); err != nil {
 			return fmt.Errorf("rebuild: %w", err)
 		}
 	}
+	clear(p.done)
 	return p.catchUp(ctx)
+}
+
+func (p *Projector) renew(ctx context.Context, pr Projection) error {
+	beside, ok := pr.(Renewer)
+	if !ok {
+		return pr.Reset(ctx)
+	}
+	return beside.Renew(ctx, func(fresh Projection) error {
+		return NewProjector(p.reader, p.opener, p.clock, p.log, fresh).catchUp(ctx)
+	})
 }
 
 // batch is what is applied at once; sequence is that of its last whole frame.
@@ -293,8 +305,8 @@ func (p *Projector) read(ctx context.Context, stream string, from uint64, out ch
 	}
 }
 
-// open makes the entry of a record. A record whose key is not at hand stops the projector: it would be taken for erased. One that is damaged
-// does not: it is counted, logged, and known by its header alone.
+// open makes the entry of a record. A record that is sealed to other compliance keys stops the projector: so would be all others, and what is
+// there is worth more. One whose own key is lost, or that is damaged, does not: it is counted, logged, and known by its header alone.
 func (p *Projector) open(at journal.Position, r journal.Record) (Entry, error) {
 	h, err := event.ParseHeader(r.Header)
 	if err != nil {
@@ -310,6 +322,12 @@ func (p *Projector) open(at journal.Position, r journal.Record) (Entry, error) {
 		return entry, nil
 	case errors.Is(err, seal.ErrNoKey):
 		return Entry{}, fmt.Errorf("record %s: %w", h.ID, err)
+	case errors.Is(err, seal.ErrRootLost):
+		entry.KeyLost = true
+		if p.keyLost.Add(1) == 1 {
+			p.log.Error("the content of records cannot be read: their key is missing", "record", h.ID, "stream", at.Stream, "sequence", at.Sequence, "error", err)
+		}
+		return entry, nil
 	case err == nil:
 		entry.Event, err = event.Assemble(h, content)
 	}

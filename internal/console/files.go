@@ -47,6 +47,9 @@ func (c *Console) fileOf(r *http.Request, s *session) (archive.Record, fileData,
 	if err != nil {
 		return rec, fileData{}, err
 	}
+	if rec.KeyLost {
+		return rec, fileData{}, archive.ErrKeyLost
+	}
 	if rec.Erased {
 		return rec, fileData{}, archive.ErrGone
 	}

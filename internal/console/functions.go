@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/search"
 )
 
 func (c *Console) functions() template.FuncMap {
@@ -148,6 +149,8 @@ func (c *Console) summary(r archive.Record) string {
 	switch {
 	case r.Erased:
 		return "content destroyed"
+	case r.KeyLost:
+		return search.KeyMissing
 	case e.Flow != nil:
 		return words(orUnknown(c.appName(e.Flow.App)), e.Flow.Service, "to", e.Flow.Server, e.Flow.Name)
 	case e.Question != nil:

@@ -46,7 +46,7 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 			return d, fmt.Errorf("dispose: %w", err)
 		}
 		class, ok := k.ClassOf(r.Event)
-		if r.Erased || !ok || !k.over(r.Record, class) {
+		if r.Erased || r.KeyLost || !ok || !k.over(r.Record, class) {
 			continue
 		}
 		d.Due++

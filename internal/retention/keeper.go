@@ -11,6 +11,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
+	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
 // Class is a retention class.
@@ -181,7 +182,10 @@ func (k *Keeper) redo(ctx context.Context, c certificate, left *remains) (held b
 	if !c.dispose {
 		left = newRemains()
 	}
-	return false, k.destroy(ctx, r, left)
+	if err := k.destroy(ctx, r, left); !errors.Is(err, seal.ErrRootLost) {
+		return false, err
+	}
+	return true, nil // a copy of the keys can bring this one back: it is destroyed then
 }
 
 // Erase asks, in the name of an account, that a record's content be destroyed before its time. The first request is put on record; the same
@@ -242,6 +246,8 @@ func (k *Keeper) mayErase(ctx context.Context, r archive.Record) error {
 		return ErrKept
 	case r.Erased:
 		return ErrGone
+	case r.KeyLost:
+		return archive.ErrKeyLost
 	}
 	if err := k.notHeld(ctx, r); err != nil {
 		return err

@@ -48,7 +48,7 @@ func (h *Holds) Preview(ctx context.Context, most int, scopes ...Scope) (Preview
 			break
 		}
 		out.Looked++
-		if !r.Erased {
+		if !r.Erased && !r.KeyLost {
 			out.count(r.Record, reaches)
 		}
 	}

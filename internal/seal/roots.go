@@ -63,7 +63,7 @@ func writeRoot(dir string, id rootID, made time.Time, nodes cover, keys []*Publi
 func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) {
 	file, err := os.Open(rootPath(dir, id))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, time.Time{}, fmt.Errorf("%w: root %s is not in the keys folder", ErrNoKey, id)
+		return nil, time.Time{}, fmt.Errorf("%w: root %s is not in the keys folder", ErrRootLost, id)
 	}
 	if err != nil {
 		return nil, time.Time{}, err
@@ -75,7 +75,7 @@ func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) 
 	}
 	var f rootFile
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return nil, time.Time{}, fmt.Errorf("root %s: %w", id, err)
+		return nil, time.Time{}, fmt.Errorf("%w: root %s is damaged: %w", ErrRootLost, id, err)
 	}
 	wrapped, ok := f.Wrapped[key.Public().ID()]
 	if !ok || f.ID != id.String() {

@@ -11,6 +11,8 @@ import "errors"
 var (
 	ErrErased = errors.New("seal: the key of this record was destroyed")
 	ErrNoKey  = errors.New("seal: no compliance key at hand opens this record")
+	// ErrRootLost says that the file of a record's root is missing or damaged: only a copy of it makes the record readable again.
+	ErrRootLost = errors.New("seal: the file of this record's key is lost")
 )
 
 // Scope is what shares a root: a room, else a host, else "admin", by its random id.

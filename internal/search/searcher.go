@@ -158,7 +158,14 @@ type Hit struct {
 	Host       string   `json:"host,omitempty"`
 	App        string   `json:"app,omitempty"`
 	Erased     bool     `json:"erased,omitempty"`
+	NotRead    string   `json:"not_readable,omitempty"` // reason code: key_missing
 }
+
+// What is said of a record whose content is there and cannot be read, because its key is missing from the keys folder: in code and in words.
+const (
+	ReasonKeyMissing = "key_missing"
+	KeyMissing       = "content not readable: its key is missing"
+)
 
 // HitOf makes the hit of a record.
 func HitOf(r archive.Record) Hit {
@@ -170,6 +177,9 @@ func HitOf(r archive.Record) Hit {
 	}
 	for _, to := range e.To {
 		h.To = append(h.To, to.Handle)
+	}
+	if r.KeyLost {
+		h.NotRead, h.Text = ReasonKeyMissing, KeyMissing
 	}
 	return h
 }

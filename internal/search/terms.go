@@ -43,7 +43,7 @@ func TermsOf(r archive.Record) Terms {
 		b.party("to", to)
 	}
 	b.host(e.Host)
-	if !r.Erased {
+	if !r.Erased && !r.KeyLost {
 		b.content(e)
 	}
 	slices.Sort(b.facets)

@@ -281,6 +281,9 @@ func (o *operations) rebuild(ctx context.Context, call *control.Call, _ struct{}
 	if err := o.store.Projector.Rebuild(ctx); err != nil {
 		return err
 	}
+	if err := o.store.keysHealth(ctx); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(call.Out, "projections rebuilt from the journal in %s\n", time.Since(start).Round(time.Millisecond))
 	return err
 }

@@ -129,7 +129,7 @@ func (r *replay) take(ctx context.Context, rec archive.Record) error {
 	}
 	r.sum.Records++
 	line := Redecided{Type: "record", ID: e.ID, Kind: e.Kind, Result: Erased, Recorded: answerOf(e.Verdict)}
-	if rec.Erased {
+	if rec.Erased || rec.KeyLost {
 		r.sum.Erased++
 		line.Recorded.Rule = rec.Rule
 		return r.out.Encode(line)

@@ -29,7 +29,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
-	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
 
@@ -216,28 +215,8 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	}
 	s.roll = roll
 	s.People.Enrol(roll)
-	opener := seal.NewOpener(c.KeysDir(), private, public)
-	s.opener = opener
-	s.Projector = archive.NewProjector(s.Journal, opener, s.Clock, s.Log, archive.Enrolled(s.projections, roll))
-	if err := s.Projector.Sync(ctx); err != nil {
-		return fmt.Errorf("bring the projections up with the journal: %w", err)
-	}
-	all := archive.New(archive.Driver{Records: s.projections, Catalogue: s.projections, Counts: s.projections, Observations: s.observed}, s.Recorder, s.Clock)
-	if err := all.Enrol(ctx, roll); err != nil {
-		return err
-	}
-	s.Archive, s.Pages = all.WithPseudonyms(roll, c.Pseudonyms.OnCommandLine()), all.WithPseudonyms(roll, c.Pseudonyms.InConsole())
-	if s.Holds, err = retention.NewHolds(ctx, s.projections, s.projections, s.Recorder, s.Clock); err != nil {
-		return err
-	}
-	s.Searcher = search.New(s.projections, s.Holds)
-	objects, err := object.Open(s.Dir, 0)
-	if err != nil {
-		return err
-	}
-	s.Keeper, err = retention.NewKeeper(ctx, retention.Config{Holds: s.Holds, Records: s.projections, Places: s.projections, Frames: retention.FramesOf{Reader: s.Journal},
-		Eraser: opener, Acts: s.Recorder, Sync: s.Projector.Sync, ClassOf: classes, Clock: s.Clock, Detach: s.Journal.Detach, Objects: objects})
-	return err
+	s.opener = seal.NewOpener(c.KeysDir(), private, public)
+	return s.readOrRebuild(ctx, c, classes)
 }
 
 // Start runs ledger and projector beside the caller until Close.

@@ -85,7 +85,7 @@ func (b *batch) apply(entry *archive.Entry) error {
 	if e == nil {
 		e = headless(entry.Header)
 	}
-	r := archive.Record{Event: e, Action: e.Verdict.Action, Rule: e.Verdict.Rule, Erased: entry.Event == nil, Position: entry.Position}
+	r := archive.Record{Event: e, Action: e.Verdict.Action, Rule: e.Verdict.Rule, Erased: entry.Event == nil && !entry.KeyLost, KeyLost: entry.KeyLost, Position: entry.Position}
 	added, err := b.insert(r)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (b *batch) insert(r archive.Record) (bool, error) {
 	}
 	err = b.conn.exec("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
 		slot, key(r.Event.ID), string(r.Event.Kind), conversation, root, string(r.Action), r.Rule,
-		r.Position.Stream, int64(r.Position.Sequence), r.Position.Record, r.Erased, encoded)
+		r.Position.Stream, int64(r.Position.Sequence), r.Position.Record, goneOf(r), encoded)
 	if err != nil || b.conn.Changes() == 0 {
 		return false, err
 	}
@@ -264,7 +264,7 @@ func (b *batch) change(old row, r archive.Record) error {
 		return err
 	}
 	b.pending = append(b.pending, indexed{old.slot, search.TermsOf(r)})
-	return b.conn.exec("UPDATE events SET action=?, rule=?, erased=?, body=? WHERE slot=?", string(r.Action), r.Rule, r.Erased, encoded, old.slot)
+	return b.conn.exec("UPDATE events SET action=?, rule=?, erased=?, body=? WHERE slot=?", string(r.Action), r.Rule, goneOf(r), encoded, old.slot)
 }
 
 // judge puts a later verdict in force.
@@ -297,7 +297,7 @@ func (b *batch) forget(id event.ID) error {
 		return err
 	}
 	r := old.Record
-	r.Event, r.Erased, r.Rule = forgotten(old.Event), true, ""
+	r.Event, r.Erased, r.KeyLost, r.Rule = forgotten(old.Event), true, false, ""
 	b.tally.remove(old.Record)
 	return b.change(*old, r)
 }

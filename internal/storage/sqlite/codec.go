@@ -47,6 +47,22 @@ func encode(e *event.Event) ([]byte, error) {
 // columns are those that decodeRow reads, in order.
 const columns = "e.slot, e.id, e.kind, e.action, e.rule, e.stream, e.sequence, e.record, e.erased, e.body"
 
+// The column erased: why a record has no content.
+const (
+	goneErased  = 1
+	goneKeyLost = 2
+)
+
+func goneOf(r archive.Record) int {
+	switch {
+	case r.Erased:
+		return goneErased
+	case r.KeyLost:
+		return goneKeyLost
+	}
+	return 0
+}
+
 // row is a record with what only this package knows of it.
 type row struct {
 	archive.Record
@@ -61,7 +77,7 @@ func decodeRow(s *sqlite3.Stmt) (row, error) {
 	r := row{slot: s.ColumnInt64(0)}
 	r.Action, r.Rule = event.Action(s.ColumnText(3)), s.ColumnText(4)
 	r.Position = journal.Position{Stream: s.ColumnText(5), Sequence: uint64(s.ColumnInt64(6)), Record: s.ColumnInt(7)}
-	r.Erased = s.ColumnBool(8)
+	r.Erased, r.KeyLost = s.ColumnInt(8) == goneErased, s.ColumnInt(8) == goneKeyLost
 	r.Event = b.event(event.Kind(s.ColumnText(2)))
 	r.Event.ID = idOf(s.ColumnRawBlob(1))
 	return r, nil

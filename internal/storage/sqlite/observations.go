@@ -54,7 +54,7 @@ func OpenObservations(dir string, key []byte, log *slog.Logger) (o *Observations
 		return nil, "", fmt.Errorf("open observations: %w", err)
 	}
 	w, err := s.openWriter()
-	if err != nil && unusable(err) {
+	if err != nil && Unusable(err) {
 		if aside, err = setAside(s.path); err == nil {
 			w, err = s.openWriter()
 		}

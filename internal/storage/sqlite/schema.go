@@ -54,12 +54,15 @@ PRAGMA user_version=%d;
 // tokenChars are the characters besides letters and digits that may be part of a token: all that print. Tokens are parted by spaces.
 const tokenChars = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
+// keysLostIndex is over the few records whose keys are missing. A file that was made before there was one gets it.
+const keysLostIndex = "CREATE INDEX IF NOT EXISTS events_keys_lost ON events(slot) WHERE erased=2"
+
 func createAll(c *conn) error {
 	quoted := strings.NewReplacer(`"`, `""`, `'`, `''`).Replace(tokenChars)
 	if err := c.Exec(fmt.Sprintf(tables, quoted, schemaVersion)); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
-	return nil
+	return c.Exec(keysLostIndex)
 }
 
 func dropAll(c *conn) error {
@@ -91,7 +94,7 @@ func prepareSchema(c *conn) error {
 	}
 	switch {
 	case version == schemaVersion:
-		return nil
+		return c.Exec(keysLostIndex)
 	case !empty:
 		return fmt.Errorf("schema version %d, want %d: %w", version, schemaVersion, errSchema)
 	}

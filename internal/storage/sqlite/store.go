@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +36,8 @@ type Store struct {
 	writer  chan *conn        // the one that writes, when nobody does
 	readers chan *conn        // connections at rest; nil entries are yet to be opened
 
+	aside   string // where Open put a damaged file, "" when there was no need
+
 	closing sync.Once
 	whole   sync.Mutex // held by who takes all connections
 }
@@ -49,9 +50,9 @@ func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("open projections: %w", err)
 	}
 	w, err := s.openWriter()
-	if err != nil && unusable(err) {
+	if err != nil && Unusable(err) {
 		log.Warn("projections cannot be used as they are and are built anew", "file", s.path, "error", err)
-		if err := s.remove(); err != nil {
+		if err := s.giveUp(err); err != nil {
 			return nil, fmt.Errorf("open projections: %w", err)
 		}
 		w, err = s.openWriter()
@@ -85,7 +86,8 @@ func (s *Store) begin(w *conn) {
 // errSchema says that the file was made by another version of this package.
 var errSchema = errors.New("made by another version")
 
-func unusable(err error) bool {
+// Unusable reports whether an error says that the file is damaged, or not one that this package and key can use.
+func Unusable(err error) bool {
 	return errors.Is(err, errSchema) || errors.Is(err, sqlite3.NOTADB) || errors.Is(err, sqlite3.CORRUPT)
 }
 
@@ -117,15 +119,6 @@ func (s *Store) openWriter() (*conn, error) {
 		return nil, err
 	}
 	return w, os.Chmod(s.path, 0o600)
-}
-
-func (s *Store) remove() error {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(s.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 // Close waits for those who read and write, and closes the file.
@@ -222,9 +215,9 @@ func (s *Store) Reset(ctx context.Context) error {
 		}
 		return createAll(c)
 	})
-	if err != nil && unusable(err) && ctx.Err() == nil {
+	if err != nil && Unusable(err) && ctx.Err() == nil {
 		s.log.Warn("projections are damaged and are built anew", "file", s.path, "error", err)
-		err = s.replace()
+		err = s.replace(s.setAside)
 	}
 	if err != nil {
 		return fmt.Errorf("reset projections: %w", err)
@@ -232,8 +225,8 @@ func (s *Store) Reset(ctx context.Context) error {
 	return nil
 }
 
-// replace waits for those who read and write, and begins a new file.
-func (s *Store) replace() error {
+// replace waits for those who read and write, and begins with the file that change puts in the place of the old one, or a new one.
+func (s *Store) replace(change func() error) error {
 	s.whole.Lock()
 	defer s.whole.Unlock()
 	for range maxReaders {
@@ -249,7 +242,7 @@ func (s *Store) replace() error {
 	if w := <-s.writer; w != nil {
 		w.close()
 	}
-	err := s.remove()
+	err := change()
 	var w *conn
 	if err == nil {
 		w, err = s.openWriter()
@@ -259,31 +252,4 @@ func (s *Store) replace() error {
 	}
 	s.writer <- w
 	return err
-}
-
-// LoadKey reads the key of the projections, made at first use: 32 random bytes, readable by the owner only. It protects the file where it is
-// copied without its key; who has both reads.
-func LoadKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) != KeySize {
-		return nil, fmt.Errorf("key %s: has %d bytes, not %d", path, len(key), KeySize)
-	}
-	if err == nil || !errors.Is(err, os.ErrNotExist) {
-		return key, err
-	}
-	key = make([]byte, KeySize)
-	rand.Read(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("key: %w", err)
-	}
-	_, err = f.Write(key)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		os.Remove(path)
-		return nil, fmt.Errorf("key: %w", err)
-	}
-	return key, nil
 }

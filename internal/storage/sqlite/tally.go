@@ -118,7 +118,7 @@ func (t *tally) add(r archive.Record, conversation int64) {
 			t.member(conversation, to)
 		}
 	}
-	if r.Erased {
+	if r.Erased || r.KeyLost {
 		return
 	}
 	for _, p := range parties(e) {

@@ -1,0 +1,163 @@
+package server_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/search"
+	"github.com/chaperone-im/chaperone/internal/server"
+)
+
+// roots lists the files of roots.
+func (h *house) roots() map[string][]byte {
+	h.t.Helper()
+	out := map[string][]byte{}
+	files, err := filepath.Glob(h.path("data/keys/roots/*.json"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range files {
+		if out[f], err = os.ReadFile(f); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// recordIn records a message in a room, and returns the file of the root that it is sealed under.
+func (h *house) recordIn(room string, e *event.Event) string {
+	h.t.Helper()
+	before := h.roots()
+	e.Room = event.Room{Name: room}
+	s, _ := h.open()
+	if err := errors.Join(s.Recorder.Record(h.t.Context(), e), s.Close()); err != nil {
+		h.t.Fatal(err)
+	}
+	for f := range h.roots() {
+		if _, old := before[f]; !old {
+			return f
+		}
+	}
+	h.t.Fatal("no root was made")
+	return ""
+}
+
+// rebuild runs that operation on a store that is open.
+func rebuild(t *testing.T, s *server.Store) error {
+	t.Helper()
+	var out bytes.Buffer
+	ops := server.Operations(s, nil)
+	return ops.Run(t.Context(), "rebuild", &control.Call{Caller: control.Caller{Account: "admin", Roles: []control.Role{control.Administrator}}, Args: []byte("{}"), Out: &out})
+}
+
+func itemOf(b *health.Board, name string) health.Item {
+	for _, i := range b.Items() {
+		if i.Name == name {
+			return i
+		}
+	}
+	return health.Item{}
+}
+
+// TestMissingRoot takes the key of one room away: all else is read, also after a rebuild, and what comes back is readable again.
+func TestMissingRoot(t *testing.T) {
+	for name, harm := range map[string]func(string) error{
+		"removed": os.Remove,
+		"torn":    func(f string) error { return os.Truncate(f, 20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, t.TempDir(), "")
+			lost, kept := wrote(time.Now(), "alice", "words of the one room"), wrote(time.Now(), "bob", "words of the other room")
+			root := h.recordIn("one@rooms.example.org", lost)
+			h.recordIn("other@rooms.example.org", kept)
+			backup := h.roots()[root]
+			if err := harm(root); err != nil {
+				t.Fatal(err)
+			}
+			s, board := h.open()
+			if err := rebuild(t, s); err != nil {
+				t.Fatalf("rebuild: %v", err)
+			}
+			if i := itemOf(board, "keys"); i.State != health.Failed || i.Advice == "" {
+				t.Errorf("health says of keys %+v", i)
+			}
+			view, err := s.Archive.Open(t.Context(), archive.Account{Name: "reviewer", Reads: true}, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := view.Record(t.Context(), lost.ID)
+			if hit := search.HitOf(r); err != nil || !r.KeyLost || r.Erased || hit.NotRead != "key_missing" || hit.Text != "content not readable: its key is missing" {
+				t.Errorf("the record without a key is %+v (%v)", r, err)
+			}
+			if r, err := view.Record(t.Context(), kept.ID); err != nil || r.Event.Text != "words of the other room" {
+				t.Errorf("the other record is %+v (%v)", r, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h.serve()()
+			if err := os.WriteFile(root, backup, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, board = h.open()
+			defer s.Close()
+			if err := rebuild(t, s); err != nil {
+				t.Fatal(err)
+			}
+			view, _ = s.Archive.Open(t.Context(), archive.Account{Name: "reviewer", Reads: true}, "test")
+			if r, err := view.Record(t.Context(), lost.ID); err != nil || r.Event.Text != "words of the one room" || itemOf(board, "keys").State == health.Failed {
+				t.Errorf("with its key back the record is %+v (%v), keys %+v", r, err, itemOf(board, "keys"))
+			}
+		})
+	}
+}
+
+// TestDamagedProjections overwrites the middle of the file: serve starts, says so, and everything is found again.
+func TestDamagedProjections(t *testing.T) {
+	for name, from := range map[string]int{"the whole": 4096, "behind the tables": 40 * 4096} {
+		t.Run(name, func(t *testing.T) { damagedProjections(t, from) })
+	}
+}
+
+func damagedProjections(t *testing.T, from int) {
+	h := newHouse(t, t.TempDir(), "")
+	var all []*event.Event
+	for range 300 {
+		all = append(all, wrote(time.Now(), "alice", "many words to fill some pages of a file with"))
+	}
+	h.record(all...)
+	file := h.path("data/projections/archive.db")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := from; i < len(raw); i++ {
+		raw[i] ^= 0x5a
+	}
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, board := h.open()
+	defer s.Close()
+	if i := itemOf(board, "archive"); i.State != health.Degraded {
+		t.Errorf("health says of the archive %+v", i)
+	}
+	if _, err := os.Stat(file + ".unusable"); err != nil {
+		t.Error(err)
+	}
+	view, err := s.Archive.Open(t.Context(), archive.Account{Name: "reviewer", Reads: true}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Searcher.Count(t.Context(), view, "pages"); err != nil || n != len(all) {
+		t.Errorf("found %d of %d (%v)", n, len(all), err)
+	}
+}
