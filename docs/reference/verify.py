@@ -212,8 +212,7 @@ def split(raw, limit):
 
 class Store:
     def __init__(self, root):
-        self.root, self.findings, self.waiting, self.certified = root, [], set(), set()
-        self.records = self.frames = 0
+        self.root, self.findings, self.waiting, self.certified, self.records, self.frames = root, [], set(), set(), 0, 0
     def bad(self, kind, detail, record=""):
         self.findings.append((kind, record, detail))
     def stream(self, name):
@@ -268,6 +267,9 @@ class Store:
             self.waiting.add(h.get("id"))
         elif sealed and sha(sealed).hex() != h.get("sealed"):
             self.bad("content-changed", "the sealed content does not match its digest", h.get("id", ""))
+        keys = os.path.join(self.root, "keys")
+        if sealed[:1] == b"\x01" and len(sealed) > 16 and (os.path.exists(keys + "/roots") or os.path.exists(keys + "/compliance.pub")) and not (os.path.isfile(f := "%s/roots/%s.json" % (keys, sealed[1:17].hex())) and os.path.getsize(f)):
+            self.bad("content-key-missing", "root %s is not in keys/roots" % sealed[1:17].hex(), h.get("id", ""))
         for o in h.get("objects", []) if os.path.isdir(os.path.join(self.root, "objects")) else []:
             self.object(o, h["id"], gone)
         return h.get("id", "")
@@ -362,8 +364,7 @@ def verify(root, outside, key):
                 odd = "stream %s, frame %d is the first that differs" % (name, copy["seq"])
         held.append(sha(b"\0", head))
         roots[held.size] = held.root() if any(p.size == held.size for p in points) else None
-    for rest in [leaves, *streams.values()]:
-        for _ in rest: pass
+    any(False for rest in [leaves, *streams.values()] for _ in rest)
     named = store.name(want, have)
     if odd and not named:
         store.bad("record-moved", odd)
@@ -392,8 +393,7 @@ def main():
     verdict = "BROKEN" if store.findings else "PROVEN" if newest else "CONSISTENT, NOT PROVEN"
     words = verdict + " since " + when(newest.time) if verdict == "PROVEN" else verdict
     findings = [{"kind": k, "record": r, "detail": d} for k, r, d in store.findings]
-    text = words + "".join("\n  %s: %s %s" % finding for finding in store.findings)
-    print(json.dumps({"verdict": verdict, "words": words, "records": store.records, "findings": findings}) if args.json else text)
+    print(json.dumps({"verdict": verdict, "words": words, "records": store.records, "findings": findings}) if args.json else words + "".join("\n  %s: %s %s" % finding for finding in store.findings))
     return 1 if store.findings else 0
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 
 // verifyNow checks the store as it lies on disk, without anything from outside: at best CONSISTENT, NOT PROVEN.
 func (s *Server) verifyNow(ctx context.Context) (console.VerifyResult, error) {
-	return verifyDir(ctx, s.store.Dir, verify.Options{})
+	return verifyDir(ctx, s.store.Dir, verify.Options{Keys: s.cfg.KeysDir()})
 }
 
 func verifyDir(ctx context.Context, dir string, o verify.Options) (console.VerifyResult, error) {

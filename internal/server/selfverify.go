@@ -48,7 +48,7 @@ type lastTurn struct {
 }
 
 func (s *Server) selfVerifier() *selfVerifier {
-	v := &selfVerifier{every: s.cfg.Ledger.VerifyEvery, state: filepath.Join(s.store.Dir, "state", "verified.json"), verify: verifyQuietly(s.store.Dir),
+	v := &selfVerifier{every: s.cfg.Ledger.VerifyEvery, state: filepath.Join(s.store.Dir, "state", "verified.json"), verify: verifyQuietly(s.store.Dir, s.cfg.KeysDir()),
 		record: s.store.Recorder, board: s.board, clock: s.store.Clock, log: s.log}
 	if v.every == 0 {
 		v.every = verifyEvery
@@ -140,7 +140,7 @@ func brokenDetail(r console.VerifyResult) string {
 }
 
 // verifyQuietly verifies a data directory as a guest on the machine: with a low priority, and idle most of the time.
-func verifyQuietly(dir string) func(context.Context) (console.VerifyResult, error) {
+func verifyQuietly(dir, keys string) func(context.Context) (console.VerifyResult, error) {
 	return func(ctx context.Context) (r console.VerifyResult, err error) {
 		done := make(chan struct{})
 		go func() {
@@ -148,7 +148,7 @@ func verifyQuietly(dir string) func(context.Context) (console.VerifyResult, erro
 			runtime.LockOSThread() // and never unlocked: the thread, whose priority cannot be raised again, ends with the goroutine
 			unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), verifyNice)
 			rest := &throttle{ctx: ctx, since: time.Now()}
-			r, err = verifyDir(ctx, dir, verify.Options{Pause: rest.pause})
+			r, err = verifyDir(ctx, dir, verify.Options{Keys: keys, Pause: rest.pause})
 		}()
 		<-done
 		return r, err

@@ -48,8 +48,15 @@ func openLog(dir, key string, r *Result) *log {
 		return l
 	}
 	var c *checkpoint
-	if err == nil {
-		c, err = parseCheckpoint(raw, l.key)
+	switch {
+	case err == nil && key == "" && errors.Is(keyErr, fs.ErrNotExist):
+		err = errors.New("keys/ledger.pub, the ledger's verifier key, is missing: restore it, or give the key as known outside (--key)")
+	case err == nil && key == "" && keyErr != nil:
+		err = fmt.Errorf("keys/ledger.pub, the ledger's verifier key, cannot be read: %w", keyErr)
+	case err == nil:
+		if c, err = parseCheckpoint(raw, l.key); errors.Is(err, errVerifierKey) && key == "" {
+			err = fmt.Errorf("keys/ledger.pub is no verifier key: restore it, or give the key as known outside (--key): %w", err)
+		}
 	}
 	if err != nil {
 		r.add(Finding{Kind: CheckpointInvalid, Detail: err.Error()})

@@ -54,6 +54,9 @@ func (t timed) Verify(msg, sig []byte) bool {
 	return ed25519.Verify(t.key, signed, sig[8:])
 }
 
+// errVerifierKey says that it is not the checkpoint that is wrong.
+var errVerifierKey = errors.New("verifier key")
+
 // parseCheckpoint opens a checkpoint signed by the key vkey. Both its signatures, the plain and the timed, must be good.
 func parseCheckpoint(raw []byte, vkey string) (*checkpoint, error) {
 	if len(raw) > maxNote {
@@ -61,12 +64,12 @@ func parseCheckpoint(raw []byte, vkey string) (*checkpoint, error) {
 	}
 	plain, err := note.NewVerifier(strings.TrimSpace(vkey))
 	if err != nil {
-		return nil, fmt.Errorf("verifier key: %w", err)
+		return nil, fmt.Errorf("%w: %w", errVerifierKey, err)
 	}
 	parts := strings.SplitN(strings.TrimSpace(vkey), "+", 3) // name+hash+data, and data may hold a plus
 	encoded, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
 	if err != nil || len(encoded) != 1+ed25519.PublicKeySize {
-		return nil, errors.New("verifier key: not an Ed25519 key")
+		return nil, fmt.Errorf("%w: not an Ed25519 key", errVerifierKey)
 	}
 	withTime := timed{plain.Name(), ed25519.PublicKey(encoded[1:])}
 	n, err := note.Open(raw, note.VerifierList(plain, withTime))

@@ -17,24 +17,25 @@ const (
 
 // The kinds of findings, the most telling first.
 const (
-	RecordRemoved     = "record-removed"     // the outside copy has it, the store has not
-	RecordChanged     = "record-changed"     // another header under the same id
-	RecordAdded       = "record-added"       // the store has it within frames whose outside copy has not
-	RecordMoved       = "record-moved"       // another place than in the outside copy
-	ContentChanged    = "content-changed"    // sealed bytes differ from the header's digest
-	ContentMissing    = "content-missing"    // sealed bytes gone without a certificate
-	ObjectChanged     = "object-changed"     // a sealed file differs from the header's digest
-	ObjectMissing     = "object-missing"     // a sealed file is gone without a certificate
-	RollDiffers       = "roll-differs"       // a day roll counts other records than the store has
-	FrameMissing      = "frame-missing"      // the ledger or the outside copy has a frame that the journal has not
-	FrameChanged      = "frame-changed"      // a frame's head differs from the outside copy though its records do not
-	FrameDamaged      = "frame-damaged"      // a frame cannot be read, or disagrees with itself
-	ChainBroken       = "chain-broken"       // a frame does not follow its stream's previous one
-	LedgerDiffers     = "ledger-differs"     // a frame is not what the ledger holds
-	LedgerDamaged     = "ledger-damaged"     // the ledger's files disagree with each other or with its checkpoint
-	LedgerTruncated   = "ledger-truncated"   // fewer leaves than an outside checkpoint has
-	CheckpointInvalid = "checkpoint-invalid" // the store's own checkpoint is not signed by the ledger's key
-	CheckpointDiffers = "checkpoint-differs" // the frames under an outside checkpoint are not those it was made of
+	RecordRemoved     = "record-removed"      // the outside copy has it, the store has not
+	RecordChanged     = "record-changed"      // another header under the same id
+	RecordAdded       = "record-added"        // the store has it within frames whose outside copy has not
+	RecordMoved       = "record-moved"        // another place than in the outside copy
+	ContentChanged    = "content-changed"     // sealed bytes differ from the header's digest
+	ContentMissing    = "content-missing"     // sealed bytes gone without a certificate
+	ContentKeyMissing = "content-key-missing" // the key of sealed bytes is gone from keys/roots
+	ObjectChanged     = "object-changed"      // a sealed file differs from the header's digest
+	ObjectMissing     = "object-missing"      // a sealed file is gone without a certificate
+	RollDiffers       = "roll-differs"        // a day roll counts other records than the store has
+	FrameMissing      = "frame-missing"       // the ledger or the outside copy has a frame that the journal has not
+	FrameChanged      = "frame-changed"       // a frame's head differs from the outside copy though its records do not
+	FrameDamaged      = "frame-damaged"       // a frame cannot be read, or disagrees with itself
+	ChainBroken       = "chain-broken"        // a frame does not follow its stream's previous one
+	LedgerDiffers     = "ledger-differs"      // a frame is not what the ledger holds
+	LedgerDamaged     = "ledger-damaged"      // the ledger's files disagree with each other or with its checkpoint
+	LedgerTruncated   = "ledger-truncated"    // fewer leaves than an outside checkpoint has
+	CheckpointInvalid = "checkpoint-invalid"  // the store's own checkpoint is not signed by the ledger's key
+	CheckpointDiffers = "checkpoint-differs"  // the frames under an outside checkpoint are not those it was made of
 )
 
 // maxFindings bounds a result; what is beyond is counted.
@@ -114,7 +115,7 @@ func (r *Result) conclude(o *outside) {
 }
 
 func rank(kind string) int {
-	order := []string{RecordRemoved, RecordChanged, RecordAdded, RecordMoved, ContentChanged, ContentMissing, ObjectChanged, ObjectMissing, RollDiffers,
+	order := []string{RecordRemoved, RecordChanged, RecordAdded, RecordMoved, ContentChanged, ContentMissing, ContentKeyMissing, ObjectChanged, ObjectMissing, RollDiffers,
 		FrameMissing, FrameChanged, FrameDamaged, ChainBroken}
 	if i := slices.Index(order, kind); i >= 0 {
 		return i

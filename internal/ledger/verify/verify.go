@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ import (
 type Options struct {
 	Checkpoint string // a signed note, a bundle, or a folder of them; "" when nothing is held outside
 	Key        string // the ledger's verifier key as known outside; "" takes the one of the bundle, else of the data directory
+	Keys       string // the keys folder, when it is not keys in the data directory
 	Pause      func() // called after each MiB that was read and each object, for whoever shares the machine; nil does not pause
 }
 
@@ -31,7 +33,11 @@ var ErrNotAStore = errors.New("verify: no journal here")
 
 // Verify checks the data directory dir. An error means that it could not be checked at all; what is wrong with it is in the result.
 func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
-	if st, err := os.Stat(filepath.Join(dir, "journal")); err != nil || !st.IsDir() {
+	st, err := os.Stat(filepath.Join(dir, "journal"))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("verify: permission denied: this user may not read %s; run as the user that serve runs as, or on a copy", dir)
+	}
+	if err != nil || !st.IsDir() {
 		return nil, fmt.Errorf("%w: %s has no folder journal", ErrNotAStore, dir)
 	}
 	out, err := loadOutside(o.Checkpoint, o.Key)
@@ -40,6 +46,7 @@ func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
 	}
 	w := &walk{dir: dir, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}, pause: o.Pause}
 	w.objects = newObjects(dir, w.result)
+	w.roots = newRootFiles(dir, o.Keys)
 	w.disposed = newDisposals()
 	w.rolls = newRolls(w.result)
 	w.naming = newNaming(w.result)
@@ -65,6 +72,7 @@ type walk struct {
 	held       tree // over the frames' heads, in the ledger's order: what the outside checkpoints are compared with
 	objects    *objects
 	disposed   *disposals
+	roots      *rootFiles
 	rolls      *rolls
 	naming     *naming
 	buf        []byte
@@ -223,6 +231,7 @@ func (w *walk) content(f *frame, i int, h header) {
 	at := Finding{Stream: f.stream, Sequence: f.parsed.Sequence, Position: i + 1, Record: h.ID}
 	w.rolls.see(h, at)
 	gone := false
+	w.roots.sealed(f.sealed[i])
 	switch sealed := f.sealed[i]; {
 	case len(sealed) > 0 && digest(sealed) != h.Sealed:
 		at.Kind, at.Detail = ContentChanged, "the sealed content does not match the digest in its header"
@@ -249,6 +258,7 @@ func (w *walk) finish() {
 	w.naming.finish()
 	w.disposed.finish(w.result)
 	w.objects.finish()
+	w.roots.finish(w.result)
 	w.rolls.finish()
 	w.out.judge(w)
 	w.result.conclude(w.out)

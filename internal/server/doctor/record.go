@@ -143,7 +143,7 @@ func record(ctx context.Context, x *exam) {
 		x.ok("there are no records yet")
 		return
 	}
-	var o verify.Options
+	o := verify.Options{Keys: x.c.KeysDir()}
 	for _, spec := range x.c.Ledger.Checkpoints {
 		dir := x.c.Path(strings.TrimPrefix(strings.TrimPrefix(spec, "file:"), "//"))
 		if sent, err := os.ReadDir(dir); strings.HasPrefix(spec, "file:") && err == nil && len(sent) > 0 {
@@ -158,7 +158,7 @@ func record(ctx context.Context, x *exam) {
 	case err != nil:
 		x.add(Warn, "verify: "+err.Error(), "tampering would go unseen here", "chaperone verify --checkpoint F "+x.c.Data())
 	case r.Verdict == verify.Broken:
-		x.add(Fail, r.Words, "something was changed or removed", "keep a copy as it is, then chaperone verify says what and where")
+		x.add(Fail, r.Words+": "+r.Findings[0].String(), "something was changed or removed", "keep a copy as it is, then chaperone verify says what and where")
 	case o.Checkpoint == "":
 		x.add(Warn, r.Words, "against the administrator of this machine only an outside checkpoint proves", "chaperone verify --checkpoint F with one that was kept outside")
 	default:

@@ -36,7 +36,7 @@ type Store struct {
 	writer  chan *conn        // the one that writes, when nobody does
 	readers chan *conn        // connections at rest; nil entries are yet to be opened
 
-	aside   string // where Open put a damaged file, "" when there was no need
+	aside string // where Open put a damaged file, "" when there was no need
 
 	closing sync.Once
 	whole   sync.Mutex // held by who takes all connections
