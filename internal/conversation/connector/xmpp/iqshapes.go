@@ -50,6 +50,13 @@ func iqShape(name, reach string) (string, bool) {
 		return "sid:token", true
 	case nsIBB + " data":
 		return "sid:token seq:number text:" + label, true
+	}
+	return storeShape(name, reach)
+}
+
+// storeShape knows what stands around things that are kept for others, and the orders to rooms.
+func storeShape(name, reach string) (string, bool) {
+	switch name {
 	case "http://jabber.org/protocol/pubsub items", "http://jabber.org/protocol/pubsub publish", "http://jabber.org/protocol/pubsub subscribe",
 		"http://jabber.org/protocol/pubsub unsubscribe", "http://jabber.org/protocol/pubsub retract", "http://jabber.org/protocol/pubsub create",
 		"http://jabber.org/protocol/pubsub configure", "http://jabber.org/protocol/pubsub#owner configure", "http://jabber.org/protocol/pubsub#owner delete":

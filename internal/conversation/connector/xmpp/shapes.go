@@ -48,6 +48,13 @@ func shapeOf(name string) (string, bool) {
 		return "id:token by:jid", true
 	case "urn:xmpp:reply:0 reply":
 		return "id:token to:jid", true
+	}
+	return helperShape(name)
+}
+
+// helperShape knows the elements that stand beside a text or around it.
+func helperShape(name string) (string, bool) {
+	switch name {
 	case "urn:xmpp:fallback:0 fallback", "urn:xmpp:feature-fallback:0 fallback":
 		return "for:known", true
 	case "urn:xmpp:fallback:0 body", "urn:xmpp:fallback:0 subject", "urn:xmpp:feature-fallback:0 body", "urn:xmpp:feature-fallback:0 subject":
