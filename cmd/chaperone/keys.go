@@ -68,6 +68,9 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	return key, nil
 }
 
+// minPassphrase is the least length of a passphrase that locks the compliance key, in bytes: that of a password of an account.
+const minPassphrase = 12
+
 // maxShare bounds the file of a share, passphrase or password, in bytes.
 const maxShare = 64 << 10
 
@@ -136,7 +139,11 @@ func (c *keysRecoverCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	locked, err := key.Lock(strings.TrimRight(string(raw), "\r\n"))
+	passphrase := strings.TrimRight(string(raw), "\r\n")
+	if len(passphrase) < minPassphrase {
+		return hint.New(fmt.Errorf("the new passphrase has %d bytes, at least %d are needed", len(passphrase), minPassphrase), "openssl rand -base64 24 makes a good one")
+	}
+	locked, err := key.Lock(passphrase)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func withStore(e *env, d *dataFlags, f func(control.Operations, *server.Store) e
 	}
 	log := telemetry.NewLog(e.errOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.ctx, cfg, r.Class, health.NewBoard(time.Now), log)
-	if errors.Is(err, server.ErrNoKeys) {
+	if errors.Is(err, server.ErrNoKeys) && !errors.Is(err, server.ErrPublicLost) {
 		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
 	if errors.Is(err, journal.ErrLocked) {

@@ -53,7 +53,7 @@ func (c *serveCmd) hint(err error) error {
 		return hint.New(err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; files need to be readable by this user")
 	case errors.Is(err, journal.ErrLocked):
 		return hint.New(err, "one process writes a data directory: is chaperone serve running already?")
-	case errors.Is(err, server.ErrNoKeys):
+	case errors.Is(err, server.ErrNoKeys) && !errors.Is(err, server.ErrPublicLost):
 		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
 	return hint.New(err, "chaperone doctor --config "+c.Config+" says what to do")

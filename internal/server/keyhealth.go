@@ -2,7 +2,12 @@ package server
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/health"
 )
@@ -26,4 +31,25 @@ func (s *Store) keysHealth(ctx context.Context) error {
 		s.Board.Set(keysItem, health.OK, "", "")
 	}
 	return nil
+}
+
+// sayNew says, before a secret is made, that one is missing beside a journal with records.
+func (s *Store) sayNew(path, meaning string) {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) || !s.records() {
+		return
+	}
+	name := filepath.Base(path)
+	do := "Stop serve, restore " + name + " from the backup of the keys, and start it again."
+	s.Log.Error(name+" was missing from the keys folder beside a journal with records, and is made anew: "+meaning, "do", do)
+	s.Board.Set("key "+name, health.Degraded, name+" was missing and was made anew: "+meaning, do)
+}
+
+// damaged names the file of state/ that an error of its form is about, and says what to do.
+func (s *Store) damaged(name string, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	if !errors.As(err, &syntax) && !errors.As(err, &kind) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return fmt.Errorf("%s is damaged: %w; restore it from the backup of the data directory", filepath.Join(s.Dir, "state", name), err)
 }

@@ -3,8 +3,10 @@ package server_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,5 +161,40 @@ func damagedProjections(t *testing.T, from int) {
 	}
 	if n, err := s.Searcher.Count(t.Context(), view, "pages"); err != nil || n != len(all) {
 		t.Errorf("found %d of %d (%v)", n, len(all), err)
+	}
+}
+
+// TestLostFilesAreNamed: what is damaged or missing is named, with what to do.
+func TestLostFilesAreNamed(t *testing.T) {
+	h := newHouse(t, t.TempDir(), "")
+	h.record(wrote(time.Now(), "alice", "hello"))
+	if err := os.Remove(h.path("data/keys/roll.key")); err != nil {
+		t.Fatal(err)
+	}
+	s, board := h.open()
+	if i := itemOf(board, "key roll.key"); i.State != health.Degraded || i.Advice == "" {
+		t.Errorf("health says %+v", i)
+	}
+	s.Close()
+	h.write("data/state/accounts.json", "{")
+	rules, err := server.LoadRules(h.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = server.OpenStore(t.Context(), h.cfg, rules.Class, board, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "accounts.json is damaged") {
+		t.Errorf("error is %v", err)
+	}
+	if err := os.Remove(h.path("data/keys/compliance.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := server.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "keys recover") {
+		t.Errorf("error is %v", err)
+	}
+	if err := os.Remove(h.path("data/keys/compliance.pub")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := server.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "restore it") {
+		t.Errorf("error is %v", err)
 	}
 }

@@ -31,7 +31,7 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 	for _, p := range paths {
 		raw, err := outside.ReadFile(c.Path(p), maxKeyFile)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%w at %s; chaperone quickstart makes one", ErrNoKeys, c.Path(p))
+			return nil, nil, noPublicKey(c, c.Path(p))
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("compliance key: %w", err)
@@ -51,6 +51,9 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 	}
 	path := filepath.Join(c.KeysDir(), CompliancePrivate)
 	raw, err := outside.ReadFile(path, maxKeyFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("compliance key: %w; restore it from the backup of the keys, or make it from recovery shares: chaperone keys recover", err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("compliance key: %w", err)
 	}
@@ -58,4 +61,15 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 		return nil, nil, fmt.Errorf("compliance key: %s: %w", path, err)
 	}
 	return public, private, nil
+}
+
+// ErrPublicLost says, beside ErrNoKeys, that a data directory was set up and has lost its public key.
+var ErrPublicLost = errors.New("there are records: restore it from the backup of the keys")
+
+// noPublicKey says what to do when there is no public key: records that are there are sealed to the one that is lost.
+func noPublicKey(c *config.Config, path string) error {
+	if _, err := os.Stat(filepath.Join(c.Data(), "journal")); err != nil {
+		return fmt.Errorf("%w at %s; chaperone quickstart makes one", ErrNoKeys, path)
+	}
+	return fmt.Errorf("%w at %s; %w", ErrNoKeys, path, ErrPublicLost)
 }

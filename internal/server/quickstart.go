@@ -56,7 +56,7 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 	keys := filepath.Join(data, "keys")
 	for _, path := range []string{r.Config, filepath.Join(o.Dir, "policy.yaml"), filepath.Join(o.Dir, "people.csv"), filepath.Join(o.Dir, "notice.md"), keys, filepath.Join(o.Dir, "recovery-shares")} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s", ErrSetUp, path)
+			return nil, fmt.Errorf("%w: %s%s", ErrSetUp, path, unfinished(r.Config, data))
 		}
 	}
 	rules, err := policy.Quickstart(o.Profile, o.Domain)
@@ -92,6 +92,17 @@ func Quickstart(o QuickstartOptions) (*QuickstartResult, error) {
 
 // ErrSetUp says that a folder holds what quickstart would write.
 var ErrSetUp = errors.New("exists already, and quickstart never writes over anything")
+
+// unfinished says what to delete when an earlier quickstart was cut short: it writes the configuration last, and nothing was recorded yet.
+func unfinished(config, data string) string {
+	for _, path := range []string{config, filepath.Join(data, "journal")} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("; there is no %s and no journal, so an earlier quickstart did not end: if nothing else is kept there, delete %s, and recovery-shares, policy.yaml, people.csv and notice.md beside the configuration, and run it again",
+		filepath.Base(config), filepath.Join(data, "keys"))
+}
 
 // domainName is what may stand in policy and configuration without quotes: letters, digits, dots and hyphens (RFC 1123, section 2.1).
 var domainName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*$`)

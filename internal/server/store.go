@@ -87,7 +87,7 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 		return err
 	}
 	if s.names, err = file.OpenNames(s.Dir); err != nil {
-		return err
+		return s.damaged("names.log", err)
 	}
 	sealer, err := seal.NewSealer(c.KeysDir(), public, s.Clock)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	}
 	s.Recorder = journal.NewRecorder(s.Journal, sealer, s.names, s.Clock)
 	if s.Book, err = account.Open(s.Dir, s.Clock); err != nil {
-		return err
+		return s.damaged("accounts.json", err)
 	}
 	if s.People, err = LoadPeople(c); err != nil {
 		return err
@@ -152,14 +152,15 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		o.Recipients = append(o.Recipients, r)
 	}
 	if s.Ledger, err = ledger.Open(ctx, s.Dir, key, o); err != nil {
-		return err
+		return s.damaged("checkpoints.json", err)
 	}
+	s.sayNew(filepath.Join(c.KeysDir(), "roll.key"), "roots of day rolls from before cannot be checked any more")
 	rollKey, err := file.LoadOrCreateSecret(filepath.Join(c.KeysDir(), "roll.key"), 32)
 	if err != nil {
 		return err
 	}
 	s.roller, err = ledger.NewRoller(s.Dir, s.Journal, s.Recorder, rollKey, s.Clock.Now, s.Log)
-	return err
+	return s.damaged("rolls.json", err)
 }
 
 // ledgerKeyLost refuses to begin with a new key while there is a log that another one signed: verify would call the store broken.
@@ -209,6 +210,7 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 	if err := s.openObservations(private, salt); err != nil {
 		return err
 	}
+	s.sayNew(filepath.Join(c.KeysDir(), "pseudonyms.key"), "people have other pseudonyms than before")
 	roll, err := newRoll(c, private)
 	if err != nil {
 		return err
