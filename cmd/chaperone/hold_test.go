@@ -28,6 +28,24 @@ func TestPrintPlaced(t *testing.T) {
 	}
 }
 
+// TestWordsOfMistakes: what was written wrongly is named, with the help that fits.
+func TestWordsOfMistakes(t *testing.T) {
+	for args, want := range map[string]string{
+		"inspect --nosuch x":                 "chaperone inspect --help",
+		"nosuch":                             "chaperone --help lists the commands",
+		"policy explain --app nosuch":        `no messenger has the id "nosuch"`,
+		"policy explain --address 999.1.1.1": `"999.1.1.1" is no address`,
+		"inspect -i lo x.pcap":               "one of these",
+		"hold place --reason r case-7":       "nothing is named that is to be held",
+	} {
+		var out, errOut bytes.Buffer
+		e := &env{ctx: t.Context(), in: strings.NewReader(""), out: &out, errOut: &errOut}
+		if status := run(strings.Fields(args), e); status != 2 || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: %d, %s", args, status, &errOut)
+		}
+	}
+}
+
 // TestHoldHint: only counsel may, and that is what the hint says.
 func TestHoldHint(t *testing.T) {
 	if h := hint.Of(holdHint(control.ErrForbidden)); !strings.Contains(h, "of counsel") || strings.Contains(h, "of a reviewer") {

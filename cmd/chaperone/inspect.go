@@ -30,7 +30,7 @@ type inspectCmd struct {
 // Run inspects.
 func (c *inspectCmd) Run(e *env) error {
 	if given := [3]bool{c.Interface != "", len(c.Captures) > 0, len(c.Log) > 0}; given != [3]bool{true} && given != [3]bool{1: true} && given != [3]bool{2: true} {
-		return hint.New(errors.New("inspect needs captures, or an interface, or logs"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m  or  chaperone inspect --log zeek:ssl.log")
+		return hint.New(errors.New("inspect takes one of these: captures, an interface (-i), or logs (--log)"), "chaperone inspect CAPTURE...  or  chaperone inspect -i eth0 --for 10m  or  chaperone inspect --log zeek:ssl.log")
 	}
 	if len(c.Log) > 0 && (c.Explain != "" || c.One) {
 		return hint.New(errors.New("--explain and --one-network are of captures"), "a log's line says all there is: --log FORMAT:PATH --json")

@@ -97,9 +97,20 @@ func run(args []string, e *env) int {
 		return exit
 	}
 	if err != nil {
-		return report(e, hint.New(err, "chaperone --help lists the commands"))
+		return report(e, hint.New(err, helpFor(err)))
 	}
 	return report(e, k.Run(e))
+}
+
+// helpFor says which help lists what may be written: that of the command that was begun.
+func helpFor(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if n := parse.Context.Selected(); n != nil {
+			return "chaperone " + n.Path() + " --help lists its flags"
+		}
+	}
+	return "chaperone --help lists the commands"
 }
 
 func report(e *env, err error) int {

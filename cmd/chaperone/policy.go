@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"io"
 	"strings"
 	"time"
@@ -167,6 +168,14 @@ func (c *policyExplainCmd) Run(e *env) error {
 	set, err := c.rules(e, c.Policy)
 	if err != nil {
 		return err
+	}
+	if _, known := set.Catalog.App(c.App); c.App != "" && !known {
+		return hint.New(fmt.Errorf("no messenger has the id %q", c.App), "chaperone catalog show lists them")
+	}
+	for _, a := range []string{c.Address, c.Client} {
+		if _, err := netip.ParseAddr(a); a != "" && err != nil {
+			return hint.New(fmt.Errorf("%q is no address", a), "--address and --client take an IP address; --name takes the name of a host")
+		}
 	}
 	ev, err := c.event()
 	if err != nil {

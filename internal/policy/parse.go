@@ -83,7 +83,7 @@ func checkShape(name string, data []byte) error {
 	err := shape.Check(data, func(t *token.Token) error {
 		switch t.Type {
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType:
-			return &Error{File: name, Line: t.Position.Line, Column: t.Position.Column, Msg: "anchors, aliases and tags are not part of a policy", Hint: "put the value into quotes"}
+			return &Error{File: name, Line: t.Position.Line, Column: t.Position.Column, Msg: "anchors, aliases and tags are not part of a policy", Hint: "write the value out in each place; one that begins with &, * or ! and means just that goes into quotes"}
 		}
 		return nil
 	})

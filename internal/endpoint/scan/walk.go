@@ -89,6 +89,9 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 		t.send(&job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid})
 	default:
 		f.Close()
+		if kind == nil { // it was named
+			t.say(path, "special-file", "a FIFO, a socket or a device is not opened")
+		}
 	}
 }
 
