@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 

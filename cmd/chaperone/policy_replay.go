@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
@@ -137,10 +138,19 @@ func printRedecided(out io.Writer, in io.Reader, plain bool) (sum server.Replaye
 		case l.Now == nil:
 			fmt.Fprintf(out, "%s %s: recorded %s, content destroyed\n", l.ID, l.Kind, decidedBy(l.Recorded))
 		default:
-			fmt.Fprintf(out, "%s %s: recorded %s, now %s\n", l.ID, l.Kind, decidedBy(l.Recorded), decidedBy(*l.Now))
+			fmt.Fprintf(out, "%s %s: recorded %s, now %s%s\n", l.ID, l.Kind, decidedBy(l.Recorded), decidedBy(*l.Now), besides(l.Differs))
 		}
 	}
 	return sum, lines.Err()
+}
+
+// besides says what else of two verdicts differs than action and rule.
+func besides(fields []string) string {
+	fields = slices.DeleteFunc(slices.Clone(fields), func(f string) bool { return f == "action" || f == "rule" })
+	if len(fields) == 0 {
+		return ""
+	}
+	return "; different: " + printable.Line(strings.Join(fields, ", "))
 }
 
 func decidedBy(a server.Answer) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
@@ -43,7 +44,8 @@ type Redecided struct {
 	Kind     event.Kind `json:"kind"`
 	Result   string     `json:"result"`
 	Recorded Answer     `json:"recorded"`
-	Now      *Answer    `json:"now,omitempty"` // absent when erased
+	Now      *Answer    `json:"now,omitempty"`     // absent when erased
+	Differs  []string   `json:"differs,omitempty"` // the fields of the verdict that differ, as obligations
 }
 
 // Replayed is the last line: what became of all records.
@@ -155,6 +157,9 @@ func (r *replay) take(ctx context.Context, rec archive.Record) error {
 	r.sum.Changes[string(stored.Action)+" to "+string(now.Action)]++
 	answer := answerOf(now)
 	line.Result, line.Now = Differs, &answer
+	if line.Differs, err = differing(stored, now); err != nil {
+		return err
+	}
 	return r.out.Encode(line)
 }
 
@@ -171,6 +176,30 @@ func sameVerdict(a, b event.Verdict, otherVersion bool) (bool, error) {
 	}
 	second, err := event.Canonical(&b)
 	return bytes.Equal(first, second), err
+}
+
+// differing names the fields in which two verdicts differ, but for the version of the policy.
+func differing(a, b event.Verdict) ([]string, error) {
+	var fields [2]map[string]json.RawMessage
+	for i, v := range []event.Verdict{a, b} {
+		raw, err := event.Canonical(&v)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(raw, &fields[i]); err != nil {
+			return nil, err
+		}
+	}
+	var out []string
+	both := maps.Clone(fields[0])
+	maps.Copy(both, fields[1])
+	for name := range both {
+		if name != "policy" && !bytes.Equal(fields[0][name], fields[1][name]) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 // textInspection looks into the texts of records again. Files are not opened again: what was found in them stands.
