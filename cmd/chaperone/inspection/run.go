@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -153,8 +154,11 @@ func (r *Run) Live(ctx context.Context, name string, limit time.Duration) error 
 	if r.failed != nil {
 		return r.failed
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) {
 		return hint.New(err, "listening needs root, or the capability CAP_NET_RAW")
+	}
+	if err != nil {
+		return hint.New(err, "ip link lists the interfaces of this machine")
 	}
 	r.Out.read(&total{counts: tracker.Counts(), kernel: stats})
 	if err := r.short(name, flow.Counts{}, tracker.Counts()); err != nil {
