@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -104,12 +105,12 @@ func TestInspectSaysHowManyWereAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := 0
+	var calls atomic.Int64
 	ops := server.Operations(store, rules)
 	for i, op := range ops {
 		if op.Name == "record" {
 			ops[i].Run = func(ctx context.Context, call *control.Call) error {
-				if calls++; calls == 3 {
+				if calls.Add(1) == 3 {
 					panic(http.ErrAbortHandler)
 				}
 				return op.Run(ctx, call)
@@ -127,8 +128,8 @@ func TestInspectSaysHowManyWereAcknowledged(t *testing.T) {
 	if strings.Contains(out, `"type":"error"`) {
 		t.Errorf("the capture is blamed:\n%s", out)
 	}
-	if calls != 3 {
-		t.Errorf("%d calls: it went on", calls)
+	if calls.Load() != 3 {
+		t.Errorf("%d calls: it went on", calls.Load())
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,7 +145,9 @@ func (o *operations) holdRelease(ctx context.Context, call *control.Call, a Hold
 }
 
 // holdList lists the holds as the reader may see them. What they are for tells of people: the look is on record.
+// Without a purpose, that is the list itself.
 func (o *operations) holdList(ctx context.Context, call *control.Call, a HoldArgs) error {
+	a.Purpose = cmp.Or(strings.TrimSpace(a.Purpose), "the list of holds")
 	v, _, err := o.heldView(ctx, call, a)
 	if err != nil {
 		return err
