@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,10 +144,16 @@ func (o *operations) holdRelease(ctx context.Context, call *control.Call, a Hold
 }
 
 // holdList lists the holds as the reader may see them. What they are for tells of people: the look is on record.
-// Without a purpose, that is the list itself.
+// Where the command line shows pseudonyms, that takes a purpose as all reading does; elsewhere the list is one.
 func (o *operations) holdList(ctx context.Context, call *control.Call, a HoldArgs) error {
-	a.Purpose = cmp.Or(strings.TrimSpace(a.Purpose), "the list of holds")
+	stated := strings.TrimSpace(a.Purpose) != ""
+	if !stated {
+		a.Purpose = "the list of holds"
+	}
 	v, _, err := o.heldView(ctx, call, a)
+	if err == nil && v.Veils() && !stated {
+		err = archive.ErrNoPurpose
+	}
 	if err != nil {
 		return err
 	}
