@@ -170,6 +170,22 @@ type Evidence struct {
 	Source   string     `json:"source"`   // where the fact is from
 }
 
+// EvidenceLine is evidence as the command line prints it with --json: the strength is a number from 0 to 1. Its names are API.
+type EvidenceLine struct {
+	Fact     string  `json:"fact"`
+	Value    string  `json:"value"`
+	Strength float64 `json:"strength"`
+	Source   string  `json:"source,omitempty"`
+}
+
+// AppendEvidenceLines appends the lines of evidence to a slice.
+func AppendEvidenceLines(lines []EvidenceLine, evidence []Evidence) []EvidenceLine {
+	for _, e := range evidence {
+		lines = append(lines, EvidenceLine{e.Fact, e.Value, e.Strength.Float(), e.Source})
+	}
+	return lines
+}
+
 // Hit is what an inspector found in a text or a file.
 type Hit struct {
 	Inspector  string     `json:"inspector"`

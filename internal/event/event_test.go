@@ -233,3 +233,11 @@ func BenchmarkSplit(b *testing.B) {
 		}
 	}
 }
+
+func TestEvidenceLines(t *testing.T) {
+	lines := event.AppendEvidenceLines([]event.EvidenceLine{}, []event.Evidence{{Fact: "name", Value: "t.me", Strength: event.High, Source: "catalog"}, {Fact: "address"}})
+	got, err := json.Marshal(lines)
+	if want := `[{"fact":"name","value":"t.me","strength":0.95,"source":"catalog"},{"fact":"address","value":"","strength":0}]`; err != nil || string(got) != want {
+		t.Errorf("%s (%v)", got, err)
+	}
+}

@@ -23,34 +23,26 @@ type ObservationsArgs struct {
 
 // ObservationLine is one observation, as `chaperone observations --json` prints it. Its names are API.
 type ObservationLine struct {
-	Type       string         `json:"type"`
-	Time       time.Time      `json:"time"`
-	Last       time.Time      `json:"last"`
-	Times      int64          `json:"times"`
-	Kind       event.Kind     `json:"kind"`
-	Connector  string         `json:"connector"`
-	HostID     string         `json:"host_id"`
-	Host       string         `json:"host"`
-	Address    string         `json:"address"`
-	Person     string         `json:"person"`
-	Name       string         `json:"name"`   // asked for, or used
-	Server     string         `json:"server"` // ip:port
-	App        string         `json:"app"`
-	Service    string         `json:"service"`
-	Confidence float64        `json:"confidence"`
-	Evidence   []EvidenceLine `json:"evidence"`
-	Verdict    event.Action   `json:"verdict"`
-	Rule       string         `json:"rule"`
-	Packets    int64          `json:"packets"`
-	Bytes      int64          `json:"bytes"`
-}
-
-// EvidenceLine is one fact that speaks for a recognition.
-type EvidenceLine struct {
-	Fact     string  `json:"fact"`
-	Value    string  `json:"value"`
-	Strength float64 `json:"strength"`
-	Source   string  `json:"source,omitempty"`
+	Type       string               `json:"type"`
+	Time       time.Time            `json:"time"`
+	Last       time.Time            `json:"last"`
+	Times      int64                `json:"times"`
+	Kind       event.Kind           `json:"kind"`
+	Connector  string               `json:"connector"`
+	HostID     string               `json:"host_id"`
+	Host       string               `json:"host"`
+	Address    string               `json:"address"`
+	Person     string               `json:"person"`
+	Name       string               `json:"name"`   // asked for, or used
+	Server     string               `json:"server"` // ip:port
+	App        string               `json:"app"`
+	Service    string               `json:"service"`
+	Confidence float64              `json:"confidence"`
+	Evidence   []event.EvidenceLine `json:"evidence"`
+	Verdict    event.Action         `json:"verdict"`
+	Rule       string               `json:"rule"`
+	Packets    int64                `json:"packets"`
+	Bytes      int64                `json:"bytes"`
 }
 
 // HourLine is what remains of the observations of an hour, by kind, messenger and verdict.
@@ -68,7 +60,7 @@ type HourLine struct {
 func newObservationLine(o *archive.Observed) ObservationLine {
 	e := o.Event
 	line := ObservationLine{Type: "observation", Time: e.Time, Last: o.Last, Times: o.Times, Kind: e.Kind, Connector: e.Connector,
-		HostID: e.Host.ID, Host: e.Host.Name, Address: e.Host.Address, Person: e.Host.Person, App: o.App(), Evidence: []EvidenceLine{},
+		HostID: e.Host.ID, Host: e.Host.Name, Address: e.Host.Address, Person: e.Host.Person, App: o.App(), Evidence: event.AppendEvidenceLines([]event.EvidenceLine{}, e.Evidence),
 		Verdict: e.Verdict.Action, Rule: e.Verdict.Rule}
 	line.Packets, line.Bytes = o.Traffic()
 	switch {
@@ -80,9 +72,6 @@ func newObservationLine(o *archive.Observed) ObservationLine {
 		line.Name = e.Web.URL
 	case e.Program != nil:
 		line.Name, line.Confidence = e.Program.Path, e.Program.Confidence.Float()
-	}
-	for _, x := range e.Evidence {
-		line.Evidence = append(line.Evidence, EvidenceLine{x.Fact, x.Value, x.Strength.Float(), x.Source})
 	}
 	return line
 }

@@ -191,7 +191,7 @@ func (w *explainWriter) flow(f *classify.Finding, host string) error {
 		return nil
 	}
 	w.explained++
-	line := explainLine{Type: "explanation", Number: x.number, Flow: newFlowLine(f, host, []evidenceLine{}), Policy: f.Verdict.Policy,
+	line := explainLine{Type: "explanation", Number: x.number, Flow: newFlowLine(f, host, []event.EvidenceLine{}), Policy: f.Verdict.Policy,
 		Decoded: []decodedLine{}, Considered: []consideredLine{}, Rules: []policy.Step{}}
 	for _, fact := range x.current.facts {
 		d := decodedLine{Decoder: fact.Decoder, Values: map[string][]string{}}

@@ -13,35 +13,28 @@ import (
 
 // flowLine is a line of `inspect --json`. Its names are API.
 type flowLine struct {
-	Type       string         `json:"type"`
-	Capture    string         `json:"capture"`
-	Proto      string         `json:"proto"`
-	Client     string         `json:"client"`
-	Server     string         `json:"server"`
-	FirstSeen  string         `json:"first_seen"`
-	App        string         `json:"app"`
-	Service    string         `json:"service"`
-	Confidence float64        `json:"confidence"`
-	Evidence   []evidenceLine `json:"evidence"`
-	Verdict    event.Action   `json:"verdict"`
-	Rule       string         `json:"rule"`
-	Enforced   bool           `json:"enforced"`
-	Packets    int64          `json:"packets"`
-	Bytes      int64          `json:"bytes"`
-	ToVerdict  int64          `json:"packets_to_verdict"`
-	Revised    bool           `json:"revised,omitempty"`
-	Name       string         `json:"name,omitempty"`
-	JA4        string         `json:"ja4,omitempty"`
-	ALPN       string         `json:"alpn,omitempty"`
-	Host       string         `json:"host,omitempty"`
-	Evicted    bool           `json:"evicted,omitempty"`
-}
-
-type evidenceLine struct {
-	Fact     string  `json:"fact"`
-	Value    string  `json:"value"`
-	Strength float64 `json:"strength"`
-	Source   string  `json:"source,omitempty"`
+	Type       string               `json:"type"`
+	Capture    string               `json:"capture"`
+	Proto      string               `json:"proto"`
+	Client     string               `json:"client"`
+	Server     string               `json:"server"`
+	FirstSeen  string               `json:"first_seen"`
+	App        string               `json:"app"`
+	Service    string               `json:"service"`
+	Confidence float64              `json:"confidence"`
+	Evidence   []event.EvidenceLine `json:"evidence"`
+	Verdict    event.Action         `json:"verdict"`
+	Rule       string               `json:"rule"`
+	Enforced   bool                 `json:"enforced"`
+	Packets    int64                `json:"packets"`
+	Bytes      int64                `json:"bytes"`
+	ToVerdict  int64                `json:"packets_to_verdict"`
+	Revised    bool                 `json:"revised,omitempty"`
+	Name       string               `json:"name,omitempty"`
+	JA4        string               `json:"ja4,omitempty"`
+	ALPN       string               `json:"alpn,omitempty"`
+	Host       string               `json:"host,omitempty"`
+	Evicted    bool                 `json:"evicted,omitempty"`
 }
 
 // errorLine says that a capture could not be read (to its end).
@@ -67,14 +60,11 @@ type total struct {
 }
 
 // newFlowLine makes the line of a finding; its evidence is appended to the slice.
-func newFlowLine(f *classify.Finding, host string, evidence []evidenceLine) flowLine {
-	for _, e := range f.Evidence {
-		evidence = append(evidence, evidenceLine{e.Fact, e.Value, e.Strength.Float(), e.Source})
-	}
+func newFlowLine(f *classify.Finding, host string, evidence []event.EvidenceLine) flowLine {
 	return flowLine{
 		Type: "flow", Capture: f.Flow.Capture, Proto: f.Flow.Proto, Client: f.Flow.Client, Server: f.Flow.Server,
 		FirstSeen: f.FirstSeen.UTC().Format("2006-01-02T15:04:05.000000Z"),
-		App:       f.Flow.App, Service: f.Flow.Service, Confidence: f.Flow.Confidence.Float(), Evidence: evidence,
+		App:       f.Flow.App, Service: f.Flow.Service, Confidence: f.Flow.Confidence.Float(), Evidence: event.AppendEvidenceLines(evidence, f.Evidence),
 		Verdict: f.Verdict.Action, Rule: f.Verdict.Rule, Enforced: f.Verdict.Enforced, Packets: f.Flow.Packets, Bytes: f.Flow.Bytes,
 		ToVerdict: f.Flow.PacketsToVerdict, Revised: f.Flow.Revised, Name: f.Flow.Name, JA4: f.Flow.JA4, ALPN: f.Flow.ALPN,
 		Host: host, Evicted: f.Evicted,
@@ -94,7 +84,7 @@ func NewLines(w io.Writer, live bool) Writer {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
-	return &jsonLines{encoder: enc, buf: buf, live: live, line: flowLine{Evidence: []evidenceLine{}}}
+	return &jsonLines{encoder: enc, buf: buf, live: live, line: flowLine{Evidence: []event.EvidenceLine{}}}
 }
 
 func (j *jsonLines) write(line any) error {

@@ -8,31 +8,23 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-// Evidence is a fact as the command line shows it.
-type Evidence struct {
-	Fact     string  `json:"fact"`
-	Value    string  `json:"value"`
-	Strength float64 `json:"strength"`
-	Source   string  `json:"source,omitempty"`
-}
-
 // FindingLine is a finding as the command line shows it. Field names are API.
 type FindingLine struct {
-	Type         string       `json:"type"`
-	Path         string       `json:"path"`
-	PathBase64   string       `json:"path_base64,omitempty"`
-	Inside       string       `json:"inside"`
-	InsideBase64 string       `json:"inside_base64,omitempty"`
-	App          string       `json:"app"`
-	Kind         string       `json:"kind"`
-	Format       string       `json:"format"`
-	Version      string       `json:"version"`
-	Publisher    string       `json:"publisher"`
-	SHA256       string       `json:"sha256"`
-	Confidence   float64      `json:"confidence"`
-	Evidence     []Evidence   `json:"evidence"`
-	Verdict      event.Action `json:"verdict"`
-	Rule         string       `json:"rule"`
+	Type         string               `json:"type"`
+	Path         string               `json:"path"`
+	PathBase64   string               `json:"path_base64,omitempty"`
+	Inside       string               `json:"inside"`
+	InsideBase64 string               `json:"inside_base64,omitempty"`
+	App          string               `json:"app"`
+	Kind         string               `json:"kind"`
+	Format       string               `json:"format"`
+	Version      string               `json:"version"`
+	Publisher    string               `json:"publisher"`
+	SHA256       string               `json:"sha256"`
+	Confidence   float64              `json:"confidence"`
+	Evidence     []event.EvidenceLine `json:"evidence"`
+	Verdict      event.Action         `json:"verdict"`
+	Rule         string               `json:"rule"`
 }
 
 // ProblemLine is something that could not be looked into.
@@ -60,12 +52,9 @@ type SummaryLine struct {
 func (f *Finding) Line() FindingLine {
 	p := f.Event.Program
 	l := FindingLine{Type: "finding", App: p.App, Kind: p.Form, Format: p.Format, Version: p.Version, Publisher: p.Publisher,
-		SHA256: p.SHA256, Confidence: p.Confidence.Float(), Evidence: []Evidence{}, Verdict: f.Event.Verdict.Action, Rule: f.Event.Verdict.Rule}
+		SHA256: p.SHA256, Confidence: p.Confidence.Float(), Evidence: event.AppendEvidenceLines([]event.EvidenceLine{}, f.Event.Evidence), Verdict: f.Event.Verdict.Action, Rule: f.Event.Verdict.Rule}
 	l.Path, l.PathBase64 = Name(f.Path)
 	l.Inside, l.InsideBase64 = Name(f.Inside)
-	for _, e := range f.Event.Evidence {
-		l.Evidence = append(l.Evidence, Evidence{e.Fact, e.Value, e.Strength.Float(), e.Source})
-	}
 	return l
 }
 
