@@ -222,21 +222,24 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 }
 
 func (t *Tracker) newTCP(f *Flow) *tcpState {
-	if last := len(t.spareTCP) - 1; last >= 0 {
-		f.tcp, t.spareTCP = t.spareTCP[last], t.spareTCP[:last]
-	} else {
-		f.tcp = &tcpState{}
-	}
+	f.tcp = spare(&t.spareTCP)
 	return f.tcp
 }
 
 func (t *Tracker) newUDP(f *Flow) *udpState {
-	if last := len(t.spareUDP) - 1; last >= 0 {
-		f.udp, t.spareUDP = t.spareUDP[last], t.spareUDP[:last]
-	} else {
-		f.udp = &udpState{}
-	}
+	f.udp = spare(&t.spareUDP)
 	return f.udp
+}
+
+// spare takes a state that was used before, or makes a new one.
+func spare[T any](used *[]*T) *T {
+	last := len(*used) - 1
+	if last < 0 {
+		return new(T)
+	}
+	state := (*used)[last]
+	*used = (*used)[:last]
+	return state
 }
 
 // maxSpare bounds the states that wait to be used again.
