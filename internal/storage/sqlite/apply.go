@@ -40,19 +40,8 @@ func (s *Store) Apply(ctx context.Context, entries []archive.Entry) error {
 // checkpoint empties the write-ahead log, which may still hold pages from before something was forgotten. While somebody reads an older state
 // it cannot, and a later one will.
 func (s *Store) checkpoint(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case w, open := <-s.writer:
-		if !open {
-			return
-		}
-		defer func() { s.writer <- w }()
-		if w == nil {
-			return
-		}
-		if _, _, err := w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
-			s.log.Debug("write-ahead log not emptied yet", "error", err)
-		}
+	if err := s.fold(ctx); err != nil {
+		s.log.Debug("write-ahead log not emptied yet", "error", err)
 	}
 }
 

@@ -100,17 +100,10 @@ func (s *Store) Renew(ctx context.Context, fill func(archive.Projection) error) 
 
 // fold brings everything of the write-ahead log into the file.
 func (s *Store) fold(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case w, open := <-s.writer:
-		if !open {
-			return errClosed
-		}
-		defer func() { s.writer <- w }()
+	return s.writing(ctx, func(w *conn) error {
 		_, _, err := w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 		return err
-	}
+	})
 }
 
 // KeysLost returns how many records are known by their headers alone because their keys are missing.

@@ -167,6 +167,20 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 
 // write runs f in a transaction of the one connection that writes: all of it happens, or none.
 func (s *Store) write(ctx context.Context, f func(*conn) error) error {
+	return s.writing(ctx, func(w *conn) error {
+		return w.with(ctx, func(c *conn) (err error) {
+			tx, err := c.BeginImmediate()
+			if err != nil {
+				return err
+			}
+			defer tx.End(&err)
+			return f(c)
+		})
+	})
+}
+
+// writing runs f with the one connection that writes, once nobody else has it.
+func (s *Store) writing(ctx context.Context, f func(*conn) error) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -182,14 +196,7 @@ func (s *Store) write(ctx context.Context, f func(*conn) error) error {
 				return err
 			}
 		}
-		return w.with(ctx, func(c *conn) (err error) {
-			tx, err := c.BeginImmediate()
-			if err != nil {
-				return err
-			}
-			defer tx.End(&err)
-			return f(c)
-		})
+		return f(w)
 	}
 }
 
