@@ -15,7 +15,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 	"github.com/chaperone-im/chaperone/internal/network/logs"
-	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 // Logs inspects logs of other programs, one after the other. Those of one program share what they taught: Zeek writes names into one file and
@@ -41,15 +40,11 @@ func (r *Run) Logs(ctx context.Context, specs []string) error {
 }
 
 func (r *Run) log(ctx context.Context, judge *logs.Judge, format, path string) error {
-	in := r.In
-	if path != "-" {
-		f, err := outside.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := r.source(path)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	reader, err := logs.NewReader(format, in, time.Now)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -58,7 +59,7 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 	r.stop = stop
 	r.begin(reading)
 	for _, path := range paths {
-		err := r.capture(reading, r.In, path)
+		err := r.capture(reading, path)
 		if r.failed != nil {
 			return r.failed
 		}
@@ -87,14 +88,22 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 	return nil
 }
 
-func (r *Run) capture(ctx context.Context, in io.Reader, path string) error {
-	if path != "-" {
-		f, err := outside.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+// source opens a file, or standard input for "-", which stays open.
+func (r *Run) source(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(r.In), nil
+	}
+	return outside.Open(path)
+}
+
+func (r *Run) capture(ctx context.Context, path string) error {
+	source, err := r.source(path)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	var in io.Reader = source
+	if f, ok := source.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && r.Progress != nil && info.Size() > 64<<20 {
 			p := newProgress(r.Progress, filepath.Base(path), info.Size(), f)
 			defer p.clear()
@@ -111,7 +120,7 @@ func (r *Run) capture(ctx context.Context, in io.Reader, path string) error {
 		read = flow.ReadPart
 	}
 	before := r.tracker.Counts()
-	_, err := read(ctx, in, r.tracker)
+	_, err = read(ctx, in, r.tracker)
 	return errors.Join(err, r.short(path, before, r.tracker.Counts()))
 }
 
