@@ -292,8 +292,8 @@ func TestWhatWasObserved(t *testing.T) {
 	} {
 		o := archive.Observed{Event: &event.Event{Time: minute(59).In(time.FixedZone("", 5400)), Content: c.content}}
 		packets, size := o.Traffic()
-		if o.App() != c.app || packets != c.packets || size != c.size || !o.Hour().Equal(minute(0)) {
-			t.Errorf("%s: %q, %d packets, %d bytes, hour %v", name, o.App(), packets, size, o.Hour())
+		if o.Event.App() != c.app || packets != c.packets || size != c.size || !o.Hour().Equal(minute(0)) {
+			t.Errorf("%s: %q, %d packets, %d bytes, hour %v", name, o.Event.App(), packets, size, o.Hour())
 		}
 	}
 }

@@ -24,21 +24,6 @@ type Observed struct {
 // Hour returns the hour that an observation is of.
 func (o *Observed) Hour() time.Time { return o.Event.Time.UTC().Truncate(time.Hour) }
 
-// App returns the messenger that was seen, "" for none.
-func (o *Observed) App() string {
-	switch e := o.Event; {
-	case e.Flow != nil:
-		return e.Flow.App
-	case e.Question != nil:
-		return e.Question.App
-	case e.Web != nil:
-		return e.Web.App
-	case e.Program != nil:
-		return e.Program.App
-	}
-	return ""
-}
-
 // Traffic returns the packets and bytes of an observation.
 func (o *Observed) Traffic() (packets, bytes int64) {
 	if f := o.Event.Flow; f != nil {

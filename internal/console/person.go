@@ -7,7 +7,6 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/search"
 )
 
 type personData struct {
@@ -82,6 +81,6 @@ func alike(a, b archive.Record) bool {
 		return false
 	}
 	day := func(r archive.Record) string { return r.Event.Time.UTC().Format(time.DateOnly) }
-	return !a.Erased && !b.Erased && a.Event.Kind == b.Event.Kind && a.Event.Host == b.Event.Host && search.App(a.Event) == search.App(b.Event) &&
+	return !a.Erased && !b.Erased && a.Event.Kind == b.Event.Kind && a.Event.Host == b.Event.Host && a.Event.App() == b.Event.App() &&
 		a.Action == b.Action && a.Rule == b.Rule && a.Event.Verdict.Enforced == b.Event.Verdict.Enforced && day(a) == day(b)
 }

@@ -124,6 +124,21 @@ type Content struct {
 	Explanation string         `json:"explanation"`
 }
 
+// App returns the messenger that an event is about, "" for none.
+func (e *Event) App() string {
+	switch {
+	case e.Flow != nil:
+		return e.Flow.App
+	case e.Question != nil:
+		return e.Question.App
+	case e.Web != nil:
+		return e.Web.App
+	case e.Program != nil:
+		return e.Program.App
+	}
+	return ""
+}
+
 // Party is a handle on one system and who stands behind it.
 type Party struct {
 	ID     string   `json:"id"`     // random id of the handle, given when recorded

@@ -173,7 +173,7 @@ func HitOf(r archive.Record) Hit {
 	h := Hit{
 		Type: "message", ID: string(e.ID), Kind: string(e.Kind), Time: e.Time.UTC().Format(time.RFC3339Nano), Connector: e.Connector,
 		Room: e.Room.Name, From: e.From.Handle, To: []string{}, Text: Summary(e),
-		Verdict: string(r.Action), Rule: r.Rule, RevisionOf: string(e.Refers), Host: e.Host.Name, App: App(e), Erased: r.Erased,
+		Verdict: string(r.Action), Rule: r.Rule, RevisionOf: string(e.Refers), Host: e.Host.Name, App: e.App(), Erased: r.Erased,
 	}
 	for _, to := range e.To {
 		h.To = append(h.To, to.Handle)
@@ -182,21 +182,6 @@ func HitOf(r archive.Record) Hit {
 		h.NotRead, h.Text = ReasonKeyMissing, KeyMissing
 	}
 	return h
-}
-
-// App returns the messenger that a record is about, "" for none.
-func App(e *event.Event) string {
-	switch {
-	case e.Flow != nil:
-		return e.Flow.App
-	case e.Question != nil:
-		return e.Question.App
-	case e.Web != nil:
-		return e.Web.App
-	case e.Program != nil:
-		return e.Program.App
-	}
-	return ""
 }
 
 // Summary says in one text what a record is about: what was written, else what was asked for, found or done.

@@ -60,7 +60,7 @@ type HourLine struct {
 func newObservationLine(o *archive.Observed) ObservationLine {
 	e := o.Event
 	line := ObservationLine{Type: "observation", Time: e.Time, Last: o.Last, Times: o.Times, Kind: e.Kind, Connector: e.Connector,
-		HostID: e.Host.ID, Host: e.Host.Name, Address: e.Host.Address, Person: e.Host.Person, App: o.App(), Evidence: event.AppendEvidenceLines([]event.EvidenceLine{}, e.Evidence),
+		HostID: e.Host.ID, Host: e.Host.Name, Address: e.Host.Address, Person: e.Host.Person, App: e.App(), Evidence: event.AppendEvidenceLines([]event.EvidenceLine{}, e.Evidence),
 		Verdict: e.Verdict.Action, Rule: e.Verdict.Rule}
 	line.Packets, line.Bytes = o.Traffic()
 	switch {

@@ -87,10 +87,10 @@ func Reobserve(x *archive.Observed, other *Side) (ObservedDiffers, bool) {
 	if e.Flow == nil && e.Question == nil {
 		return ObservedDiffers{}, false
 	}
-	before := Answer{App: x.App(), Action: e.Verdict.Action}
+	before := Answer{App: x.Event.App(), Action: e.Verdict.Action}
 	Reconsider(other.Set.Catalog, e)
 	now := other.Set.Policy.Redecide(e)
-	after := Answer{App: x.App(), Action: now.Action}
+	after := Answer{App: x.Event.App(), Action: now.Action}
 	line := ObservedDiffers{Type: "observation", Kind: e.Kind, Time: e.Time, Times: x.Times, Before: before.String(), After: after.String(), Rule: now.Rule,
 		Stops: now.Action.Stops() && !before.Action.Stops()}
 	if e.Flow != nil {

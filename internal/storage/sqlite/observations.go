@@ -156,7 +156,7 @@ func addObservation(c *conn, e *observation.Entry, machines map[event.Host]int64
 			*last = max(*last, number)
 			return nil
 		},
-		same[:], nanos(e.Event.Time), nanos(e.Last), machine, string(e.Event.Kind), e.App(), string(e.Event.Verdict.Action), e.Times, packets, octets, body)
+		same[:], nanos(e.Event.Time), nanos(e.Last), machine, string(e.Event.Kind), e.Event.App(), string(e.Event.Verdict.Action), e.Times, packets, octets, body)
 	return isNew, err
 }
 
@@ -175,7 +175,7 @@ func (o *Observations) Count(ctx context.Context, batch []observation.Entry) err
 		for i := range batch {
 			e := &batch[i]
 			packets, octets := e.Traffic()
-			if err := c.exec(addToHour, e.Hour().Unix(), string(e.Event.Kind), e.App(), string(e.Event.Verdict.Action), e.Times, packets, octets); err != nil {
+			if err := c.exec(addToHour, e.Hour().Unix(), string(e.Event.Kind), e.Event.App(), string(e.Event.Verdict.Action), e.Times, packets, octets); err != nil {
 				return err
 			}
 		}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/search"
 )
 
 // tally adds up what a batch says of conversations, handles, hosts, messengers and days.
@@ -153,7 +152,7 @@ func parties(e *event.Event) []event.Party {
 }
 
 func keyOf(e *event.Event) (sightingKey, bool) {
-	app := search.App(e)
+	app := e.App()
 	person := e.Host.Person
 	if person == "" {
 		person = e.From.Person
