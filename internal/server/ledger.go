@@ -10,6 +10,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
 	"github.com/chaperone-im/chaperone/internal/mail"
+	"github.com/chaperone-im/chaperone/internal/server/selfverify"
 )
 
 func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
@@ -29,20 +30,7 @@ func (s *Server) ledgerState(ctx context.Context) (console.LedgerState, error) {
 
 // verifyNow checks the store as it lies on disk, without anything from outside: at best CONSISTENT, NOT PROVEN.
 func (s *Server) verifyNow(ctx context.Context) (console.VerifyResult, error) {
-	return verifyDir(ctx, s.store.Dir, verify.Options{Keys: s.cfg.KeysDir()})
-}
-
-func verifyDir(ctx context.Context, dir string, o verify.Options) (console.VerifyResult, error) {
-	start := time.Now()
-	r, err := verify.Verify(ctx, dir, o)
-	if err != nil {
-		return console.VerifyResult{}, err
-	}
-	out := console.VerifyResult{Broken: r.Verdict == verify.Broken, Words: r.Words, Records: int(r.Records), Took: time.Since(start).Round(time.Millisecond)}
-	for _, f := range r.Findings {
-		out.Findings = append(out.Findings, f.String())
-	}
-	return out, nil
+	return selfverify.Now(ctx, s.store.Dir, verify.Options{Keys: s.cfg.KeysDir()})
 }
 
 // recipientOf makes the recipient of checkpoints that a line of the configuration names.

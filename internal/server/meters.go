@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/chaperone-im/chaperone/internal/archive/observation"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // meters are the figures of one process. They implement pipeline.Meter.

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/config"
@@ -20,10 +23,10 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
+	"github.com/chaperone-im/chaperone/internal/server/selfverify"
 	"github.com/chaperone-im/chaperone/internal/server/sensors"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Server is one running process with everything that its configuration names.
@@ -91,7 +94,7 @@ func (s *Server) build() error {
 		return err
 	}
 	s.observations()
-	s.add(part{name: "verification", run: s.selfVerifier().run})
+	s.add(part{name: "verification", run: s.selfVerifier().Run})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	s.setCatalogHealth()
 	s.add(part{name: "catalog", run: s.watchCatalog})
@@ -211,4 +214,9 @@ func (s *Server) console() error {
 		}
 	}
 	return s.listen("console", s.cfg.Console.Listen, c.Handler(), cert, key, c.Stop)
+}
+
+func (s *Server) selfVerifier() *selfverify.Verifier {
+	return selfverify.New(selfverify.Config{Dir: s.store.Dir, Keys: s.cfg.KeysDir(), State: filepath.Join(s.store.Dir, "state", "verified.json"), Every: s.cfg.Ledger.VerifyEvery,
+		Record: s.store.Recorder, Board: s.board, Clock: s.store.Clock, Log: s.log})
 }

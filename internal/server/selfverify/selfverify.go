@@ -1,11 +1,12 @@
-package server
+// Package selfverify verifies the whole record in turns, as a guest on the machine (SEC 17a-4(f)(2)(ii)). What a turn finds is a health item and
+// an act; a break that was found stays on the board until a later turn finds none.
+package selfverify
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -29,16 +30,30 @@ const (
 	brokenAdvice = "Do not delete anything. Copy the data directory, run chaperone verify --checkpoint with one from outside on the copy, and restore what differs from the backup."
 )
 
-// selfVerifier verifies the whole record once in each interval (SEC 17a-4(f)(2)(ii)). What it finds is a health item and an act; a break that
-// was found stays on the board until a later turn finds none.
-type selfVerifier struct {
-	every  time.Duration // below zero never
-	state  string        // file that holds when the last turn was, so that a serve that is restarted each day has its turns
+// Config is what a Verifier works with.
+type Config struct {
+	Dir    string        // data directory
+	Keys   string        // its keys, "" where they lie in it
+	State  string        // file that holds when the last turn was, so that a serve that is restarted each day has its turns
+	Every  time.Duration // 0 is a day, below zero never
+	Record event.Recorder
+	Board  *health.Board
+	Clock  clock.Clock
+	Log    *slog.Logger
+}
+
+// Verifier verifies the whole record once in each interval.
+type Verifier struct {
+	c      Config
 	verify func(context.Context) (console.VerifyResult, error)
-	record event.Recorder
-	board  *health.Board
-	clock  clock.Clock
-	log    *slog.Logger
+}
+
+// New returns a Verifier; Run must run for it to have turns.
+func New(c Config) *Verifier {
+	if c.Every == 0 {
+		c.Every = verifyEvery
+	}
+	return &Verifier{c, verifyQuietly(c.Dir, c.Keys)}
 }
 
 // lastTurn is what the state file holds.
@@ -47,25 +62,16 @@ type lastTurn struct {
 	Broken bool      `json:"broken,omitempty"`
 }
 
-func (s *Server) selfVerifier() *selfVerifier {
-	v := &selfVerifier{every: s.cfg.Ledger.VerifyEvery, state: filepath.Join(s.store.Dir, "state", "verified.json"), verify: verifyQuietly(s.store.Dir, s.cfg.KeysDir()),
-		record: s.store.Recorder, board: s.board, clock: s.store.Clock, log: s.log}
-	if v.every == 0 {
-		v.every = verifyEvery
-	}
-	return v
-}
-
-// run takes turns until the context ends.
-func (v *selfVerifier) run(ctx context.Context) error {
-	if v.every < 0 {
+// Run takes turns until the context ends.
+func (v *Verifier) Run(ctx context.Context) error {
+	if v.c.Every < 0 {
 		return nil
 	}
-	for wait := untilTurn(v.last(), v.clock.Now(), v.every); ; wait = v.every {
+	for wait := untilTurn(v.last(), v.c.Clock.Now(), v.c.Every); ; wait = v.c.Every {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-			v.turn(ctx)
+			v.Turn(ctx)
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
@@ -84,17 +90,17 @@ func untilTurn(last lastTurn, now time.Time, every time.Duration) time.Duration 
 }
 
 // last returns when the last turn was; nothing when that cannot be read, and a turn is due then.
-func (v *selfVerifier) last() lastTurn {
+func (v *Verifier) last() lastTurn {
 	var l lastTurn
-	if b, err := outside.ReadFile(v.state, 1<<10); err != nil || json.Unmarshal(b, &l) != nil {
+	if b, err := outside.ReadFile(v.c.State, 1<<10); err != nil || json.Unmarshal(b, &l) != nil {
 		return lastTurn{}
 	}
 	return l
 }
 
-// turn is one turn. Records go on meanwhile: what is written while it reads lies in the open window.
-func (v *selfVerifier) turn(ctx context.Context) {
-	began := v.clock.Now()
+// Turn is one turn. Records go on meanwhile: what is written while it reads lies in the open window.
+func (v *Verifier) Turn(ctx context.Context) {
+	began := v.c.Clock.Now()
 	result, err := v.verify(ctx)
 	if ctx.Err() != nil {
 		return
@@ -103,17 +109,17 @@ func (v *selfVerifier) turn(ctx context.Context) {
 	switch {
 	case err != nil:
 		words = "not verified: " + err.Error()
-		v.board.Set(verifyItem, health.Degraded, words, "The record could not be read to its end; see the disk, then run chaperone verify.")
+		v.c.Board.Set(verifyItem, health.Degraded, words, "The record could not be read to its end; see the disk, then run chaperone verify.")
 	case result.Broken:
-		v.log.Error("self-verification", "result", words, "findings", len(result.Findings))
-		v.board.Set(verifyItem, health.Failed, brokenDetail(result), brokenAdvice)
+		v.c.Log.Error("self-verification", "result", words, "findings", len(result.Findings))
+		v.c.Board.Set(verifyItem, health.Failed, brokenDetail(result), brokenAdvice)
 	default:
-		v.board.Set(verifyItem, health.OK, fmt.Sprintf("%s; %d records in %s", words, result.Records, result.Took), "")
+		v.c.Board.Set(verifyItem, health.OK, fmt.Sprintf("%s; %d records in %s", words, result.Records, result.Took), "")
 	}
 	act := &event.Event{Kind: event.Act, Phase: "verify.self", Connector: "serve", Content: event.Content{Act: &event.ActDetail{Action: "verify.self", Object: "record",
 		Details: []event.Fact{{Name: "result", Value: words}, {Name: "findings", Value: fmt.Sprint(len(result.Findings))}}}}}
-	if err := v.record.Record(ctx, act); err != nil && ctx.Err() == nil {
-		v.log.Error("record an act", "act", "verify.self", "error", err)
+	if err := v.c.Record.Record(ctx, act); err != nil && ctx.Err() == nil {
+		v.c.Log.Error("record an act", "act", "verify.self", "error", err)
 	}
 	if err == nil {
 		v.keep(lastTurn{began, result.Broken})
@@ -121,13 +127,13 @@ func (v *selfVerifier) turn(ctx context.Context) {
 }
 
 // keep writes when the turn was. Without it the next start has a turn soon.
-func (v *selfVerifier) keep(l lastTurn) {
+func (v *Verifier) keep(l lastTurn) {
 	b, err := json.Marshal(l)
 	if err == nil {
-		err = durable.Replace(v.state, b, 0o600)
+		err = durable.Replace(v.c.State, b, 0o600)
 	}
 	if err != nil {
-		v.log.Warn("self-verification: keep the time of the turn", "error", err)
+		v.c.Log.Warn("self-verification: keep the time of the turn", "error", err)
 	}
 }
 
@@ -148,7 +154,7 @@ func verifyQuietly(dir, keys string) func(context.Context) (console.VerifyResult
 			runtime.LockOSThread() // and never unlocked: the thread, whose priority cannot be raised again, ends with the goroutine
 			unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), verifyNice)
 			rest := &throttle{ctx: ctx, since: time.Now()}
-			r, err = verifyDir(ctx, dir, verify.Options{Keys: keys, Pause: rest.pause})
+			r, err = Now(ctx, dir, verify.Options{Keys: keys, Pause: rest.pause})
 		}()
 		<-done
 		return r, err
@@ -169,4 +175,18 @@ func (t *throttle) pause() {
 	case <-t.ctx.Done():
 	}
 	t.since = time.Now()
+}
+
+// Now verifies a data directory at once, with nothing from outside: at best CONSISTENT, NOT PROVEN.
+func Now(ctx context.Context, dir string, o verify.Options) (console.VerifyResult, error) {
+	start := time.Now()
+	r, err := verify.Verify(ctx, dir, o)
+	if err != nil {
+		return console.VerifyResult{}, err
+	}
+	out := console.VerifyResult{Broken: r.Verdict == verify.Broken, Words: r.Words, Records: int(r.Records), Took: time.Since(start).Round(time.Millisecond)}
+	for _, f := range r.Findings {
+		out.Findings = append(out.Findings, f.String())
+	}
+	return out, nil
 }
