@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -268,7 +269,7 @@ func (s *said) marks(n *xmlstream.Node) {
 		switch {
 		case a.Space == nsXMLNS:
 			s.declared(a.Value)
-		case a.Local == "style" && plainStyle(a.Value), a.Local == "lang" && language(a.Value):
+		case a.Local == "style" && plainStyle(a.Value), a.Local == "lang" && shape.Language(a.Value):
 		default:
 			s.addExtra(a.Value)
 		}
@@ -298,7 +299,7 @@ func plainStyle(v string) bool {
 		default:
 			return false
 		}
-		if value = strings.TrimSpace(value); len(value) > 20 || !token(value) || digitsIn(value) > 8 {
+		if value = strings.TrimSpace(value); len(value) > 20 || !shape.Token(value) || shape.Digits(value) > 8 {
 			return false
 		}
 	}

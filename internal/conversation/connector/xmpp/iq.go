@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -163,9 +164,9 @@ func (s *session) bound(bind *xmlstream.Node) {
 
 // offered judges what another client sends, unless it came through us.
 func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	reach := toPeer
+	reach := shape.ToPeer
 	if !answerable(n) {
-		reach = toAsker
+		reach = shape.ToAsker
 	}
 	p := s.inbound(n)
 	e, m := s.g.iqEvent(n, reach, p, raw)

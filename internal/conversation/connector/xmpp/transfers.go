@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 )
 
@@ -59,7 +60,7 @@ func transfersOf(n *xmlstream.Node, p partners) []string {
 	between := min(p.from, p.to) + "\x00" + max(p.from, p.to) + "\x00"
 	var keys []string
 	add := func(kind, sid string) {
-		if sid != "" && len(sid) <= maxToken && len(between) <= 4*maxToken {
+		if sid != "" && len(sid) <= shape.MaxToken && len(between) <= 4*shape.MaxToken {
 			keys = append(keys, kind+"\x00"+between+strings.Clone(sid))
 		}
 	}
