@@ -130,15 +130,21 @@ func within(known map[string]string, inside, app string) bool {
 // event makes the event of a finding, still without app and verdict.
 func (s *Scanner) event(j *job, item *reveal.Item, inside string) *event.Event {
 	now := s.opts.Now()
-	id := &item.Identity
+	p := s.program(j, item, inside)
 	return &event.Event{
 		ID: event.NewID(), Kind: event.FindingHit, Time: now, Received: now,
 		Connector: s.opts.Connector, Source: event.SourceCapture, Host: s.opts.Host,
-		Content: event.Content{Program: &event.Program{
-			Path: j.path, Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
-			Publisher: publisher(id), SHA256: id.SHA256, Size: id.Size,
-			Owner: s.places.owner(j.uid), Media: s.places.medium(j.stat.Dev),
-		}},
+		Content: event.Content{Program: &p},
+	}
+}
+
+// program is what one item is, still without app.
+func (s *Scanner) program(j *job, item *reveal.Item, inside string) event.Program {
+	id := &item.Identity
+	return event.Program{
+		Path: j.path, Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
+		Publisher: publisher(id), SHA256: id.SHA256, Size: id.Size,
+		Owner: s.places.owner(j.uid), Media: s.places.medium(j.stat.Dev),
 	}
 }
 
