@@ -14,7 +14,7 @@ func (s *session) clientSM(ctx context.Context, n *xmlstream.Node, raw []byte) e
 	switch n.Local {
 	case "enable":
 		a.mu.Lock()
-		a.toServer.start()
+		a.toServer.Start()
 		a.mu.Unlock()
 	case "a":
 		h, err := strconv.ParseUint(n.Attr("h"), 10, 32)
@@ -22,7 +22,7 @@ func (s *session) clientSM(ctx context.Context, n *xmlstream.Node, raw []byte) e
 			return ended("bad-format", "a confirmation without a count")
 		}
 		a.mu.Lock()
-		count, err := a.toClient.confirm(uint32(h))
+		count, err := a.toClient.Confirm(uint32(h))
 		a.mu.Unlock()
 		if err != nil {
 			return ended("undefined-condition", err.Error())
@@ -51,7 +51,7 @@ func (s *session) clientResume(n *xmlstream.Node, raw []byte) error {
 		return s.client.write([]byte("<failed xmlns='" + nsSM + "'><item-not-found xmlns='" + nsStanzas + "'/></failed>"))
 	}
 	a.mu.Lock()
-	count, lost, err := a.toClient.resync(uint32(h))
+	count, err := a.toClient.Resync(uint32(h))
 	a.mu.Unlock()
 	if err != nil {
 		return ended("undefined-condition", err.Error())
@@ -59,11 +59,6 @@ func (s *session) clientResume(n *xmlstream.Node, raw []byte) error {
 	s.slotsMu.Lock()
 	s.resume, s.smID = a, id
 	s.slotsMu.Unlock()
-	a.mu.Lock()
-	for _, stanza := range lost { // sent again right after <resumed/>
-		a.toClient.runs = append(a.toClient.runs, run{fate: injected, n: 1, raw: stanza})
-	}
-	a.mu.Unlock()
 	for _, at := range n.Attrs {
 		if at.Local == "h" && at.Space == "" {
 			return s.toServer(xmlstream.Apply(raw, xmlstream.Edit{From: at.From, To: at.To, With: strconv.AppendUint(nil, uint64(count), 10)}))
@@ -88,7 +83,7 @@ func (s *session) serverSM(n *xmlstream.Node, raw []byte) error {
 		s.client.mu.Lock()
 		defer s.client.mu.Unlock()
 		a.mu.Lock()
-		a.toClient.start()
+		a.toClient.Start()
 		a.mu.Unlock()
 		if id := n.Attr("id"); id != "" && (n.Attr("resume") == "true" || n.Attr("resume") == "1") && s.g.resumable.put(id, a) {
 			s.smID = id
@@ -100,7 +95,7 @@ func (s *session) serverSM(n *xmlstream.Node, raw []byte) error {
 			return s.client.write(raw)
 		}
 		a.mu.Lock()
-		count, err := a.toServer.confirm(uint32(h))
+		count, err := a.toServer.Confirm(uint32(h))
 		a.mu.Unlock()
 		if err != nil {
 			return ended("undefined-condition", err.Error())
@@ -134,17 +129,19 @@ func (s *session) resumed(n *xmlstream.Node, raw []byte) error {
 		return ended("undefined-condition", "a resumption that nobody asked for")
 	}
 	a.mu.Lock()
-	count, _, err := a.toServer.resync(uint32(h))
+	count, err := a.toServer.Resync(uint32(h))
 	a.session = s
-	var again [][]byte
-	for _, r := range a.toClient.runs {
-		again = append(again, r.raw)
-	}
+	forClient, forServer := bytes.Join(a.toClient.Injected(), nil), bytes.Join(a.toServer.Injected(), nil)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("undefined-condition", err.Error())
 	}
 	s.account.Store(a)
+	if len(forServer) > 0 {
+		if err := s.toServer(forServer); err != nil {
+			return err
+		}
+	}
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
 	for _, at := range n.Attrs {
@@ -153,5 +150,5 @@ func (s *session) resumed(n *xmlstream.Node, raw []byte) error {
 			break
 		}
 	}
-	return s.client.writeLocked(append(bytes.Clone(raw), bytes.Join(again, nil)...))
+	return s.client.writeLocked(append(bytes.Clone(raw), forClient...))
 }

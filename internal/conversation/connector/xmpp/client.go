@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -119,7 +121,7 @@ func (s *session) forward(raw []byte) error {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
 	a.mu.Lock()
-	err := a.toServer.add(forwarded, nil)
+	err := a.toServer.Add(ack.Forwarded, nil)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -135,7 +137,7 @@ func (s *session) refuse(n *xmlstream.Node, r refusal) error {
 	a := s.account.Load()
 	full, bare := a.jid()
 	a.mu.Lock()
-	err := a.toServer.add(swallowed, nil)
+	err := a.toServer.Add(ack.Swallowed, nil)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -152,7 +154,7 @@ func (s *session) injectToClient(raw []byte) error {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
 	a.mu.Lock()
-	err := a.toClient.add(injected, raw)
+	err := a.toClient.Add(ack.Injected, raw)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -162,9 +164,9 @@ func (s *session) injectToClient(raw []byte) error {
 
 // clientMessage judges what a client says before the server sees it.
 func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	m := readMessage(n)
+	m := said.Message(n)
 	p := s.partners(n)
-	kind := m.kind()
+	kind := m.Kind()
 	if kind == "" {
 		if err := s.forward(raw); err != nil {
 			return err
@@ -182,8 +184,8 @@ func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []by
 		return s.refuse(n, notRecorded)
 	}
 	stop := stops(&e.Verdict)
-	text := m.text()
-	s.g.memory.put(s.g.memory.key(p.from, p.to, n.Attr("id"), text), s.g.memory.hash(text), e.ID, stop)
+	text := m.Text()
+	s.g.memory.Put(s.g.memory.Key(p.from, p.to, n.Attr("id"), text), text, e.ID, stop)
 	if stop {
 		return s.refuse(n, refusalOf(&e.Verdict))
 	}
@@ -232,9 +234,9 @@ func (p partners) address(g *Gateway, e *event.Event) {
 	switch {
 	case p.room != "":
 		e.Room.Name = p.room
-		e.Audience = g.rooms.audience(p.room)
+		e.Audience = g.rooms.Audience(p.room)
 	case p.at != "":
-		e.To = []event.Party{{Handle: g.rooms.handle(p.at, resource(p.to))}}
+		e.To = []event.Party{{Handle: g.rooms.Handle(p.at, resource(p.to))}}
 		e.Facts = append(e.Facts, event.Fact{Name: "private-in-room", Value: p.at})
 	default:
 		e.To = []event.Party{{Handle: p.to}}
@@ -245,15 +247,15 @@ func (p partners) address(g *Gateway, e *event.Event) {
 }
 
 // eventOf makes an event of what a message says.
-func (g *Gateway) eventOf(kind event.Kind, n *xmlstream.Node, m *said, raw []byte) *event.Event {
+func (g *Gateway) eventOf(kind event.Kind, n *xmlstream.Node, m *said.Content, raw []byte) *event.Event {
 	e := g.newEvent(kind)
-	e.Text, e.Subject = m.all(), m.subject
-	e.Native, e.NativeRefs = n.Attr("id"), m.refers()
+	e.Text, e.Subject = m.All(), m.Subject
+	e.Native, e.NativeRefs = n.Attr("id"), m.Refers()
 	e.Raw = bytes.Clone(raw)
-	if m.encrypted {
+	if m.Encrypted {
 		e.NotChecked = append(e.NotChecked, event.NotInspected{Inspector: "xmpp", Reason: event.ReasonEncrypted})
 	}
-	if len(m.bits) > 0 {
+	if m.Data {
 		e.NotChecked = append(e.NotChecked, event.NotInspected{Inspector: "xmpp", Reason: event.ReasonUnavailable})
 	}
 	if kind == event.Call {
@@ -263,8 +265,8 @@ func (g *Gateway) eventOf(kind event.Kind, n *xmlstream.Node, m *said, raw []byt
 }
 
 // relate finds the event that e refers to.
-func (g *Gateway) relate(e *event.Event, m *said, p partners) {
-	if ref := m.refers(); ref != "" {
+func (g *Gateway) relate(e *event.Event, m *said.Content, p partners) {
+	if ref := m.Refers(); ref != "" {
 		e.Refers = g.lookup(p, ref)
 	}
 }
@@ -273,19 +275,19 @@ func (g *Gateway) relate(e *event.Event, m *said, p partners) {
 func (g *Gateway) lookup(p partners, id string) event.ID {
 	to := p.to
 	if p.room != "" {
-		if found := g.memory.lookup(g.memory.key(to, "", "sid\x00"+id, "")); found != "" {
+		if found := g.memory.Lookup(g.memory.Key(to, "", "sid\x00"+id, "")); found != "" {
 			return found
 		}
 	}
-	if found := g.memory.lookup(g.memory.key(p.from, to, id, "")); found != "" {
+	if found := g.memory.Lookup(g.memory.Key(p.from, to, id, "")); found != "" {
 		return found
 	}
-	return g.memory.lookup(g.memory.key(to, p.from, id, ""))
+	return g.memory.Lookup(g.memory.Key(to, p.from, id, ""))
 }
 
 // confirmations records the receipts and read marks that a message carries.
-func (s *session) confirmations(ctx context.Context, m *said, p partners) {
-	for _, c := range []struct{ phase, id string }{{event.Received, m.receipt}, {event.Read, m.read}} {
+func (s *session) confirmations(ctx context.Context, m *said.Content, p partners) {
+	for _, c := range []struct{ phase, id string }{{event.Received, m.Receipt}, {event.Read, m.Read}} {
 		if c.id == "" {
 			continue
 		}

@@ -3,7 +3,7 @@
 //
 // Each client session has two legs. The client's leg ends TLS here; the server's leg is a connection of its own. Both byte streams are cut
 // into stanzas within limits (package xmlstream), each stanza is looked into, and the original bytes are passed on. What is rewritten is
-// little: stream features (no channel binding, no compression, no SASL2), counts of stream management (XEP-0198, see counter), and the
+// little: stream features (no channel binding, no compression, no SASL2), counts of stream management (XEP-0198, package ack), and the
 // addresses of upload slots (XEP-0363, see upload.go).
 //
 // A message is judged once: when its sender's client hands it to us, or, when it came around us, when it is first seen on its way to a

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/muc"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -31,8 +33,8 @@ type Gateway struct {
 	serverTLS  []*tls.Config // by listener
 	clientTLS  *tls.Config
 	uploads    *uploads
-	memory     *memory
-	rooms      rooms
+	memory     *sight.Memory
+	rooms      muc.Rooms
 	transfers  transfers
 	resumable  resumable
 	ready      chan struct{}
@@ -63,8 +65,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, deps: deps, log: deps.Log.With("gateway", cfg.ID), clock: deps.Clock, times: deps.Times.withDefaults(),
-		memory: newMemory(sightsKept), rooms: rooms{rooms: map[string]map[string]string{}},
-		resumable: resumable{ids: map[string]*account{}}, ready: make(chan struct{}), perAddress: map[string]int{},
+		memory: sight.New(sightsKept), resumable: resumable{ids: map[string]*account{}}, ready: make(chan struct{}), perAddress: map[string]int{},
 	}
 	g.cfg.Listen = slices.Clone(cfg.Listen)
 	for i := range g.cfg.Listen {
@@ -287,7 +288,7 @@ func (g *Gateway) leaveAll(ctx context.Context, a *account) {
 	a.joined = map[string]string{}
 	a.mu.Unlock()
 	for room, nick := range joined {
-		g.rooms.leave(room, nick)
+		g.rooms.Leave(room, nick)
 		g.left(ctx, room, bare)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -40,7 +42,7 @@ func (s *session) clientIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 	}
 	stop := stops(&e.Verdict)
 	for _, k := range s.g.iqKeys(n, p, m) {
-		s.g.memory.put(k, 0, e.ID, stop)
+		s.g.memory.Put(k, "", e.ID, stop)
 	}
 	if stop {
 		return s.refuse(n, refusalOf(&e.Verdict))
@@ -50,15 +52,15 @@ func (s *session) clientIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 }
 
 // iqKeys names an iq by its id and, because rooms give those that pass them another one, by what it says.
-func (g *Gateway) iqKeys(n *xmlstream.Node, p partners, m *said) [2]sightKey {
-	text := n.Attr("type") + "\x00" + m.text()
-	return [2]sightKey{g.memory.key(p.from, p.to, "iq\x00"+n.Attr("id")+"\x00"+text, ""), g.memory.key(p.from, p.to, "iq\x00\x00"+text, "")}
+func (g *Gateway) iqKeys(n *xmlstream.Node, p partners, m *said.Content) [2]sight.Key {
+	text := n.Attr("type") + "\x00" + m.Text()
+	return [2]sight.Key{g.memory.Key(p.from, p.to, "iq\x00"+n.Attr("id")+"\x00"+text, ""), g.memory.Key(p.from, p.to, "iq\x00\x00"+text, "")}
 }
 
 // iqEvent returns the event that an iq is, nil when it is none, and what it says: calls by Jingle (XEP-0166, 0167), files that would go from
 // client to client, which nobody can look into (XEP-0234, 0095, 0047, 0065, 0231), and words to others in any other element.
-func (g *Gateway) iqEvent(n *xmlstream.Node, reach string, p partners, raw []byte) (*event.Event, *said) {
-	m := readIQ(n, reach)
+func (g *Gateway) iqEvent(n *xmlstream.Node, reach string, p partners, raw []byte) (*event.Event, *said.Content) {
+	m := said.IQ(n, reach)
 	if len(n.Children) > 0 && reach != "" {
 		child := n.Children[0]
 		var e *event.Event
@@ -72,14 +74,14 @@ func (g *Gateway) iqEvent(n *xmlstream.Node, reach string, p partners, raw []byt
 		case e != nil:
 			e.Native, e.Raw = n.Attr("id"), bytes.Clone(raw)
 			if e.Kind == event.Call {
-				e.Text = m.all()
+				e.Text = m.All()
 			}
 			return e, m
 		case child.Space == nsIBB && child.Local == "data": // of a transfer that was allowed
 			return nil, m
 		}
 	}
-	if reach == "" || m.all() == "" {
+	if reach == "" || m.All() == "" {
 		return nil, m
 	}
 	return g.messageOf(n, m, raw), m
@@ -174,19 +176,23 @@ func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) er
 		return s.deliver(raw)
 	}
 	keys := s.g.iqKeys(n, p, m)
-	if s.g.local(p.sender) && s.g.memory.lookup(keys[1]) != "" {
+	if s.g.local(p.sender) && s.g.memory.Lookup(keys[1]) != "" {
 		return s.deliver(raw)
 	}
-	seen, first := s.g.memory.claim(keys[0], 0)
+	seen, first := s.g.memory.Claim(keys[0], "")
 	if !first {
-		if seen.stop {
+		id, stop, err := seen.Wait(ctx)
+		switch {
+		case err != nil:
+			return err
+		case stop || id == "":
 			return s.withhold(n, notSigned)
 		}
 		return s.deliver(raw)
 	}
 	p.address(s.g, e)
 	err := s.g.judge(ctx, e)
-	s.g.memory.settle(keys[0], seen, e.ID, stops(&e.Verdict), err == nil)
+	s.g.memory.Settle(keys[0], seen, e.ID, stops(&e.Verdict), err == nil)
 	switch {
 	case err != nil:
 		return s.withhold(n, notRecorded)
@@ -195,4 +201,35 @@ func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) er
 	}
 	s.g.transfers.allow(transfersOf(n, p)...)
 	return s.deliver(raw)
+}
+
+// reach says whether others can read an iq that the client sends, "" when nobody can.
+func (s *session) reach(n *xmlstream.Node) string {
+	_, own := s.account.Load().jid()
+	to := n.Attr("to")
+	bare := bareJID(to)
+	switch {
+	case strings.Contains(bare, "@") && bare != own && !(s.g.local(bare) && domainOf(bare) != strings.ToLower(s.g.cfg.Domain) && resource(to) == ""):
+		if answerable(n) {
+			return shape.ToPeer
+		}
+		return shape.ToAsker
+	case n.Attr("type") == "set":
+		for _, c := range n.Children {
+			switch c.Space {
+			case "http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#owner", "vcard-temp", "urn:ietf:params:xml:ns:vcard-4.0",
+				"http://jabber.org/protocol/muc#admin", "http://jabber.org/protocol/muc#owner":
+				return shape.ToPublic
+			}
+		}
+	}
+	return ""
+}
+
+// messageOf makes the record of an iq that says something.
+func (g *Gateway) messageOf(n *xmlstream.Node, m *said.Content, raw []byte) *event.Event {
+	e := g.newEvent(event.Message)
+	e.Text, e.Native, e.Raw = m.All(), n.Attr("id"), bytes.Clone(raw)
+	e.Facts = []event.Fact{{Name: "stanza", Value: "iq"}}
+	return e
 }

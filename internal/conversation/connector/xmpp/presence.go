@@ -18,7 +18,7 @@ func (s *session) clientPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	e := s.g.newEvent(event.Join)
 	_, e.From.Handle = a.jid()
 	e.Room.Name, e.Native, e.Host.Address = room, n.Attr("id"), s.address
-	e.Audience = s.g.rooms.audience(room)
+	e.Audience = s.g.rooms.Audience(room)
 	if err := s.g.judge(ctx, e); err != nil {
 		s.g.log.Error("join refused: not recorded", "error", err)
 		return s.refuse(n, notRecorded)
@@ -49,7 +49,7 @@ func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []b
 		behind = bare
 	}
 	if n.Attr("type") == "unavailable" {
-		s.g.rooms.leave(room, nick)
+		s.g.rooms.Leave(room, nick)
 		if self && !renamed {
 			a.mu.Lock()
 			delete(a.joined, room)
@@ -58,7 +58,7 @@ func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []b
 		}
 		return s.deliver(raw)
 	}
-	s.g.rooms.enter(room, nick, behind)
+	s.g.rooms.Enter(room, nick, behind)
 	if self {
 		s.entered(ctx, a, room, nick, bare)
 	}

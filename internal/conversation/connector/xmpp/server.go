@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -112,7 +114,7 @@ func (s *session) deliver(raw []byte) error {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
 	a.mu.Lock()
-	err := a.toClient.add(forwarded, nil)
+	err := a.toClient.Add(ack.Forwarded, nil)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -125,7 +127,7 @@ func (s *session) withhold(n *xmlstream.Node, r refusal) error {
 	a := s.account.Load()
 	full, bare := a.jid()
 	a.mu.Lock()
-	err := a.toClient.add(swallowed, nil)
+	err := a.toClient.Add(ack.Swallowed, nil)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -140,7 +142,7 @@ func (s *session) withhold(n *xmlstream.Node, r refusal) error {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
 	a.mu.Lock()
-	err = a.toServer.add(injected, nil)
+	err = a.toServer.Add(ack.Injected, answer)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -164,13 +166,13 @@ func (s *session) serverMessage(ctx context.Context, n *xmlstream.Node, raw []by
 		}
 	}
 	inner, archived := s.unwrap(n)
-	m := readMessage(inner)
-	kind := m.kind()
+	m := said.Message(inner)
+	kind := m.Kind()
 	from = inner.Attr("from")
 	switch {
 	case kind == "", from == "" && inner == n, s.ownService(inner):
 		return s.deliver(raw)
-	case (archived || m.delayed || kind == event.RoomChange) && s.g.local(from):
+	case (archived || m.Delayed || kind == event.RoomChange) && s.g.local(from):
 		s.g.exclude("", event.ReasonDuplicate)
 		return s.deliver(raw)
 	}
@@ -231,28 +233,25 @@ func (s *session) copies(from string, archive bool) bool {
 
 // firstSight judges a message that came around the gateway, once for all its recipients here. It returns why it must be withheld, nil when
 // it may pass, and whether it had been judged before.
-func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said, raw []byte) (*refusal, bool, error) {
+func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said.Content, raw []byte) (*refusal, bool, error) {
 	p := s.inbound(n)
-	text := m.text()
-	key := s.g.memory.key(p.from, p.to, n.Attr("id"), text)
-	seen, first := s.g.memory.claim(key, s.g.memory.hash(text))
+	text := m.Text()
+	key := s.g.memory.Key(p.from, p.to, n.Attr("id"), text)
+	seen, first := s.g.memory.Claim(key, text)
 	if !first {
-		if seen.done != nil {
-			select {
-			case <-seen.done:
-			case <-ctx.Done():
-				return nil, false, ctx.Err()
-			}
+		id, stop, err := seen.Wait(ctx)
+		if err != nil {
+			return nil, false, err
 		}
-		s.alias(p, m, seen.event)
-		if seen.stop || seen.event == "" {
+		s.alias(p, m, id)
+		if stop || id == "" {
 			return &refusal{"cancel", "policy-violation", "This was not delivered."}, true, nil
 		}
 		return nil, true, nil
 	}
-	e := s.g.eventOf(m.kind(), n, m, raw)
-	if !m.stamp.IsZero() && m.stamp.Before(e.Received) {
-		e.Time = m.stamp.UTC()
+	e := s.g.eventOf(m.Kind(), n, m, raw)
+	if !m.Stamp.IsZero() && m.Stamp.Before(e.Received) {
+		e.Time = m.Stamp.UTC()
 	}
 	p.address(s.g, e)
 	s.g.relate(e, m, p)
@@ -262,7 +261,7 @@ func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said, ra
 	}
 	err := s.g.judge(ctx, e)
 	stop := stops(&e.Verdict)
-	s.g.memory.settle(key, seen, e.ID, stop, err == nil)
+	s.g.memory.Settle(key, seen, e.ID, stop, err == nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -275,13 +274,13 @@ func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said, ra
 }
 
 // alias lets a message be found by the id that its room gave it (XEP-0359): reactions in rooms refer to that.
-func (s *session) alias(p partners, m *said, id event.ID) {
+func (s *session) alias(p partners, m *said.Content, id event.ID) {
 	if p.room == "" || id == "" {
 		return
 	}
-	for _, sid := range m.ids {
+	for _, sid := range m.IDs {
 		if by := bareJID(sid.Attr("by")); by == p.room && sid.Attr("id") != "" {
-			s.g.memory.put(s.g.memory.key(by, "", "sid\x00"+sid.Attr("id"), ""), 0, id, false)
+			s.g.memory.Put(s.g.memory.Key(by, "", "sid\x00"+sid.Attr("id"), ""), "", id, false)
 		}
 	}
 }
@@ -297,12 +296,12 @@ func (s *session) inbound(n *xmlstream.Node) partners {
 	p := partners{from: bareJID(from), to: bareJID(to), sender: bareJID(from)}
 	if n.Attr("type") == "groupchat" {
 		p.room, p.to, p.from = p.from, p.from, p.from+"/"+resource(from)
-		p.sender = s.g.rooms.handle(p.room, resource(from))
+		p.sender = s.g.rooms.Handle(p.room, resource(from))
 		return p
 	}
 	if nick, ok := a.nick(p.from); ok && resource(from) != "" { // a private message in a room, to us
 		p.at, p.from, p.to = p.from, p.from+"/"+resource(from), p.from+"/"+nick
-		p.sender = s.g.rooms.handle(p.at, resource(from))
+		p.sender = s.g.rooms.Handle(p.at, resource(from))
 	} else if nick, ok := a.nick(p.to); ok && resource(to) != "" { // a copy of our own
 		p.at, p.from, p.to = p.to, p.to+"/"+nick, p.to+"/"+resource(to)
 	}
@@ -312,7 +311,7 @@ func (s *session) inbound(n *xmlstream.Node) partners {
 // bounced records that a message came back.
 func (s *session) bounced(ctx context.Context, n *xmlstream.Node) {
 	p := s.inbound(n)
-	id := s.g.memory.lookup(s.g.memory.key(p.to, p.from, n.Attr("id"), ""))
+	id := s.g.memory.Lookup(s.g.memory.Key(p.to, p.from, n.Attr("id"), ""))
 	if id == "" {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -176,13 +177,13 @@ func (u *uploads) point(n *xmlstream.Node) (string, xmlstream.Edit, error) {
 }
 
 // attach gives an event the files that its message names, with what was found in them.
-func (g *Gateway) attach(e *event.Event, m *said) {
+func (g *Gateway) attach(e *event.Event, m *said.Content) {
 	if g.uploads == nil || !strings.Contains(e.Text, "://") {
 		return
 	}
 	base := g.uploads.base()
 	seen := map[string]bool{}
-	for _, word := range append(strings.Fields(e.Text), m.urls...) {
+	for _, word := range append(strings.Fields(e.Text), m.URLs...) {
 		path, ours := strings.CutPrefix(word, base)
 		if !ours || seen[path] || len(seen) == 16 {
 			continue

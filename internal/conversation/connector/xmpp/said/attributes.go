@@ -1,4 +1,4 @@
-package xmpp
+package said
 
 import (
 	"cmp"
@@ -32,7 +32,7 @@ const (
 )
 
 // take reads an element: what its known shape explains passes, all else is words.
-func (s *said) take(n *xmlstream.Node) {
+func (s *Content) take(n *xmlstream.Node) {
 	known, ok := s.shape(n)
 	if !ok {
 		s.unknown(n)
@@ -47,7 +47,7 @@ func (s *said) take(n *xmlstream.Node) {
 	}
 }
 
-func (s *said) shape(n *xmlstream.Node) (string, bool) {
+func (s *Content) shape(n *xmlstream.Node) (string, bool) {
 	name := n.Space + " " + n.Local
 	if s.iq != "" {
 		if known, ok := shape.IQ(name, s.iq); ok {
@@ -57,7 +57,7 @@ func (s *said) shape(n *xmlstream.Node) (string, bool) {
 	return shape.Of(name)
 }
 
-func (s *said) passes(form, v string) bool {
+func (s *Content) passes(form, v string) bool {
 	if form != "label" {
 		return shape.Fits(form, v)
 	}
@@ -66,7 +66,7 @@ func (s *said) passes(form, v string) bool {
 }
 
 // attributes takes the attributes that a shape does not explain, with their names.
-func (s *said) attributes(n *xmlstream.Node, known string) {
+func (s *Content) attributes(n *xmlstream.Node, known string) {
 	for _, a := range sorted(n) {
 		switch {
 		case a.Space == nsXMLNS:
@@ -85,21 +85,22 @@ func (s *said) attributes(n *xmlstream.Node, known string) {
 }
 
 // declared takes a namespace that no name may need: servers leave those out, so it counts for what is judged, not for what is compared.
-func (s *said) declared(uri string) {
+func (s *Content) declared(uri string) {
 	if !shape.Token(uri) {
 		s.outer = append(s.outer, uri)
 	}
 }
 
 // stanza takes what stands at the stanza itself. Servers may change it, so it counts for what is judged, not for what is compared.
-func (s *said) stanza(n *xmlstream.Node) {
-	around := said{}
+func (s *Content) stanza(n *xmlstream.Node) {
+	around := Content{}
 	known := "id:token to:any from:any type:any"
 	for _, a := range sorted(n) {
 		switch {
 		case a.Space == "" && (a.Local == "to" || a.Local == "from"):
 			if a.Local == "to" && !shape.Address(a.Value) {
-				around.addExtra(resource(a.Value))
+				_, resource, _ := strings.Cut(a.Value, "/")
+				around.addExtra(resource)
 			}
 		case a.Space == "" && a.Local == "type":
 			if !slices.Contains([]string{"", "chat", "normal", "groupchat", "headline", "error", "get", "set", "result"}, a.Value) {

@@ -1,16 +1,15 @@
-package xmpp
+package said
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
-var clientScope = xmlstream.Scope{{Prefix: "", URI: nsClient}}
+var clientScope = xmlstream.Scope{{Prefix: "", URI: "jabber:client"}}
 
 func parse(t testing.TB, xml string) *xmlstream.Node {
 	t.Helper()
@@ -69,10 +68,10 @@ func TestKindsOfMessages(t *testing.T) {
 		{"<finish xmlns='urn:xmpp:jingle-message:0' id='1'/>", "", "", ""},
 		{"<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", "", "", ""},
 	} {
-		m := readMessage(parse(t, "<message>"+tt.xml+"</message>"))
-		got := m.text()
-		if m.kind() != tt.kind || m.refers() != tt.ref || strings.ReplaceAll(got, "  ", " ") != tt.text {
-			t.Errorf("%s: %q, refers to %q, says %q; want %q, %q, %q", tt.xml, m.kind(), m.refers(), got, tt.kind, tt.ref, tt.text)
+		m := Message(parse(t, "<message>"+tt.xml+"</message>"))
+		got := m.Text()
+		if m.Kind() != tt.kind || m.Refers() != tt.ref || strings.ReplaceAll(got, "  ", " ") != tt.text {
+			t.Errorf("%s: %q, refers to %q, says %q; want %q, %q, %q", tt.xml, m.Kind(), m.Refers(), got, tt.kind, tt.ref, tt.text)
 		}
 	}
 }
@@ -89,12 +88,12 @@ func TestWhatStandsAtTheStanza(t *testing.T) {
 		"to='bob@example.org/hello my good friend'": "b\nhello my good friend",
 		"xmlns:q='not used'":                        "b\nnot used",
 	} {
-		m := readMessage(parse(t, "<message "+at+"><body>b</body></message>"))
-		if m.all() != want || m.text() != "b" {
-			t.Errorf("%s: %q, %q", at, m.all(), m.text())
+		m := Message(parse(t, "<message "+at+"><body>b</body></message>"))
+		if m.All() != want || m.Text() != "b" {
+			t.Errorf("%s: %q, %q", at, m.All(), m.Text())
 		}
-		if m := readMessage(parse(t, "<message "+at+"/>")); (want != "b") != (m.kind() == event.Message) {
-			t.Errorf("%s: %q", at, m.kind())
+		if m := Message(parse(t, "<message "+at+"/>")); (want != "b") != (m.Kind() == event.Message) {
+			t.Errorf("%s: %q", at, m.Kind())
 		}
 	}
 }
@@ -104,8 +103,8 @@ func TestEncryptedMessages(t *testing.T) {
 		"<encrypted xmlns='eu.siacs.conversations.axolotl'/>", "<encrypted xmlns='urn:xmpp:omemo:2'/>", "<openpgp xmlns='urn:xmpp:openpgp:0'>x</openpgp>",
 		"<x xmlns='jabber:x:encrypted'>x</x>", "<body>?OTR:AAMC</body>", "<body>-----BEGIN PGP MESSAGE-----</body>",
 	} {
-		if m := readMessage(parse(t, "<message>"+xml+"</message>")); !m.encrypted || m.kind() != event.Message {
-			t.Errorf("%s is %q, encrypted %v", xml, m.kind(), m.encrypted)
+		if m := Message(parse(t, "<message>"+xml+"</message>")); !m.Encrypted || m.Kind() != event.Message {
+			t.Errorf("%s is %q, encrypted %v", xml, m.Kind(), m.Encrypted)
 		}
 	}
 }
@@ -126,14 +125,14 @@ func FuzzReadMessage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m := readMessage(n)
-		said := m.text() + "\n" + m.subject
+		m := Message(n)
+		said := m.Text() + "\n" + m.Subject
 		for _, word := range wordsOf(n) {
-			if !m.encrypted && !strings.Contains(said, word) {
+			if !m.Encrypted && !strings.Contains(said, word) {
 				t.Errorf("%q is not in %q of %s", word, said, inner)
 			}
 		}
-		if len(wordsOf(n)) > 0 && m.kind() == "" {
+		if len(wordsOf(n)) > 0 && m.Kind() == "" {
 			t.Errorf("%s says something and would not be judged", inner)
 		}
 	})
@@ -154,94 +153,6 @@ func wordsOf(n *xmlstream.Node) []string {
 	return out
 }
 
-func TestFromConfig(t *testing.T) {
-	c := FromConfig(config.Gateway{
-		ID: "office", Kind: "xmpp", Domain: "example.org", OnFailure: "open",
-		Listen:   []config.Listen{{Address: "127.0.0.1:5222", TLS: "off"}},
-		Upstream: config.Upstream{Address: "127.0.0.1:15222", TLS: "off"},
-		Uploads:  &config.Uploads{Listen: "127.0.0.1:5443", Upstream: "http://127.0.0.1:5280", Certificate: "c", Key: "k", MaxBytes: 7},
-		Limits:   config.XMPPLimit{Stanza: 1000, Depth: 9},
-	}, func(name string) string { return "/etc/" + name })
-	if err := c.Check(); err != nil || c.Uploads.MaxBytes != 7 || c.Uploads.Key != "/etc/k" || c.MaxStanza != 1000 || c.MaxDepth != 9 || c.Listen[0].TLS != Off {
-		t.Errorf("%v %+v", err, c)
-	}
-}
-
-func TestMemoryIsBoundedAndForgetsTheOldest(t *testing.T) {
-	m := newMemory(100)
-	key := func(i int) sightKey { return m.key("a", "b", strings.Repeat("x", i), "") }
-	for i := range 1000 {
-		m.put(key(i), 1, event.ID(strings.Repeat("x", i)), false)
-		if len(m.young)+len(m.old) > 200 {
-			t.Fatal("it grows")
-		}
-	}
-	if m.lookup(key(999)) == "" || m.lookup(key(1)) != "" {
-		t.Error("the wrong ones were forgotten")
-	}
-}
-
-func TestAMessageIsClaimedOnce(t *testing.T) {
-	m := newMemory(100)
-	k := m.key("a", "b", "1", "")
-	s, first := m.claim(k, m.hash("x\r\ny"))
-	if again, second := m.claim(k, m.hash("x\ny")); !first || second || again != s {
-		t.Error("claimed twice")
-	}
-	m.settle(k, s, "", false, false)
-	if _, first := m.claim(k, m.hash("x\ny")); !first {
-		t.Error("what could not be judged cannot be tried again")
-	}
-	if _, first := m.claim(k, m.hash("other")); !first {
-		t.Error("another text under the same id is not judged")
-	}
-}
-
-func TestRoomsAreBounded(t *testing.T) {
-	r := rooms{rooms: map[string]map[string]string{}, total: maxOccupants - 1}
-	r.enter("a", "x", "x@example.org")
-	r.enter("a", "y", "y@example.org")
-	if len(r.audience("a")) != 1 || r.handle("a", "x") != "x@example.org" || r.handle("a", "y") != "a/y" {
-		t.Errorf("audience %v", r.audience("a"))
-	}
-	r.leave("a", "x")
-	r.leave("a", "x")
-	if len(r.rooms) != 0 || r.total != maxOccupants-1 {
-		t.Errorf("%d rooms, %d occupants", len(r.rooms), r.total)
-	}
-}
-
-func TestRefusalsAreWellFormedWhateverTheSenderWrote(t *testing.T) {
-	n := parse(t, `<message to="a'&lt;b>@x" id='&amp;&#10;"'><body/></message>`)
-	for _, v := range []event.Verdict{{Action: event.Block, Say: "<no> & 'never' \x00"}, {Action: event.Hold}, {Action: event.Quarantine}, {Action: event.Block}} {
-		raw := refusalOf(&v).answer(n, "me@x/'r'", "me@x")
-		e := parse(t, string(raw))
-		if e.Attr("from") != n.Attr("to") || e.Attr("id") != n.Attr("id") || e.Attr("to") != "me@x/'r'" || e.Attr("type") != "error" {
-			t.Errorf("%s", raw)
-		}
-	}
-}
-
-func TestWhatStops(t *testing.T) {
-	for _, tt := range []struct {
-		v    event.Verdict
-		want bool
-	}{
-		{event.Verdict{Action: event.Allow, Enforced: true}, false},
-		{event.Verdict{Action: event.Allow}, false},
-		{event.Verdict{Action: event.Block, Enforced: true}, true},
-		{event.Verdict{Action: event.Block}, false},
-		{event.Verdict{Action: event.Pending}, true},
-		{event.Verdict{}, true},
-		{event.Verdict{Action: event.Allow, Enforced: true, Obligations: []event.Obligation{{Kind: event.Redact}}}, true},
-		{event.Verdict{Action: event.Allow, Enforced: true, Obligations: []event.Obligation{{Kind: event.Review}}}, false},
-	} {
-		if got := stops(&tt.v); got != tt.want {
-			t.Errorf("%+v stops: %v", tt.v, got)
-		}
-	}
-}
-
 // TestStamps: what a message says of its time is taken where a record can hold it, and is no time otherwise.
 func TestStamps(t *testing.T) {
 	for stamp, want := range map[string]string{
@@ -252,15 +163,15 @@ func TestStamps(t *testing.T) {
 		"0000-01-01T12:00:00Z":           "0000-01-01T12:00:00Z",
 		"":                               "", "yesterday": "", "1767225600": "", "2026-02-30T08:00:00Z": "", "20260301T08:00:00": "", "-2026-03-01T08:00:00Z": "",
 	} {
-		m := readMessage(parse(t, "<message><body>x</body><delay xmlns='urn:xmpp:delay' stamp='"+stamp+"'/></message>"))
+		m := Message(parse(t, "<message><body>x</body><delay xmlns='urn:xmpp:delay' stamp='"+stamp+"'/></message>"))
 		got := ""
-		if !m.stamp.IsZero() {
-			got = m.stamp.UTC().Format(time.RFC3339Nano)
+		if !m.Stamp.IsZero() {
+			got = m.Stamp.UTC().Format(time.RFC3339Nano)
 		}
-		if got != want || !m.delayed {
+		if got != want || !m.Delayed {
 			t.Errorf("%q is %q, want %q", stamp, got, want)
 		}
-		if _, err := event.Canonical(&event.Header{Version: event.FormatVersion, Time: m.stamp}); err != nil && m.stamp.Before(time.Now()) {
+		if _, err := event.Canonical(&event.Header{Version: event.FormatVersion, Time: m.Stamp}); err != nil && m.Stamp.Before(time.Now()) {
 			t.Errorf("%q gives a time that no record can hold: %v", stamp, err)
 		}
 	}
