@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -16,43 +17,43 @@ type accountCmd struct {
 }
 
 type accountCreateCmd struct {
-	dataFlags
+	command.DataFlags
 	Role []string `name:"role" required:"" enum:"administrator,reviewer,counsel" help:"administrator, reviewer or counsel. Who administers does not read."`
 	UID  []uint32 `name:"uid" help:"Users of this machine that are this account."`
 	Name string   `arg:"" help:"Name."`
 }
 
 // Run makes an account.
-func (c *accountCreateCmd) Run(e *env) error {
+func (c *accountCreateCmd) Run(e *command.Env) error {
 	args := server.AccountArgs{Name: c.Name, UIDs: c.UID}
 	for _, r := range c.Role {
 		args.Roles = append(args.Roles, control.Role(r))
 	}
-	return operate(e, &c.dataFlags, "account.create", args, nil, e.out)
+	return command.Operate(e, &c.DataFlags, "account.create", args, nil, e.Out)
 }
 
 type accountLinkCmd struct {
-	dataFlags
+	command.DataFlags
 	Name string `arg:"" help:"Name."`
 }
 
 // Run prints the link.
-func (c *accountLinkCmd) Run(e *env) error {
+func (c *accountLinkCmd) Run(e *command.Env) error {
 	var token strings.Builder
-	if err := operate(e, &c.dataFlags, "account.link", server.AccountArgs{Name: c.Name}, nil, &token); err != nil {
+	if err := command.Operate(e, &c.DataFlags, "account.link", server.AccountArgs{Name: c.Name}, nil, &token); err != nil {
 		return err
 	}
 	address := "CONSOLE"
-	if cfg, err := c.load(); err == nil && cfg.Console.Listen != "" {
+	if cfg, err := c.Load(); err == nil && cfg.Console.Listen != "" {
 		address = cfg.Console.Listen
 	}
-	_, err := fmt.Fprintf(e.out, "https://%s/link/%s", address, token.String())
+	_, err := fmt.Fprintf(e.Out, "https://%s/link/%s", address, token.String())
 	return err
 }
 
-type accountListCmd struct{ dataFlags }
+type accountListCmd struct{ command.DataFlags }
 
 // Run lists.
-func (c *accountListCmd) Run(e *env) error {
-	return operate(e, &c.dataFlags, "account.list", struct{}{}, nil, e.out)
+func (c *accountListCmd) Run(e *command.Env) error {
+	return command.Operate(e, &c.DataFlags, "account.list", struct{}{}, nil, e.Out)
 }

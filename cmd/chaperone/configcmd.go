@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -18,7 +19,7 @@ type configTestCmd struct {
 }
 
 // Run checks.
-func (c *configTestCmd) Run(e *env) error {
+func (c *configTestCmd) Run(e *command.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
@@ -26,11 +27,11 @@ func (c *configTestCmd) Run(e *env) error {
 	if err := server.Check(cfg); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(e.out, c.Config, "is fine")
+	_, err = fmt.Fprintln(e.Out, c.Config, "is fine")
 	return err
 }
 
 type configDescribeCmd struct{}
 
 // Run prints.
-func (configDescribeCmd) Run(e *env) error { return config.Describe(e.out) }
+func (configDescribeCmd) Run(e *command.Env) error { return config.Describe(e.Out) }

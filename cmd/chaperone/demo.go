@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 )
 
@@ -16,13 +17,13 @@ type demoCmd struct {
 }
 
 // Run becomes the other program.
-func (c *demoCmd) Run(*env) error {
+func (c *demoCmd) Run(*command.Env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	program := filepath.Join(filepath.Dir(self), "chaperone-demo")
-	if !fileExists(program) {
+	if !command.FileExists(program) {
 		return hint.New(fmt.Errorf("%s is not there", program), "make demo builds and plays it")
 	}
 	args := []string{program, "-dir", c.Dir, "-chaperone", self}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -16,25 +17,25 @@ import (
 
 // discloseCmd tells whom pseudonyms stand for.
 type discloseCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	JSON      bool     `name:"json" help:"One JSON object per line."`
 	Pseudonym []string `arg:"" help:"Pseudonyms, such as person-K4T9-W2MX."`
 }
 
 // Run discloses.
-func (c *discloseCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *discloseCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
-	err = operate(e, &c.dataFlags, "disclose", server.DiscloseArgs{Sign: s, Pseudonyms: c.Pseudonym}, nil, &out)
+	err = command.Operate(e, &c.DataFlags, "disclose", server.DiscloseArgs{Sign: s, Pseudonyms: c.Pseudonym}, nil, &out)
 	if c.JSON {
-		_, wrong := e.out.Write(out.Bytes())
-		return errors.Join(readingHint(err), wrong)
+		_, wrong := e.Out.Write(out.Bytes())
+		return errors.Join(command.ReadingHint(err), wrong)
 	}
-	return errors.Join(printDisclosed(e.out, &out), readingHint(err)) // those before a mistake were disclosed, and are said
+	return errors.Join(printDisclosed(e.Out, &out), command.ReadingHint(err)) // those before a mistake were disclosed, and are said
 }
 
 func printDisclosed(out io.Writer, in io.Reader) error {

@@ -1,39 +1,38 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
 
 // disposeCmd destroys the content of records whose time is over.
 type disposeCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	Reason string `name:"reason" required:"" placeholder:"TEXT" help:"Why; it stands in each certificate."`
 	Do     bool   `name:"do" help:"Do it. Without it, say what would be done."`
 	JSON   bool   `name:"json" help:"The numbers as one JSON object."`
 }
 
 // Run tries, or does it.
-func (c *disposeCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *disposeCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
 	args := server.DisposeArgs{Sign: s, Reason: c.Reason, Do: c.Do}
 	if c.JSON {
-		return readingHint(operate(e, &c.dataFlags, "dispose", args, nil, e.out))
+		return command.ReadingHint(command.Operate(e, &c.DataFlags, "dispose", args, nil, e.Out))
 	}
 	var d retention.Disposal
-	if err := readingHint(operateInto(e, &c.dataFlags, "dispose", args, &d)); err != nil {
+	if err := command.ReadingHint(command.OperateInto(e, &c.DataFlags, "dispose", args, &d)); err != nil {
 		return err
 	}
-	return c.report(e.out, d)
+	return c.report(e.Out, d)
 }
 
 func (c *disposeCmd) report(out io.Writer, d retention.Disposal) error {
@@ -47,13 +46,4 @@ func (c *disposeCmd) report(out io.Writer, d retention.Disposal) error {
 	}
 	_, err := fmt.Fprintf(out, "%d records were past their retention; %d are held and stay; %d were disposed of, each with a certificate of run %s\n", d.Due, held, d.Disposed, d.Run)
 	return err
-}
-
-// operateInto runs an operation that answers with one JSON object.
-func operateInto(e *env, d *dataFlags, op string, args, answer any) error {
-	var b bytes.Buffer
-	if err := operate(e, d, op, args, nil, &b); err != nil {
-		return err
-	}
-	return json.Unmarshal(b.Bytes(), answer)
 }

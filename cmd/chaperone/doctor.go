@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
@@ -18,25 +19,25 @@ type doctorCmd struct {
 }
 
 // Run examines: exit status 1 when something fails.
-func (c *doctorCmd) Run(e *env) error {
+func (c *doctorCmd) Run(e *command.Env) error {
 	var found []doctor.Finding
 	if cfg, err := config.Load(c.Config); err != nil {
 		found = []doctor.Finding{{Check: "configuration", State: doctor.Fail, What: err.Error(), Why: "serve does not start with it", Do: "correct it, or make one: chaperone quickstart DIR"}}
 	} else {
-		found = doctor.Examine(e.ctx, cfg, doctor.Options{Sandbox: sandboxState})
+		found = doctor.Examine(e.Ctx, cfg, doctor.Options{Sandbox: sandboxState})
 	}
 	if err := c.print(e, found); err != nil {
 		return err
 	}
 	if doctor.Worst(found) == doctor.Fail {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
 
-func (c *doctorCmd) print(e *env, found []doctor.Finding) error {
+func (c *doctorCmd) print(e *command.Env, found []doctor.Finding) error {
 	if c.JSON {
-		out := json.NewEncoder(e.out)
+		out := json.NewEncoder(e.Out)
 		for _, f := range found {
 			if err := out.Encode(f); err != nil {
 				return err
@@ -45,9 +46,9 @@ func (c *doctorCmd) print(e *env, found []doctor.Finding) error {
 		return nil
 	}
 	for _, f := range found {
-		fmt.Fprintf(e.out, "%-5s%s: %s\n", f.State, f.Check, printable.Line(f.What))
+		fmt.Fprintf(e.Out, "%-5s%s: %s\n", f.State, f.Check, printable.Line(f.What))
 		if f.State != doctor.OK {
-			fmt.Fprintf(e.out, "     why: %s\n     do:  %s\n", printable.Line(f.Why), printable.Line(f.Do))
+			fmt.Fprintf(e.Out, "     why: %s\n     do:  %s\n", printable.Line(f.Why), printable.Line(f.Do))
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -27,8 +28,8 @@ type holdCmd struct {
 }
 
 type holdPlaceCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	JSON   bool     `name:"json" help:"One JSON object per line, for each that is held."`
 	DryRun bool     `name:"dry-run" help:"Only say what it would cover; nothing is held."`
 	Person []string `name:"person" help:"Person to hold."`
@@ -39,8 +40,8 @@ type holdPlaceCmd struct {
 }
 
 // Run places holds, and says what each covers.
-func (c *holdPlaceCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *holdPlaceCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
@@ -57,14 +58,14 @@ func (c *holdPlaceCmd) Run(e *env) error {
 		return hint.New(errors.New("nothing is named that is to be held"), "--person NAME, --room NAME or --host NAME; each may be given several times")
 	}
 	var out bytes.Buffer
-	if err := operate(e, &c.dataFlags, "hold.place", args, nil, &out); err != nil {
+	if err := command.Operate(e, &c.DataFlags, "hold.place", args, nil, &out); err != nil {
 		return holdHint(err)
 	}
 	if c.JSON {
-		_, err = e.out.Write(out.Bytes())
+		_, err = e.Out.Write(out.Bytes())
 		return err
 	}
-	return printPlaced(e.out, e.errOut, &out)
+	return printPlaced(e.Out, e.ErrOut, &out)
 }
 
 // printPlaced says what each hold covers, and warns of one that covers nothing.
@@ -111,35 +112,35 @@ func holdHint(err error) error {
 	if errors.Is(err, control.ErrForbidden) {
 		return hint.New(err, "--account NAME of counsel; reviewers and administrators place, list and release no holds")
 	}
-	return readingHint(err)
+	return command.ReadingHint(err)
 }
 
 type holdReleaseCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	Reason string `name:"reason" required:"" help:"Why."`
 	Matter string `arg:"" help:"Name of the matter."`
 }
 
 // Run releases holds.
-func (c *holdReleaseCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *holdReleaseCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	return holdHint(operate(e, &c.dataFlags, "hold.release", server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}, nil, e.out))
+	return holdHint(command.Operate(e, &c.DataFlags, "hold.release", server.HoldArgs{Sign: s, Matter: c.Matter, Reason: c.Reason}, nil, e.Out))
 }
 
 type holdListCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 }
 
 // Run lists holds.
-func (c *holdListCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *holdListCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	return holdHint(operate(e, &c.dataFlags, "hold.list", server.HoldArgs{Sign: s}, nil, e.out))
+	return holdHint(command.Operate(e, &c.DataFlags, "hold.list", server.HoldArgs{Sign: s}, nil, e.Out))
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/control"
 )
@@ -39,7 +40,7 @@ func TestWordsOfMistakes(t *testing.T) {
 		"hold place --reason r case-7":       "nothing is named that is to be held",
 	} {
 		var out, errOut bytes.Buffer
-		e := &env{ctx: t.Context(), in: strings.NewReader(""), out: &out, errOut: &errOut}
+		e := &command.Env{Ctx: t.Context(), In: strings.NewReader(""), Out: &out, ErrOut: &errOut}
 		if status := run(strings.Fields(args), e); status != 2 || !strings.Contains(errOut.String(), want) {
 			t.Errorf("%s: %d, %s", args, status, &errOut)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
@@ -40,11 +41,11 @@ func demoCapture(t *testing.T) string {
 	return path
 }
 
-// command runs a command line and returns its status and what it said.
-func command(t *testing.T, args ...string) (status int, out, errOut string) {
+// runCommand runs a command line and returns its status and what it said.
+func runCommand(t *testing.T, args ...string) (status int, out, errOut string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	status = run(args, &env{ctx: t.Context(), in: strings.NewReader(""), out: &o, errOut: &e})
+	status = run(args, &command.Env{Ctx: t.Context(), In: strings.NewReader(""), Out: &o, ErrOut: &e})
 	return status, o.String(), e.String()
 }
 
@@ -62,7 +63,7 @@ func lines(t *testing.T, out string) (list []map[string]any) {
 }
 
 func TestInspectJSON(t *testing.T) {
-	status, out, errOut := command(t, "inspect", "--json", "--host", "pc-7", demoCapture(t))
+	status, out, errOut := runCommand(t, "inspect", "--json", "--host", "pc-7", demoCapture(t))
 	if status != 1 || errOut != "" {
 		t.Fatalf("status %d, %s", status, errOut)
 	}
@@ -97,7 +98,7 @@ func TestInspectJSON(t *testing.T) {
 }
 
 func TestInspectForPeople(t *testing.T) {
-	status, out, _ := command(t, "inspect", demoCapture(t))
+	status, out, _ := runCommand(t, "inspect", demoCapture(t))
 	if status != 1 || !strings.Contains(out, "MESSENGER") || !strings.Contains(out, "telegram") || !strings.Contains(out, "7 flows: 5 of messengers, 5 that policy forbids") {
 		t.Errorf("status %d:\n%s", status, out)
 	}
@@ -109,10 +110,10 @@ func TestInspectWithAnotherPolicy(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if status, out, errOut := command(t, "inspect", "--json", "--policy", path, demoCapture(t)); status != 0 || strings.Contains(out, `"block"`) {
+	if status, out, errOut := runCommand(t, "inspect", "--json", "--policy", path, demoCapture(t)); status != 0 || strings.Contains(out, `"block"`) {
 		t.Errorf("status %d: %s %s", status, out, errOut)
 	}
-	if status, _, errOut := command(t, "inspect", "--policy", path+"x", demoCapture(t)); status != 2 || errOut == "" {
+	if status, _, errOut := runCommand(t, "inspect", "--policy", path+"x", demoCapture(t)); status != 2 || errOut == "" {
 		t.Errorf("a missing policy: status %d, %q", status, errOut)
 	}
 }
@@ -131,7 +132,7 @@ func TestInspectGoesOnAfterABadCapture(t *testing.T) {
 	if err := os.WriteFile(cut, whole[:len(whole)-7], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status, out, errOut := command(t, "inspect", "--json", text, missing, cut, good)
+	status, out, errOut := runCommand(t, "inspect", "--json", text, missing, cut, good)
 	if status != 2 || !strings.Contains(errOut, "2 of 4 captures") {
 		t.Errorf("status %d, %s", status, errOut)
 	}
@@ -157,7 +158,7 @@ func TestInspectGoesOnAfterABadCapture(t *testing.T) {
 
 func TestInspectUsage(t *testing.T) {
 	for _, args := range [][]string{{"inspect"}, {"inspect", "-i", "lo", "x.pcap"}, {"inspect", "-i", "no-such-interface", "--for", "1s"}} {
-		if status, _, errOut := command(t, args...); status != 2 || !strings.Contains(errOut, "hint:") {
+		if status, _, errOut := runCommand(t, args...); status != 2 || !strings.Contains(errOut, "hint:") {
 			t.Errorf("%v: status %d, %s", args, status, errOut)
 		}
 	}
@@ -188,7 +189,7 @@ func TestSurvey(t *testing.T) {
 			}
 		}
 	}()
-	status, out, errOut := command(t, "survey", "lo", "--for", "1s", "--json")
+	status, out, errOut := runCommand(t, "survey", "lo", "--for", "1s", "--json")
 	stop()
 	<-asked
 	if status != 0 || !strings.Contains(out, `"app":"telegram"`) || !strings.Contains(out, `"verdict":"block"`) {
@@ -223,7 +224,7 @@ func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 func TestInspectRecordsFindings(t *testing.T) {
 	r := &recorder{}
 	c := inspectCmd{JSON: true, Host: "pc-7", Captures: []string{demoCapture(t)}, recorder: r}
-	if err := c.Run(&env{ctx: t.Context(), out: io.Discard, errOut: io.Discard}); !errors.Is(err, errFindings) {
+	if err := c.Run(&command.Env{Ctx: t.Context(), Out: io.Discard, ErrOut: io.Discard}); !errors.Is(err, command.ErrFindings) {
 		t.Fatal(err)
 	}
 	if len(r.events) != 5 {
@@ -241,14 +242,14 @@ func TestExplainChangesNothing(t *testing.T) {
 	r := &recorder{}
 	var out bytes.Buffer
 	c := inspectCmd{Explain: "tcp 10.0.0.7:40021 149.154.167.51:443", Captures: []string{demoCapture(t)}, recorder: r}
-	if err := c.Run(&env{ctx: t.Context(), out: &out, errOut: &out}); err != nil {
+	if err := c.Run(&command.Env{Ctx: t.Context(), Out: &out, ErrOut: &out}); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.events) > 0 || out.Len() == 0 {
 		t.Errorf("%d events, %q", len(r.events), out.String())
 	}
 	c.Interface, c.Captures = "lo", nil
-	if err := c.Run(&env{ctx: t.Context(), out: &out, errOut: &out}); err == nil || hint.Of(err) != "" {
+	if err := c.Run(&command.Env{Ctx: t.Context(), Out: &out, ErrOut: &out}); err == nil || hint.Of(err) != "" {
 		t.Errorf("an interface was explained: %v", err)
 	}
 }
@@ -257,7 +258,7 @@ func TestExplainChangesNothing(t *testing.T) {
 func TestExplainEveryFlow(t *testing.T) {
 	capture := demoCapture(t)
 	for n := range 7 {
-		status, out, errOut := command(t, "inspect", "--json", "--explain", string(rune('1'+n)), capture)
+		status, out, errOut := runCommand(t, "inspect", "--json", "--explain", string(rune('1'+n)), capture)
 		list := lines(t, out)
 		if status != 0 || len(list) != 1 || list[0]["number"] != float64(n+1) {
 			t.Errorf("%d: status %d, %s %s", n+1, status, out, errOut)
@@ -274,7 +275,7 @@ func TestOutputThatFails(t *testing.T) {
 	capture := demoCapture(t)
 	for _, args := range [][]string{{"inspect", capture}, {"inspect", "--json", capture}} {
 		var errOut bytes.Buffer
-		status := run(args, &env{ctx: t.Context(), in: strings.NewReader(""), out: full{}, errOut: &errOut})
+		status := run(args, &command.Env{Ctx: t.Context(), In: strings.NewReader(""), Out: full{}, ErrOut: &errOut})
 		if status != 2 || !strings.Contains(errOut.String(), "no room") {
 			t.Errorf("%v: status %d, %s", args, status, errOut.String())
 		}
@@ -288,7 +289,7 @@ func TestInspectStandardInput(t *testing.T) {
 	}
 	defer f.Close()
 	var out bytes.Buffer
-	status := run([]string{"inspect", "--json", "-"}, &env{ctx: t.Context(), in: f, out: &out, errOut: io.Discard})
+	status := run([]string{"inspect", "--json", "-"}, &command.Env{Ctx: t.Context(), In: f, Out: &out, ErrOut: io.Discard})
 	if list := lines(t, out.String()); status != 1 || len(list) != 7 || list[0]["capture"] != "-" {
 		t.Errorf("status %d: %s", status, out.String())
 	}

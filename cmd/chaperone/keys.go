@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/durable"
@@ -43,7 +44,7 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	}
 	var shares []string
 	for _, name := range s.Shares {
-		raw, err := readSmall(name)
+		raw, err := command.ReadSmall(name)
 		if err != nil {
 			return nil, err
 		}
@@ -71,25 +72,14 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 // minPassphrase is the least length of a passphrase that locks the compliance key, in bytes: that of a password of an account.
 const minPassphrase = 12
 
-// maxShare bounds the file of a share, passphrase or password, in bytes.
-const maxShare = 64 << 10
-
-func readSmall(name string) ([]byte, error) {
-	raw, err := outside.ReadFile(name, maxShare)
-	if errors.Is(err, outside.ErrTooLarge) {
-		err = fmt.Errorf("%s is larger than 64 KiB: that is no share and no password", name)
-	}
-	return raw, err
-}
-
 type keysDrillCmd struct {
-	dataFlags
+	command.DataFlags
 	sharesFlags
 }
 
 // Run tries the shares, says yes or no, and puts the answer on record. No is exit status 1.
-func (c *keysDrillCmd) Run(e *env) error {
-	cfg, err := c.load()
+func (c *keysDrillCmd) Run(e *command.Env) error {
+	cfg, err := c.Load()
 	if err != nil {
 		return err
 	}
@@ -97,21 +87,21 @@ func (c *keysDrillCmd) Run(e *env) error {
 	drill := server.DrillArgs{Action: server.ActDrill, Shares: len(c.Shares), Works: failed == nil}
 	if failed == nil {
 		drill.Key = key.Public().ID()
-		fmt.Fprintf(e.out, "yes: %d shares give the compliance key %s back\n", len(c.Shares), drill.Key)
+		fmt.Fprintf(e.Out, "yes: %d shares give the compliance key %s back\n", len(c.Shares), drill.Key)
 	} else {
-		fmt.Fprintf(e.out, "no: %d shares do not give the compliance key back: %v\n", len(c.Shares), failed)
+		fmt.Fprintf(e.Out, "no: %d shares do not give the compliance key back: %v\n", len(c.Shares), failed)
 	}
-	if err := operate(e, &c.dataFlags, "keys.drill", drill, nil, io.Discard); err != nil {
+	if err := command.Operate(e, &c.DataFlags, "keys.drill", drill, nil, io.Discard); err != nil {
 		return hint.New(fmt.Errorf("the drill is not on record: %w", err), "run it where the data directory is set up, as its administrator")
 	}
 	if failed != nil {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
 
 type keysRecoverCmd struct {
-	dataFlags
+	command.DataFlags
 	sharesFlags
 	Passphrase string `name:"new-passphrase" required:"" type:"existingfile" placeholder:"FILE" help:"File with the passphrase that locks the key that is written."`
 	Out        string `name:"out" type:"path" placeholder:"FILE" help:"Where to write the key; by default compliance.key in the keys folder."`
@@ -119,8 +109,8 @@ type keysRecoverCmd struct {
 }
 
 // Run recovers the key and writes it. A key that is not the one that records are sealed to is never written.
-func (c *keysRecoverCmd) Run(e *env) error {
-	cfg, err := c.load()
+func (c *keysRecoverCmd) Run(e *command.Env) error {
+	cfg, err := c.Load()
 	if err != nil {
 		return err
 	}
@@ -128,14 +118,14 @@ func (c *keysRecoverCmd) Run(e *env) error {
 	if path == "" {
 		path = filepath.Join(cfg.KeysDir(), server.CompliancePrivate)
 	}
-	if fileExists(path) && !c.Force {
+	if command.FileExists(path) && !c.Force {
 		return hint.New(fmt.Errorf("%s exists already", path), "--out FILE, or --force to write over it")
 	}
 	key, err := c.recovered(cfg)
 	if err != nil {
 		return hint.New(err, "each file holds one share as it was given out; the recovery file is the one made with them")
 	}
-	raw, err := readSmall(c.Passphrase)
+	raw, err := command.ReadSmall(c.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -150,10 +140,10 @@ func (c *keysRecoverCmd) Run(e *env) error {
 	if err := replaceKey(path, locked, c.Force); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "the compliance key %s is written to %s; let keys.unlock name its new passphrase\n", key.Public().ID(), path)
+	fmt.Fprintf(e.Out, "the compliance key %s is written to %s; let keys.unlock name its new passphrase\n", key.Public().ID(), path)
 	act := server.DrillArgs{Action: server.ActRecover, Shares: len(c.Shares), Works: true, Key: key.Public().ID()}
-	if err := operate(e, &c.dataFlags, "keys.drill", act, nil, io.Discard); err != nil {
-		fmt.Fprintf(e.errOut, "chaperone: the recovery is not on record: %v; once keys.unlock is right, run chaperone keys drill\n", err)
+	if err := command.Operate(e, &c.DataFlags, "keys.drill", act, nil, io.Discard); err != nil {
+		fmt.Fprintf(e.ErrOut, "chaperone: the recovery is not on record: %v; once keys.unlock is right, run chaperone keys drill\n", err)
 	}
 	return nil
 }

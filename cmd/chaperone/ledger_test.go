@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -65,7 +66,7 @@ func TestRecordCommitVerify(t *testing.T) {
 	says := func(code int, want string, args ...string) {
 		t.Helper()
 		var out, errOut strings.Builder
-		got := run(append([]string{"verify"}, args...), &env{ctx: context.Background(), in: strings.NewReader(""), out: &out, errOut: &errOut})
+		got := run(append([]string{"verify"}, args...), &command.Env{Ctx: context.Background(), In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
 		if got != code || !strings.Contains(out.String(), want) {
 			t.Errorf("%v: exit %d, want %d and %q\n%s%s", args, got, code, want, &out, &errOut)
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -82,12 +83,12 @@ func TestServeKilledUnderACommand(t *testing.T) {
 	d := onDisk(t, t.TempDir())
 	kill := d.serve()
 	var errOut bytes.Buffer
-	e := &env{t.Context(), nil, io.Discard, &errOut}
-	err := operate(e, &dataFlags{Config: d.config()}, "record", struct{}{}, readerFunc(func(p []byte) (int, error) {
+	e := &command.Env{Ctx: t.Context(), In: nil, Out: io.Discard, ErrOut: &errOut}
+	err := command.Operate(e, &command.DataFlags{Config: d.config()}, "record", struct{}{}, readerFunc(func(p []byte) (int, error) {
 		kill()
 		return 0, io.EOF
 	}), io.Discard)
-	if status := report(e, err); status != 2 {
+	if status := command.Report(e, err); status != 2 {
 		t.Errorf("exit status %d", status)
 	}
 	said := errOut.String()
@@ -121,7 +122,7 @@ func TestInspectSaysHowManyWereAcknowledged(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- control.Serve(ctx, l, store.Dir, ops, store.Book) }()
 	defer func() { cancel(); <-served }()
-	status, out, said := command(t, "inspect", "--json", "--config", d.config(), demoCapture(t))
+	status, out, said := runCommand(t, "inspect", "--json", "--config", d.config(), demoCapture(t))
 	if status != 2 || !strings.HasPrefix(said, "chaperone: error: recording stopped, 2 events of this run were acknowledged: record: the process that serves ") || !strings.Contains(said, "hint: ") {
 		t.Errorf("exit status %d, it says\n%s", status, said)
 	}
@@ -146,7 +147,7 @@ func TestFullDiskUnderACommand(t *testing.T) {
 	d := onDisk(t, dir)
 	d.serve()
 	capture := demoCapture(t)
-	if status, _, said := command(t, "inspect", "--config", d.config(), capture); status != 1 {
+	if status, _, said := runCommand(t, "inspect", "--config", d.config(), capture); status != 1 {
 		t.Fatalf("exit status %d with room enough: %s", status, said)
 	}
 	ballast, err := os.Create(filepath.Join(dir, "ballast"))
@@ -160,7 +161,7 @@ func TestFullDiskUnderACommand(t *testing.T) {
 				break
 			}
 		}
-		status, _, said := command(t, "inspect", "--config", d.config(), capture)
+		status, _, said := runCommand(t, "inspect", "--config", d.config(), capture)
 		if status == 1 {
 			continue // until the last page of the segment is full
 		}

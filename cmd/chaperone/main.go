@@ -3,25 +3,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
-	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
-	"github.com/chaperone-im/chaperone/internal/printable"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/catalogs"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
 // version is stamped by the linker.
 var version = "dev"
-
-const description = "Keeps unapproved messengers out, and the approved ones clean and on record."
 
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
@@ -42,12 +36,12 @@ type cli struct {
 	Rebuild    rebuildCmd    `cmd:"" help:"Derive search and pages anew from the journal."`
 	Verify     verifyCmd     `cmd:"" help:"Check a data directory against a checkpoint that was kept outside."`
 
-	Catalog    catalogCmd    `cmd:"" help:"Show and check what is known of each messenger."`
-	Policy     policyCmd     `cmd:"" help:"Check, test, explain and try a policy."`
-	Inspect    inspectCmd    `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
-	Scan       scanCmd       `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
-	Quarantine quarantineCmd `cmd:"" help:"List and bring back files that scan took away."`
-	Survey     surveyCmd     `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
+	Catalog    catalogs.Command `cmd:"" help:"Show and check what is known of each messenger."`
+	Policy     policies.Command `cmd:"" help:"Check, test, explain and try a policy."`
+	Inspect    inspectCmd       `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
+	Scan       scanCmd          `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
+	Quarantine quarantineCmd    `cmd:"" help:"List and bring back files that scan took away."`
+	Survey     surveyCmd        `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 
 	Observations observationsCmd `cmd:"" help:"List what was seen on the network and allowed, or is unknown; it is kept for some days and is no record."`
 
@@ -55,78 +49,20 @@ type cli struct {
 	Reference  referenceCmd  `cmd:"" hidden:"" help:"Write the reference pages from the code."`
 }
 
-// env is what a command runs with. Tests give it their own streams.
-type env struct {
-	ctx    context.Context
-	in     io.Reader
-	out    io.Writer
-	errOut io.Writer
-}
-
 type versionCmd struct{}
 
 // Run prints the version.
-func (versionCmd) Run(e *env) error {
-	_, err := fmt.Fprintln(e.out, "chaperone", version)
+func (versionCmd) Run(e *command.Env) error {
+	_, err := fmt.Fprintln(e.Out, "chaperone", version)
 	return err
 }
-
-// errFindings makes the exit status 1: findings that policy forbids, or a verification that failed.
-var errFindings = errors.New("findings")
 
 func main() {
 	sandbox.Child(os.Args, sandboxParsers())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what does not listen to the first, as the opening of a pipe
-	os.Exit(run(os.Args[1:], &env{ctx, os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(os.Args[1:], &command.Env{Ctx: ctx, In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
 }
 
-// run parses and runs one command line: 0 fine, 1 findings that policy forbids, 2 usage or failure.
-func run(args []string, e *env) int {
-	var c cli
-	exit := -1
-	parser, err := kong.New(&c, kong.Name("chaperone"), kong.UsageOnError(), kong.Writers(e.out, e.errOut),
-		kong.Description(description),
-		kong.Exit(func(code int) { exit = code }))
-	if err != nil {
-		return report(e, err)
-	}
-	k, err := parser.Parse(args)
-	if exit >= 0 {
-		return exit
-	}
-	if err != nil {
-		return report(e, hint.New(err, helpFor(err)))
-	}
-	return report(e, k.Run(e))
-}
-
-// helpFor says which help lists what may be written: that of the command that was begun.
-func helpFor(err error) string {
-	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context != nil {
-		if n := parse.Context.Selected(); n != nil {
-			return "chaperone " + n.Path() + " --help lists its flags"
-		}
-	}
-	return "chaperone --help lists the commands"
-}
-
-func report(e *env, err error) int {
-	if err == nil {
-		return 0
-	}
-	if errors.Is(err, errFindings) {
-		return 1
-	}
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = printable.Line(line)
-	}
-	fmt.Fprintln(e.errOut, "chaperone: error:", strings.Join(lines, "\n"))
-	if text := hint.Of(err); text != "" {
-		fmt.Fprintln(e.errOut, "hint:", printable.Line(text))
-	}
-	return 2
-}
+func run(args []string, e *command.Env) int { return command.Run(&cli{}, args, e) }

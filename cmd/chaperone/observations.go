@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -17,8 +18,8 @@ import (
 
 // observationsCmd lists what was seen and is no record.
 type observationsCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	JSON  bool   `name:"json" help:"One JSON object per line."`
 	Host  string `name:"host" placeholder:"NAME" help:"Of a machine: its name, address or id, or whose it is."`
 	App   string `name:"app" placeholder:"ID" help:"Of a messenger."`
@@ -28,7 +29,7 @@ type observationsCmd struct {
 }
 
 // Run lists.
-func (c *observationsCmd) Run(e *env) error {
+func (c *observationsCmd) Run(e *command.Env) error {
 	after, err := timeFlag(c.After)
 	if err != nil {
 		return err
@@ -37,28 +38,28 @@ func (c *observationsCmd) Run(e *env) error {
 	op, print := "observations.hours", printHours
 	if !c.Hours {
 		op, print = "observations", printObservations
-		if args.Sign, err = c.sign(e); err != nil {
+		if args.Sign, err = c.Sign(e); err != nil {
 			return err
 		}
 	} else if c.Host != "" {
 		return hint.New(errors.New("hourly counts name no machine"), "leave --host or --hours out")
 	}
 	if c.JSON {
-		return readingHint(operate(e, &c.dataFlags, op, args, nil, e.out))
+		return command.ReadingHint(command.Operate(e, &c.DataFlags, op, args, nil, e.Out))
 	}
 	r, w := io.Pipe()
 	printed := make(chan error, 1)
 	go func() {
-		err := print(e.out, r)
+		err := print(e.Out, r)
 		r.CloseWithError(err)
 		printed <- err
 	}()
-	err = operate(e, &c.dataFlags, op, args, nil, w)
+	err = command.Operate(e, &c.DataFlags, op, args, nil, w)
 	w.CloseWithError(err)
 	if failed := <-printed; err == nil {
 		err = failed
 	}
-	return readingHint(err)
+	return command.ReadingHint(err)
 }
 
 // timeFlag reads a day or a time, in UTC unless it says otherwise.

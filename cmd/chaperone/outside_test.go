@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 )
 
 // TestOnlyRegularFilesAreOpened: a pipe that nobody writes to, or a device, is refused at once wherever a file is named.
@@ -51,4 +54,12 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 	if code, out, _ := call(t, "", "inspect", pipe); code != 2 || !strings.Contains(out, "not a regular file") {
 		t.Errorf("inspect: %d, %s", code, out)
 	}
+}
+
+// call runs a command line and returns its exit status and output.
+func call(t *testing.T, stdin string, args ...string) (int, string, string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	code := run(args, &command.Env{Ctx: t.Context(), In: strings.NewReader(stdin), Out: &out, ErrOut: &errOut})
+	return code, out.String(), errOut.String()
 }

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
-	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -26,35 +26,23 @@ type quarantineCmd struct {
 	Restore quarantineRestoreCmd `cmd:"" help:"Bring files back to where they were, exactly as they were."`
 }
 
-// dataFlags say where the data directory is.
-type dataFlags struct {
-	Data   string `name:"data" type:"path" placeholder:"DIR" help:"Data directory; else data_dir of the configuration, else ./data."`
-	Config string `name:"config" type:"path" placeholder:"FILE" help:"Configuration."`
-}
-
-// dir returns the data directory.
-func (d *dataFlags) dir() (string, error) {
-	switch {
-	case d.Data != "":
-		return d.Data, nil
-	case d.Config != "":
-		c, err := config.Load(d.Config)
-		if err != nil {
-			return "", err
-		}
-		return c.Data(), nil
-	}
-	return "data", nil
-}
-
 // quarantineOptions are what acts are done with; what is nil is not asked.
 type quarantineOptions struct {
 	recorder event.Recorder
 	holds    quarantine.Holds
 }
 
-func (d *dataFlags) quarantine(host string, o quarantineOptions) (*quarantine.Store, error) {
-	dir, err := d.dir()
+// acts returns what quarantine works with: with a data directory set up, acts are recorded and holds asked.
+func acts(e *command.Env, d *command.DataFlags) quarantineOptions {
+	if d.Data == "" && d.Config == "" {
+		return quarantineOptions{}
+	}
+	r := d.Remote(e)
+	return quarantineOptions{recorder: r, holds: r}
+}
+
+func openQuarantine(d *command.DataFlags, host string, o quarantineOptions) (*quarantine.Store, error) {
+	dir, err := d.Dir()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +52,7 @@ func (d *dataFlags) quarantine(host string, o quarantineOptions) (*quarantine.St
 }
 
 type quarantineListCmd struct {
-	dataFlags
+	command.DataFlags
 	JSON bool `name:"json" help:"One JSON object per line."`
 }
 
@@ -79,13 +67,13 @@ type quarantineLine struct {
 }
 
 // Run lists.
-func (c *quarantineListCmd) Run(e *env) error {
+func (c *quarantineListCmd) Run(e *command.Env) error {
 	items, err := c.items()
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetEscapeHTML(false)
 		for _, i := range items {
 			if err := enc.Encode(quarantineLine{i.ID, i.Path, i.PathBase64, i.App, i.SHA256, i.Time.Format("2006-01-02T15:04:05.000000Z")}); err != nil {
@@ -95,10 +83,10 @@ func (c *quarantineListCmd) Run(e *env) error {
 		return nil
 	}
 	if len(items) == 0 {
-		_, err := fmt.Fprintln(e.out, "nothing is in quarantine")
+		_, err := fmt.Fprintln(e.Out, "nothing is in quarantine")
 		return err
 	}
-	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tTIME\tMESSENGER\tPATH")
 	for _, i := range items {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.ID, i.Time.Format("2006-01-02 15:04:05"), printable.Line(i.App), printable.Line(i.Path))
@@ -108,14 +96,14 @@ func (c *quarantineListCmd) Run(e *env) error {
 
 // items lists without making the folder when there is none.
 func (c *quarantineListCmd) items() ([]quarantine.Item, error) {
-	dir, err := c.dir()
+	dir, err := c.Dir()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "quarantine")); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	store, err := c.quarantine("", quarantineOptions{})
+	store, err := openQuarantine(&c.DataFlags, "", quarantineOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -124,34 +112,34 @@ func (c *quarantineListCmd) items() ([]quarantine.Item, error) {
 }
 
 type quarantineRestoreCmd struct {
-	dataFlags
+	command.DataFlags
 	IDs []string `arg:"" name:"id" help:"Ids, as quarantine list shows them."`
 
 	options quarantineOptions
 }
 
 // Run restores each item; one that cannot be does not keep the others back.
-func (c *quarantineRestoreCmd) Run(e *env) error {
+func (c *quarantineRestoreCmd) Run(e *command.Env) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("name of this machine: %w", err)
 	}
 	if c.options.recorder == nil {
-		c.options = c.acts(e)
+		c.options = acts(e, &c.DataFlags)
 	}
-	store, err := c.quarantine(host, c.options)
+	store, err := openQuarantine(&c.DataFlags, host, c.options)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	var failed []error
 	for _, id := range c.IDs {
-		item, err := store.Restore(e.ctx, id)
+		item, err := store.Restore(e.Ctx, id)
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		if _, err := fmt.Fprintf(e.out, "%s is back at %s\n", id, printable.Line(item.Path)); err != nil {
+		if _, err := fmt.Fprintf(e.Out, "%s is back at %s\n", id, printable.Line(item.Path)); err != nil {
 			return err
 		}
 	}

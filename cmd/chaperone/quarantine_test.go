@@ -14,7 +14,7 @@ import (
 func TestUnsureFilesAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	firm, tree := filepath.Join(dir, "firm"), filepath.Join(dir, "tree")
-	if status, _, errOut := command(t, "quickstart", firm); status != 0 {
+	if status, _, errOut := runCommand(t, "quickstart", firm); status != 0 {
 		t.Fatal(errOut)
 	}
 	bold := filepath.Join(dir, "bold.yaml") // a policy that stops what is only called a messenger
@@ -28,7 +28,7 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status, out, errOut := command(t, "scan", "--json", act, "--policy", bold, "--data", filepath.Join(firm, "data"), tree)
+		status, out, errOut := runCommand(t, "scan", "--json", act, "--policy", bold, "--data", filepath.Join(firm, "data"), tree)
 		if status != 1 {
 			t.Errorf("%s: status %d, %s", act, status, errOut)
 		}
@@ -42,10 +42,10 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 			t.Errorf("%s: it does not say why:\n%s", act, out)
 		}
 	}
-	if _, out, _ := command(t, "scan", "--policy", bold, tree); !strings.Contains(out, "unsure.exe: left alone") {
+	if _, out, _ := runCommand(t, "scan", "--policy", bold, tree); !strings.Contains(out, "unsure.exe: left alone") {
 		t.Errorf("people are not told:\n%s", out)
 	}
-	if status, out, _ := command(t, "scan", tree); status != 0 || !strings.Contains(out, "confidence 0.50: allow by rule otherwise") {
+	if status, out, _ := runCommand(t, "scan", tree); status != 0 || !strings.Contains(out, "confidence 0.50: allow by rule otherwise") {
 		t.Errorf("by the quickstart policy it is status %d:\n%s", status, out)
 	}
 }

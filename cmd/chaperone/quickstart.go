@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
 
@@ -21,12 +22,12 @@ type quickstartCmd struct {
 }
 
 // Run writes everything and says what comes next.
-func (c *quickstartCmd) Run(e *env) error {
+func (c *quickstartCmd) Run(e *command.Env) error {
 	r, err := server.Quickstart(server.QuickstartOptions{Dir: c.Dir, Data: c.Data, Profile: c.Profile, Domain: c.Domain, Console: c.Console, Shares: c.Shares, Needed: c.Needed})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, `Written to %s: chaperone.yaml, policy.yaml (network and programs are watched, messages enforced), people.csv, notice.md (a draft for employees); data is in %s.
+	fmt.Fprintf(e.Out, `Written to %s: chaperone.yaml, policy.yaml (network and programs are watched, messages enforced), people.csv, notice.md (a draft for employees); data is in %s.
 
 Next:
  1. chaperone doctor --config %s
@@ -34,9 +35,9 @@ Next:
  3. Open the console and sign in, each link once and within the hour (later: chaperone account link NAME --config %s):
 `, c.Dir, c.data(), r.Config, r.Config, r.Config)
 	for _, name := range slices.Sorted(maps.Keys(r.Links)) {
-		fmt.Fprintf(e.out, "      %-9s https://%s/link/%s\n", name, c.Console, r.Links[name])
+		fmt.Fprintf(e.Out, "      %-9s https://%s/link/%s\n", name, c.Console, r.Links[name])
 	}
-	fmt.Fprintf(e.out, ` 4. Give the %d recovery shares in %s to different people, off this machine, and delete the folder.
+	fmt.Fprintf(e.Out, ` 4. Give the %d recovery shares in %s to different people, off this machine, and delete the folder.
     Any %d of them with keys/recovery.json of the data give the compliance key back; without them a lost key loses every record.
  5. Name a recipient of checkpoints outside this machine (ledger.checkpoints): without one, nothing can be proven.
  6. Watch what enforcing would stop, then set mode: enforce in policy.yaml.

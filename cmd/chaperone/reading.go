@@ -9,9 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
-	"github.com/chaperone-im/chaperone/internal/archive"
-	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/search"
@@ -20,8 +18,8 @@ import (
 
 // searchCmd searches the record.
 type searchCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	JSON  bool   `name:"json" help:"One JSON object per line."`
 	Limit int    `name:"limit" default:"0" help:"At most so many; 0 is all."`
 	Count bool   `name:"count" help:"Print only how many there are."`
@@ -29,63 +27,50 @@ type searchCmd struct {
 }
 
 // Run searches.
-func (c *searchCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *searchCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	return c.show(e, c.JSON || c.Count, "search", server.SearchArgs{Sign: s, Query: c.Query, Limit: c.Limit, Count: c.Count}, &c.dataFlags)
+	return show(e, c.JSON || c.Count, "search", server.SearchArgs{Sign: s, Query: c.Query, Limit: c.Limit, Count: c.Count}, &c.DataFlags)
 }
 
 // personCmd shows one person's time line over all planes.
 type personCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	JSON  bool   `name:"json" help:"One JSON object per line."`
 	Limit int    `name:"limit" default:"0" help:"At most so many; 0 is all."`
 	Who   string `arg:"" help:"A person, a handle, a host or an address."`
 }
 
 // Run shows.
-func (c *personCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *personCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	return c.show(e, c.JSON, "person", server.PersonArgs{Sign: s, Who: c.Who, Limit: c.Limit}, &c.dataFlags)
+	return show(e, c.JSON, "person", server.PersonArgs{Sign: s, Who: c.Who, Limit: c.Limit}, &c.DataFlags)
 }
 
 // show runs an operation that answers with hits, and prints them as they come.
-func (s *signFlags) show(e *env, plain bool, op string, args any, d *dataFlags) error {
+func show(e *command.Env, plain bool, op string, args any, d *command.DataFlags) error {
 	if plain {
-		return readingHint(operate(e, d, op, args, nil, e.out))
+		return command.ReadingHint(command.Operate(e, d, op, args, nil, e.Out))
 	}
 	r, w := io.Pipe()
 	printed := make(chan error, 1)
 	go func() {
-		err := printHits(e.out, r)
+		err := printHits(e.Out, r)
 		r.CloseWithError(err)
 		printed <- err
 	}()
-	err := operate(e, d, op, args, nil, w)
+	err := command.Operate(e, d, op, args, nil, w)
 	w.CloseWithError(err)
 	if failed := <-printed; err == nil {
 		err = failed
 	}
-	return readingHint(err)
-}
-
-// readingHint says what helps when somebody may not read.
-func readingHint(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, archive.ErrNoPurpose) || strings.Contains(err.Error(), archive.ErrNoPurpose.Error()):
-		return hint.New(err, `--purpose "why you look"; it goes into the ledger`)
-	case errors.Is(err, control.ErrForbidden) || strings.Contains(err.Error(), archive.ErrNotReader.Error()):
-		return hint.New(err, "--account NAME of a reviewer or counsel; administrators, root among them, do not read")
-	}
-	return err
+	return command.ReadingHint(err)
 }
 
 func printHits(out io.Writer, in io.Reader) error {
@@ -134,25 +119,25 @@ func shorten(s string) string {
 
 // eraseCmd asks for the destruction of one record's content.
 type eraseCmd struct {
-	dataFlags
-	signFlags
+	command.DataFlags
+	command.SignFlags
 	Reason string `name:"reason" required:"" help:"Why."`
 	ID     string `arg:"" help:"Id of the record."`
 }
 
 // Run asks; the second person who asks carries it out.
-func (c *eraseCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *eraseCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	return readingHint(operate(e, &c.dataFlags, "erase", server.EraseArgs{Sign: s, ID: event.ID(c.ID), Reason: c.Reason}, nil, e.out))
+	return command.ReadingHint(command.Operate(e, &c.DataFlags, "erase", server.EraseArgs{Sign: s, ID: event.ID(c.ID), Reason: c.Reason}, nil, e.Out))
 }
 
 // rebuildCmd derives all projections anew.
-type rebuildCmd struct{ dataFlags }
+type rebuildCmd struct{ command.DataFlags }
 
 // Run rebuilds.
-func (c *rebuildCmd) Run(e *env) error {
-	return operate(e, &c.dataFlags, "rebuild", struct{}{}, nil, e.out)
+func (c *rebuildCmd) Run(e *command.Env) error {
+	return command.Operate(e, &c.DataFlags, "rebuild", struct{}{}, nil, e.Out)
 }

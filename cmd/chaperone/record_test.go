@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -59,7 +60,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) says(status int, what string, args ...string) string {
 	d.t.Helper()
 	var out, errOut bytes.Buffer
-	if got := run(args, &env{d.t.Context(), strings.NewReader(""), &out, &errOut}); got != status {
+	if got := run(args, &command.Env{Ctx: d.t.Context(), In: strings.NewReader(""), Out: &out, ErrOut: &errOut}); got != status {
 		d.t.Fatalf("%q: exit status %d, want %d\n%s%s", args, got, status, &out, &errOut)
 	}
 	if !strings.Contains(out.String()+errOut.String(), what) {

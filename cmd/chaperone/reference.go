@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control/manual"
@@ -23,12 +24,12 @@ type completionCmd struct {
 }
 
 // Run prints.
-func (c *completionCmd) Run(e *env) error {
+func (c *completionCmd) Run(e *command.Env) error {
 	root, err := describeCommands()
 	if err != nil {
 		return err
 	}
-	return map[string]func(io.Writer, *manual.Command) error{"bash": manual.Bash, "zsh": manual.Zsh, "fish": manual.Fish}[c.Shell](e.out, root)
+	return map[string]func(io.Writer, *manual.Command) error{"bash": manual.Bash, "zsh": manual.Zsh, "fish": manual.Fish}[c.Shell](e.Out, root)
 }
 
 // referenceCmd writes the reference from the code that it describes; make generate and the packages use it.
@@ -40,7 +41,7 @@ type referenceCmd struct {
 const generated = "<!-- Made by make generate; do not edit. -->\n\n"
 
 // Run writes.
-func (c *referenceCmd) Run(e *env) error {
+func (c *referenceCmd) Run(e *command.Env) error {
 	root, err := describeCommands()
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func catalogPage(w io.Writer) error {
 // describeCommands turns the command line into what package manual describes. Hidden commands stay out.
 func describeCommands() (*manual.Command, error) {
 	var c cli
-	app, err := kong.New(&c, kong.Name("chaperone"), kong.Description(description))
+	app, err := kong.New(&c, kong.Name("chaperone"), kong.Description(command.Description))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
@@ -22,37 +23,37 @@ type scanCmd struct {
 	OneFileSystem bool   `name:"one-file-system" help:"Do not cross into other file systems."`
 	Quarantine    bool   `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
 	Remove        bool   `name:"remove" xor:"act" help:"Remove the package that owns such a file; quarantine files that no package owns."`
-	dataFlags
+	command.DataFlags
 	Paths []string `arg:"" name:"path" help:"Files and folders."`
 
 	options quarantineOptions // the recorder takes findings and acts
 }
 
 // Run scans.
-func (c *scanCmd) Run(e *env) error {
+func (c *scanCmd) Run(e *command.Env) error {
 	if c.options.recorder == nil {
-		c.options = c.acts(e)
+		c.options = acts(e, &c.DataFlags)
 	}
 	scanner, err := c.scanner(e)
 	if err != nil {
 		return err
 	}
 	defer scanner.Close()
-	var out scanned.Writer = scanned.NewTable(e.out, c.Quarantine || c.Remove)
+	var out scanned.Writer = scanned.NewTable(e.Out, c.Quarantine || c.Remove)
 	if c.JSON {
-		out = scanned.NewLines(e.out)
+		out = scanned.NewLines(e.Out)
 	}
 	bombs := scanned.Gather(out)
 	forbidden, summary, err := c.scan(e, scanner, bombs)
 	if err := errors.Join(err, bombs.Flush()); err != nil {
 		return err
 	}
-	status, err := scanner.Sandbox(e.ctx)
+	status, err := scanner.Sandbox(e.Ctx)
 	if err != nil {
 		return err
 	}
 	if d := status.Degraded(); d != "" {
-		fmt.Fprintln(e.errOut, "chaperone: warning: sandbox:", d)
+		fmt.Fprintln(e.ErrOut, "chaperone: warning: sandbox:", d)
 	}
 	failed, err := c.act(e, forbidden)
 	if err != nil {
@@ -65,7 +66,7 @@ func (c *scanCmd) Run(e *env) error {
 	case failed > 0:
 		return fmt.Errorf("%d of %d files could not be taken away", failed, len(forbidden))
 	case len(forbidden) > 0:
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
@@ -74,11 +75,11 @@ func (c *scanCmd) Run(e *env) error {
 const maxActs = 100_000
 
 // scan runs the scan and returns the findings that policy forbids, one for each file.
-func (c *scanCmd) scan(e *env, scanner *scan.Scanner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
+func (c *scanCmd) scan(e *command.Env, scanner *scan.Scanner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
 	var forbidden []*scan.Finding
 	stop := scanProgress(e, scanner)
 	defer stop()
-	summary, err := scanner.Scan(e.ctx, c.Paths, func(r scan.Result) error {
+	summary, err := scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
 		if r.Problem != nil {
 			return out.Problem(r.Problem)
 		}
@@ -105,7 +106,7 @@ func addForbidden(forbidden []*scan.Finding, f *scan.Finding) []*scan.Finding {
 }
 
 // act does what the flags ask for, after the scan, and returns how many files it could not be done to.
-func (c *scanCmd) act(e *env, forbidden []*scan.Finding) (failed int, err error) {
+func (c *scanCmd) act(e *command.Env, forbidden []*scan.Finding) (failed int, err error) {
 	if !c.Quarantine && !c.Remove || len(forbidden) == 0 {
 		return 0, nil
 	}
@@ -113,14 +114,14 @@ func (c *scanCmd) act(e *env, forbidden []*scan.Finding) (failed int, err error)
 	if err != nil {
 		return 0, err
 	}
-	store, err := c.quarantine(host, c.options)
+	store, err := openQuarantine(&c.DataFlags, host, c.options)
 	if err != nil {
 		return 0, err
 	}
 	defer store.Close()
-	a := &actor{store: store, remove: c.Remove, out: e.out, json: c.JSON}
+	a := &actor{store: store, remove: c.Remove, out: e.Out, json: c.JSON}
 	for _, f := range forbidden {
-		if err := a.act(e.ctx, f); err != nil {
+		if err := a.act(e.Ctx, f); err != nil {
 			return a.failed, err
 		}
 	}
@@ -139,13 +140,13 @@ func (c *scanCmd) host() (string, error) {
 	return host, nil
 }
 
-func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
+func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 	for _, p := range c.Paths {
 		if _, err := os.Stat(p); errors.Is(err, os.ErrNotExist) {
 			return nil, hint.New(fmt.Errorf("%s: no such file or folder", p), "chaperone scan PATH... looks into files and folders")
 		}
 	}
-	set, err := c.rules(e, c.Policy)
+	set, err := c.Rules(e, c.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := c.dir()
+	dir, err := c.Dir()
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +169,8 @@ func (c *scanCmd) scanner(e *env) (*scan.Scanner, error) {
 }
 
 // scanProgress shows counts on a terminal until the function it returns is called.
-func scanProgress(e *env, s *scan.Scanner) (stop func()) {
-	w := inspection.Terminal(e.errOut)
+func scanProgress(e *command.Env, s *scan.Scanner) (stop func()) {
+	w := inspection.Terminal(e.ErrOut)
 	if w == nil {
 		return func() {}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
@@ -28,7 +29,7 @@ func TestScripts(t *testing.T) {
 		// What is too large, or no text, to stand in a script.
 		e.Setenv("ESCAPE", "\x1b[31mred")
 		line := `{"id":"1","from":"a@example.org","to":["b@example.org"],"text":"x"}` + "\n"
-		return errors.Join(writeCaptures(e.WorkDir), os.WriteFile(filepath.Join(e.WorkDir, "long.jsonl"), []byte(line+strings.Repeat("a", tryLimit+1)), 0o600),
+		return errors.Join(writeCaptures(e.WorkDir), os.WriteFile(filepath.Join(e.WorkDir, "long.jsonl"), []byte(line+strings.Repeat("a", policies.TryLimit+1)), 0o600),
 			os.WriteFile(filepath.Join(e.WorkDir, "large"), make([]byte, 1<<20), 0o600))
 	}})
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -21,21 +22,21 @@ type serveCmd struct {
 }
 
 // Run serves until it is told to stop.
-func (c *serveCmd) Run(e *env) error {
+func (c *serveCmd) Run(e *command.Env) error {
 	start := time.Now()
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return hint.New(err, "chaperone config test --config FILE checks a configuration without starting it")
 	}
-	log := telemetry.NewLog(e.errOut, c.Text, slog.LevelInfo)
-	s, err := server.New(e.ctx, cfg, log, version)
+	log := telemetry.NewLog(e.ErrOut, c.Text, slog.LevelInfo)
+	s, err := server.New(e.Ctx, cfg, log, version)
 	if err != nil {
 		return c.hint(err)
 	}
-	err = s.Run(e.ctx, func() {
+	err = s.Run(e.Ctx, func() {
 		log.Info("serving", "version", version, "started_in", time.Since(start).Round(time.Millisecond).String())
 		if cfg.Console.Listen != "" {
-			fmt.Fprintf(e.out, "console: https://%s/\n", cfg.Console.Listen)
+			fmt.Fprintf(e.Out, "console: https://%s/\n", cfg.Console.Listen)
 		}
 	})
 	log.Info("stopped")

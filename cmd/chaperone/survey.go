@@ -4,12 +4,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 )
 
 // surveyCmd listens to an interface and tells who uses which messenger, and what enforcing would stop. It changes nothing.
 type surveyCmd struct {
-	configFlag
+	command.ConfigFlag
 	JSON      bool          `name:"json" help:"One JSON object per line."`
 	Policy    string        `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	For       time.Duration `name:"for" default:"10m" help:"How long to listen."`
@@ -17,16 +18,16 @@ type surveyCmd struct {
 }
 
 // Run surveys. What it finds is its purpose, not a failure: its status is 0.
-func (c *surveyCmd) Run(e *env) error {
-	set, err := c.rules(e, c.Policy)
+func (c *surveyCmd) Run(e *command.Env) error {
+	set, err := c.Rules(e, c.Policy)
 	if err != nil {
 		return err
 	}
-	out := inspection.NewTable(e.out, false)
+	out := inspection.NewTable(e.Out, false)
 	if c.JSON {
-		out = inspection.NewLines(e.out, true)
+		out = inspection.NewLines(e.Out, true)
 	}
 	r := &inspection.Run{Catalog: set.Catalog, Decider: set.Policy, Out: out}
-	err = r.Live(e.ctx, c.Interface, c.For)
+	err = r.Live(e.Ctx, c.Interface, c.For)
 	return errors.Join(err, out.Close())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -16,23 +17,23 @@ type verifyCmd struct {
 }
 
 // Run verifies a data directory: PROVEN since T, or CONSISTENT, NOT PROVEN (exit 0), or BROKEN (exit 1).
-func (c *verifyCmd) Run(e *env) error {
-	result, err := verify.Verify(e.ctx, c.Path, verify.Options{Checkpoint: c.Checkpoint, Key: c.Key})
+func (c *verifyCmd) Run(e *command.Env) error {
+	result, err := verify.Verify(e.Ctx, c.Path, verify.Options{Checkpoint: c.Checkpoint, Key: c.Key})
 	if errors.Is(err, verify.ErrNotAStore) {
 		return hint.New(err, "give the data directory: the one that holds journal/, ledger/ and keys/")
 	}
 	if err != nil {
 		return err
 	}
-	out, write := printable.Writer(e.out), result.WriteText
+	out, write := printable.Writer(e.Out), result.WriteText
 	if c.JSON {
-		out, write = e.out, result.WriteJSON
+		out, write = e.Out, result.WriteJSON
 	}
 	if err := write(out); err != nil {
 		return err
 	}
 	if result.Verdict == verify.Broken {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }

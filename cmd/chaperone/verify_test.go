@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/ledgertest"
 )
@@ -34,7 +35,7 @@ func TestVerifyCommand(t *testing.T) {
 		{[]string{"verify", "--checkpoint", dir, dir}, 2, "holds no checkpoint"},
 	} {
 		var out, errOut strings.Builder
-		e := &env{ctx: context.Background(), in: strings.NewReader(""), out: &out, errOut: &errOut}
+		e := &command.Env{Ctx: context.Background(), In: strings.NewReader(""), Out: &out, ErrOut: &errOut}
 		if got := run(c.args, e); got != c.code || !strings.Contains(out.String()+errOut.String(), c.says) {
 			t.Errorf("%v: exit %d\n%s%s", c.args, got, &out, &errOut)
 		}

@@ -1,4 +1,4 @@
-package main
+package policies
 
 import (
 	"bufio"
@@ -7,64 +7,64 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
 
-type policyReplayCmd struct {
-	dataFlags
-	signFlags
+type replayCmd struct {
+	command.DataFlags
+	command.SignFlags
 	JSON  bool   `name:"json" help:"One JSON object per record that differs or was erased, and a summary."`
 	Query string `arg:"" optional:"" help:"Which records, as in chaperone search. Empty is all."`
 }
 
 // Run replays. A verdict that the same version of the policy does not give again is exit status 1.
-func (c *policyReplayCmd) Run(e *env) error {
-	s, err := c.sign(e)
+func (c *replayCmd) Run(e *command.Env) error {
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	sum, err := decideAnew(e, &c.dataFlags, "policy.replay", server.ReplayArgs{Sign: s, Query: c.Query}, nil, c.JSON)
+	sum, err := decideAnew(e, &c.DataFlags, "policy.replay", server.ReplayArgs{Sign: s, Query: c.Query}, nil, c.JSON)
 	if err != nil {
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintf(e.out, "%d of %d verdicts come again from the record, by policy version %s\n", sum.Same, sum.Records, sum.Policy)
+		fmt.Fprintf(e.Out, "%d of %d verdicts come again from the record, by policy version %s\n", sum.Same, sum.Records, sum.Policy)
 		if sum.OtherVersion > 0 {
-			fmt.Fprintf(e.out, "%d were decided by another version of the policy: of them, those that differ are what the change of policy changed\n", sum.OtherVersion)
+			fmt.Fprintf(e.Out, "%d were decided by another version of the policy: of them, those that differ are what the change of policy changed\n", sum.OtherVersion)
 		}
 		if sum.Broken > 0 {
-			fmt.Fprintf(e.out, "%d differ although the same version decided them: their records do not hold what they were decided by\n", sum.Broken)
+			fmt.Fprintf(e.Out, "%d differ although the same version decided them: their records do not hold what they were decided by\n", sum.Broken)
 		}
-		printChanges(e.out, sum)
+		command.PrintChanges(e.Out, sum)
 	}
 	if sum.Broken > 0 {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
 
-type policyDryRunCmd struct {
-	dataFlags
-	signFlags
+type dryRunCmd struct {
+	command.DataFlags
+	command.SignFlags
 	Policy string `name:"policy" type:"existingfile" placeholder:"FILE" help:"The new policy; else that of the configuration as it lies there now, else the embedded quickstart policy."`
 	JSON   bool   `name:"json" help:"One JSON object per record that would differ or was erased, and a summary."`
 	Query  string `arg:"" optional:"" help:"Which records, as in chaperone search. Empty is all."`
 }
 
 // Run inspects the texts on record again by the new policy and compares; nothing is changed.
-func (c *policyDryRunCmd) Run(e *env) error {
-	file, err := c.policyFile(e, c.Policy)
+func (c *dryRunCmd) Run(e *command.Env) error {
+	file, err := c.PolicyFile(e, c.Policy)
 	if err != nil {
 		return err
 	}
-	if _, err := c.rulesOf(file); err != nil {
+	if _, err := c.RulesOf(file); err != nil {
 		return err
 	}
 	source := policy.DefaultSource()
@@ -73,42 +73,33 @@ func (c *policyDryRunCmd) Run(e *env) error {
 			return err
 		}
 	}
-	s, err := c.sign(e)
+	s, err := c.Sign(e)
 	if err != nil {
 		return err
 	}
-	sum, err := decideAnew(e, &c.dataFlags, "policy.dry-run", server.ReplayArgs{Sign: s, Query: c.Query}, bytes.NewReader(source), c.JSON)
+	sum, err := decideAnew(e, &c.DataFlags, "policy.dry-run", server.ReplayArgs{Sign: s, Query: c.Query}, bytes.NewReader(source), c.JSON)
 	if err != nil || c.JSON {
 		return err
 	}
-	fmt.Fprintf(e.out, "%d of %d verdicts would be the same, by policy version %s; texts were inspected again, what was found in files stands\n", sum.Same, sum.Records, sum.Policy)
-	printChanges(e.out, sum)
+	fmt.Fprintf(e.Out, "%d of %d verdicts would be the same, by policy version %s; texts were inspected again, what was found in files stands\n", sum.Same, sum.Records, sum.Policy)
+	command.PrintChanges(e.Out, sum)
 	return nil
 }
 
-func printChanges(out io.Writer, sum server.Replayed) {
-	for _, change := range slices.Sorted(maps.Keys(sum.Changes)) {
-		fmt.Fprintf(out, "%d %s\n", sum.Changes[change], change)
-	}
-	if sum.Erased > 0 {
-		fmt.Fprintf(out, "%d cannot be decided anew: their content was destroyed\n", sum.Erased)
-	}
-}
-
 // decideAnew runs an operation that answers with a line a record and a summary.
-func decideAnew(e *env, d *dataFlags, op string, args server.ReplayArgs, in io.Reader, plain bool) (server.Replayed, error) {
+func decideAnew(e *command.Env, d *command.DataFlags, op string, args server.ReplayArgs, in io.Reader, plain bool) (server.Replayed, error) {
 	r, w := io.Pipe()
 	var sum server.Replayed
 	printed := make(chan error, 1)
 	go func() {
 		var err error
-		sum, err = printRedecided(e.out, r, plain)
+		sum, err = printRedecided(e.Out, r, plain)
 		r.CloseWithError(err)
 		printed <- err
 	}()
-	err := operate(e, d, op, args, in, w)
+	err := command.Operate(e, d, op, args, in, w)
 	w.Close()
-	err = readingHint(errors.Join(err, <-printed))
+	err = command.ReadingHint(errors.Join(err, <-printed))
 	if err == nil && sum.Type == "" {
 		err = errors.New("the answer ended early")
 	}

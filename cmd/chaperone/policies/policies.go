@@ -1,4 +1,5 @@
-package main
+// Package policies holds the commands that check, test, explain, try and replay policies.
+package policies
 
 import (
 	"encoding/json"
@@ -9,23 +10,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
-type policyCmd struct {
-	Check   policyCheckCmd   `cmd:"" help:"Check a policy and print the planes of each rule."`
-	Test    policyTestCmd    `cmd:"" help:"Run the cases at the end of a policy."`
-	Explain policyExplainCmd `cmd:"" help:"Say what the policy says to something, and why."`
-	Try     policyTryCmd     `cmd:"" help:"Judge texts and deliver nothing."`
-	Replay  policyReplayCmd  `cmd:"" help:"Decide every record anew from what is stored, and compare."`
-	DryRun  policyDryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
+// Command is `chaperone policy`.
+type Command struct {
+	Check   checkCmd   `cmd:"" help:"Check a policy and print the planes of each rule."`
+	Test    testCmd    `cmd:"" help:"Run the cases at the end of a policy."`
+	Explain explainCmd `cmd:"" help:"Say what the policy says to something, and why."`
+	Try     tryCmd     `cmd:"" help:"Judge texts and deliver nothing."`
+	Replay  replayCmd  `cmd:"" help:"Decide every record anew from what is stored, and compare."`
+	DryRun  dryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
 }
 
-type policyCheckCmd struct {
-	configFlag
+type checkCmd struct {
+	command.ConfigFlag
 	File      string `arg:"" optional:"" help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	Vars      bool   `help:"List the variables of expressions instead."`
 	Reference bool   `help:"Print the reference of the language instead, as Markdown." hidden:""`
@@ -33,22 +36,22 @@ type policyCheckCmd struct {
 }
 
 // Run checks. A broken policy is exit status 2, with the place of each mistake.
-func (c *policyCheckCmd) Run(e *env) error {
+func (c *checkCmd) Run(e *command.Env) error {
 	switch {
 	case c.Vars:
-		_, err := fmt.Fprintln(e.out, strings.Join(policy.Variables(), "\n"))
+		_, err := fmt.Fprintln(e.Out, strings.Join(policy.Variables(), "\n"))
 		return err
 	case c.Reference:
-		_, err := io.WriteString(e.out, policy.Reference())
+		_, err := io.WriteString(e.Out, policy.Reference())
 		return err
 	}
-	set, err := c.rules(e, c.File)
+	set, err := c.Rules(e, c.File)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		for _, r := range set.Policy.Rules() {
-			if err := json.NewEncoder(e.out).Encode(r); err != nil {
+			if err := json.NewEncoder(e.Out).Encode(r); err != nil {
 				return err
 			}
 		}
@@ -63,48 +66,48 @@ func (c *policyCheckCmd) Run(e *env) error {
 		if r.Verdict != "" {
 			does = append(does, r.Verdict)
 		}
-		fmt.Fprintf(printable.Writer(e.out), "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
+		fmt.Fprintf(printable.Writer(e.Out), "%-24s %-24s on %s\n", r.ID, strings.Join(does, ", "), strings.Join(planes, ", "))
 		for _, note := range r.Notes {
-			fmt.Fprintf(printable.Writer(e.out), "  note: %s\n", note)
+			fmt.Fprintf(printable.Writer(e.Out), "  note: %s\n", note)
 		}
 	}
-	_, err = fmt.Fprintf(printable.Writer(e.out), "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
+	_, err = fmt.Fprintf(printable.Writer(e.Out), "policy %s is fine: %d rules, version %s\n", set.Policy.File().Name(), len(set.Policy.Rules()), set.Policy.Version())
 	return err
 }
 
-type policyTestCmd struct {
-	configFlag
+type testCmd struct {
+	command.ConfigFlag
 	File string `arg:"" optional:"" help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	JSON bool   `name:"json" help:"One JSON object per failure."`
 }
 
 // Run runs the cases; one that fails makes the exit status 1.
-func (c *policyTestCmd) Run(e *env) error {
-	set, err := c.rules(e, c.File)
+func (c *testCmd) Run(e *command.Env) error {
+	set, err := c.Rules(e, c.File)
 	if err != nil {
 		return err
 	}
-	failures, count := set.Policy.RunTests(e.ctx, set.Finder())
+	failures, count := set.Policy.RunTests(e.Ctx, set.Finder())
 	for _, f := range failures {
 		if c.JSON {
-			if err := json.NewEncoder(e.out).Encode(map[string]any{"case": f.Case + 1, "line": f.Line, "message": f.Msg}); err != nil {
+			if err := json.NewEncoder(e.Out).Encode(map[string]any{"case": f.Case + 1, "line": f.Line, "message": f.Msg}); err != nil {
 				return err
 			}
 			continue
 		}
-		fmt.Fprintf(printable.Writer(e.out), "%s:%d: case %d: %s\n", set.Policy.File().Name(), f.Line, f.Case+1, f.Msg)
+		fmt.Fprintf(printable.Writer(e.Out), "%s:%d: case %d: %s\n", set.Policy.File().Name(), f.Line, f.Case+1, f.Msg)
 	}
 	if !c.JSON {
-		fmt.Fprintf(printable.Writer(e.out), "%d of %d cases passed\n", count-len(failures), count)
+		fmt.Fprintf(printable.Writer(e.Out), "%d of %d cases passed\n", count-len(failures), count)
 	}
 	if len(failures) > 0 {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
 
-type policyExplainCmd struct {
-	configFlag
+type explainCmd struct {
+	command.ConfigFlag
 	Policy        string   `help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	From          string   `help:"Handle of the sender, or the person behind a machine."`
 	To            []string `help:"Handles of recipients."`
@@ -131,7 +134,7 @@ func sure(app string) event.Confidence {
 }
 
 // event makes an event of the flags: a program, a flow, a question or a message.
-func (c *policyExplainCmd) event() (*event.Event, error) {
+func (c *explainCmd) event() (*event.Event, error) {
 	e := &event.Event{From: event.Party{Handle: c.From, Person: c.From}, Host: event.Host{Name: c.Host, Address: c.Client, Person: c.From}}
 	e.Room.Name = c.Room
 	for _, to := range c.To {
@@ -164,8 +167,8 @@ func (c *policyExplainCmd) event() (*event.Event, error) {
 }
 
 // Run explains.
-func (c *policyExplainCmd) Run(e *env) error {
-	set, err := c.rules(e, c.Policy)
+func (c *explainCmd) Run(e *command.Env) error {
+	set, err := c.Rules(e, c.Policy)
 	if err != nil {
 		return err
 	}
@@ -182,14 +185,14 @@ func (c *policyExplainCmd) Run(e *env) error {
 		return err
 	}
 	ev.Received = time.Now()
-	set.Finder().Fill(e.ctx, ev)
+	set.Finder().Fill(e.Ctx, ev)
 	x := set.Policy.Explain(&policy.Input{Event: ev, Now: ev.Received, Final: true})
 	if c.JSON {
-		return json.NewEncoder(e.out).Encode(map[string]any{"kind": ev.Kind, "verdict": x.Verdict.Action, "rule": x.Verdict.Rule, "enforced": x.Verdict.Enforced,
+		return json.NewEncoder(e.Out).Encode(map[string]any{"kind": ev.Kind, "verdict": x.Verdict.Action, "rule": x.Verdict.Rule, "enforced": x.Verdict.Enforced,
 			"say": x.Verdict.Say, "reason": x.Verdict.Reason, "obligations": x.Verdict.Obligations, "also": x.Verdict.Also, "policy": x.Verdict.Policy,
 			"hits": hitsJSON(ev.Hits), "steps": x.Steps})
 	}
-	return printExplanation(e.out, ev, x)
+	return printExplanation(e.Out, ev, x)
 }
 
 func printExplanation(out io.Writer, ev *event.Event, x policy.Explanation) error {

@@ -1,4 +1,4 @@
-package main
+package policies
 
 import (
 	"bufio"
@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/outside"
@@ -15,8 +16,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
-type policyTryCmd struct {
-	configFlag
+type tryCmd struct {
+	command.ConfigFlag
 	Policy string   `help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 	Packs  []string `help:"Packs to use besides those of the policy; all for every one."`
 	JSON   bool     `name:"json" help:"One JSON object per text."`
@@ -32,16 +33,16 @@ type tryText struct {
 	Text string          `json:"text"`
 }
 
-// tryLimit is the longest line, in bytes.
-const tryLimit = 8 << 20
+// TryLimit is the longest line, in bytes.
+const TryLimit = 8 << 20
 
 // Run judges each text as it would be judged in a conversation.
-func (c *policyTryCmd) Run(e *env) error {
-	set, err := c.rules(e, c.Policy, c.Packs...)
+func (c *tryCmd) Run(e *command.Env) error {
+	set, err := c.Rules(e, c.Policy, c.Packs...)
 	if err != nil {
 		return err
 	}
-	in := e.in
+	in := e.In
 	if c.File != "-" {
 		f, err := outside.Open(c.File)
 		if err != nil {
@@ -50,10 +51,10 @@ func (c *policyTryCmd) Run(e *env) error {
 		defer f.Close()
 		in = f
 	}
-	out := bufio.NewWriter(e.out)
+	out := bufio.NewWriter(e.Out)
 	find := set.Finder()
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), tryLimit)
+	lines.Buffer(make([]byte, 64<<10), TryLimit)
 	n := 1
 	for ; lines.Scan(); n++ {
 		if len(lines.Bytes()) == 0 {
@@ -64,7 +65,7 @@ func (c *policyTryCmd) Run(e *env) error {
 			return errors.Join(out.Flush(), hint.New(fmt.Errorf("%s:%d: %w", c.File, n, err), `each line is an object such as {"id":"1","from":"a@x.org","to":["b@y.org"],"text":"…"}`))
 		}
 		ev := t.event(time.Now())
-		find.Fill(e.ctx, ev)
+		find.Fill(e.Ctx, ev)
 		v := set.Policy.Decide(&policy.Input{Event: ev, Now: ev.Received, Final: true})
 		if err := c.print(out, &t, ev, v); err != nil {
 			return err
@@ -72,7 +73,7 @@ func (c *policyTryCmd) Run(e *env) error {
 	}
 	err = lines.Err()
 	if errors.Is(err, bufio.ErrTooLong) {
-		err = fmt.Errorf("%s:%d: the line is longer than %d MiB", c.File, n, tryLimit>>20)
+		err = fmt.Errorf("%s:%d: the line is longer than %d MiB", c.File, n, TryLimit>>20)
 	}
 	return errors.Join(err, out.Flush())
 }
@@ -86,7 +87,7 @@ func (t *tryText) event(now time.Time) *event.Event {
 	return ev
 }
 
-func (c *policyTryCmd) print(out io.Writer, t *tryText, ev *event.Event, v event.Verdict) error {
+func (c *tryCmd) print(out io.Writer, t *tryText, ev *event.Event, v event.Verdict) error {
 	if c.JSON {
 		line := map[string]any{"verdict": v.Action, "rule": v.Rule, "hits": hitsJSON(ev.Hits)}
 		if len(t.ID) > 0 {

@@ -1,4 +1,4 @@
-package main
+package catalogs
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
@@ -18,9 +19,9 @@ import (
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
-type catalogDiffCmd struct {
-	dataFlags
-	signFlags
+type diffCmd struct {
+	command.DataFlags
+	command.SignFlags
 	JSON     bool     `name:"json" help:"One JSON object per flow that differs."`
 	Policy   string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; that of the configuration, else the quickstart policy."`
 	Old      string   `name:"old" type:"path" placeholder:"DIR" help:"Catalog to compare with, a folder or a bundle; what is in force by default."`
@@ -35,7 +36,7 @@ type catalogDiffCmd struct {
 const maxDiffCapture = 1 << 30
 
 // Run compares; what would newly be stopped makes the exit status 1.
-func (cmd *catalogDiffCmd) Run(e *env) error {
+func (cmd *diffCmd) Run(e *command.Env) error {
 	d, err := cmd.prepare(e)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (cmd *catalogDiffCmd) Run(e *env) error {
 		}
 	}
 	if !cmd.JSON {
-		fmt.Fprintf(e.out, "%d flows of %d captures: %d newly stopped, %d newly passed, %d of another messenger\n", d.flows, d.captures, d.stopped, d.passed, d.renamed)
+		fmt.Fprintf(e.Out, "%d flows of %d captures: %d newly stopped, %d newly passed, %d of another messenger\n", d.flows, d.captures, d.stopped, d.passed, d.renamed)
 	}
 	if cmd.Record {
 		if err := cmd.record(e, d); err != nil {
@@ -70,14 +71,14 @@ func (cmd *catalogDiffCmd) Run(e *env) error {
 		}
 	}
 	if d.stopped > 0 {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }
 
 // comparison is one run of catalog diff.
 type comparison struct {
-	e                        *env
+	e                        *command.Env
 	json                     bool
 	before, after            *rollout.Side
 	samples                  []*catalog.Samples // of both catalogs, and the built-in ones
@@ -98,7 +99,7 @@ func (d *comparison) recorded(in io.Reader) error {
 			return err
 		}
 		if d.json && o.Observed == 0 {
-			if _, err := fmt.Fprintf(d.e.out, "%s\n", lines.Bytes()); err != nil {
+			if _, err := fmt.Fprintf(d.e.Out, "%s\n", lines.Bytes()); err != nil {
 				return err
 			}
 		}
@@ -117,24 +118,24 @@ func (d *comparison) recorded(in io.Reader) error {
 				d.stopped++
 			}
 			if !d.json {
-				fmt.Fprintln(d.e.out, printable.Line(fmt.Sprintf("%s: %s %s %s: %s by %s, was %s; %d times", what, o.Kind, o.Name, o.Server, o.After, o.Rule, o.Before, o.Times)))
+				fmt.Fprintln(d.e.Out, printable.Line(fmt.Sprintf("%s: %s %s %s: %s by %s, was %s; %d times", what, o.Kind, o.Name, o.Server, o.After, o.Rule, o.Before, o.Times)))
 			}
 		}
 	}
 	return lines.Err()
 }
 
-func (cmd *catalogDiffCmd) prepare(e *env) (*comparison, error) {
+func (cmd *diffCmd) prepare(e *command.Env) (*comparison, error) {
 	d := &comparison{seen: map[string]bool{}}
 	trusted := cmd.Trust
 	if cmd.Data != "" || cmd.Config != "" {
-		cfg, err := cmd.load()
+		cfg, err := cmd.Load()
 		if err != nil {
 			return nil, err
 		}
 		trusted = append(trusted, cfg.Catalog.Keys...)
 	}
-	file, err := cmd.policyFile(e, cmd.Policy)
+	file, err := cmd.PolicyFile(e, cmd.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (cmd *catalogDiffCmd) prepare(e *env) (*comparison, error) {
 		return nil, err
 	}
 	d.samples = []*catalog.Samples{samples, own}
-	before, err := cmd.catalogInForce()
+	before, err := cmd.CatalogInForce()
 	if err == nil && cmd.Old != "" {
 		before, samples, err = catalogFrom(cmd.Old, trusted)
 		d.samples = append(d.samples, samples)
@@ -161,7 +162,7 @@ func (cmd *catalogDiffCmd) prepare(e *env) (*comparison, error) {
 	}{{before, &d.before}, {after, &d.after}} {
 		set, err := rules.Load(file, x.c)
 		if err != nil {
-			return nil, withHint(err)
+			return nil, command.RulesHint(err)
 		}
 		*x.side = &rollout.Side{Set: set}
 	}
@@ -169,7 +170,7 @@ func (cmd *catalogDiffCmd) prepare(e *env) (*comparison, error) {
 }
 
 func (d *comparison) capture(name string, b []byte) error {
-	differences, flows, err := rollout.Diff(d.e.ctx, d.before, d.after, name, b)
+	differences, flows, err := rollout.Diff(d.e.Ctx, d.before, d.after, name, b)
 	d.flows, d.captures = d.flows+flows, d.captures+1
 	for i := range differences {
 		x := &differences[i]
@@ -185,24 +186,24 @@ func (d *comparison) capture(name string, b []byte) error {
 			d.renamed++
 		}
 		if d.json {
-			if err := json.NewEncoder(d.e.out).Encode(x); err != nil {
+			if err := json.NewEncoder(d.e.Out).Encode(x); err != nil {
 				return err
 			}
 			continue
 		}
-		fmt.Fprintln(d.e.out, printable.Line(fmt.Sprintf("%s: %s %s → %s: %s: %s by %s, was %s by %s", x.Capture, x.Proto, x.Client, x.Server, what,
+		fmt.Fprintln(d.e.Out, printable.Line(fmt.Sprintf("%s: %s %s → %s: %s: %s by %s, was %s by %s", x.Capture, x.Proto, x.Client, x.Server, what,
 			rollout.Answer{App: x.After.App, Action: x.After.Verdict}, x.After.Rule, rollout.Answer{App: x.Before.App, Action: x.Before.Verdict}, x.Before.Rule)))
 	}
 	return err
 }
 
 // record decides what is on record anew, where the process that holds it runs.
-func (cmd *catalogDiffCmd) record(e *env, d *comparison) error {
+func (cmd *diffCmd) record(e *command.Env, d *comparison) error {
 	b, err := outside.ReadFile(cmd.New, bundle.MaxSize)
 	if err != nil {
 		return err
 	}
-	s, err := cmd.sign(e)
+	s, err := cmd.Sign(e)
 	if err != nil {
 		return err
 	}
@@ -213,9 +214,9 @@ func (cmd *catalogDiffCmd) record(e *env, d *comparison) error {
 		r.CloseWithError(err)
 		read <- err
 	}()
-	err = operate(e, &cmd.dataFlags, "catalog.diff", server.ReplayArgs{Sign: s, Query: cmd.Query}, bytes.NewReader(b), w)
+	err = command.Operate(e, &cmd.DataFlags, "catalog.diff", server.ReplayArgs{Sign: s, Query: cmd.Query}, bytes.NewReader(b), w)
 	w.Close()
-	if err = readingHint(errors.Join(err, <-read)); err != nil {
+	if err = command.ReadingHint(errors.Join(err, <-read)); err != nil {
 		return err
 	}
 	sum := d.summary
@@ -225,8 +226,8 @@ func (cmd *catalogDiffCmd) record(e *env, d *comparison) error {
 		}
 	}
 	if !cmd.JSON {
-		fmt.Fprintf(e.out, "%d observations were looked at; %d of %d verdicts on record would be the same\n", d.observed, sum.Same, sum.Records)
-		printChanges(e.out, sum)
+		fmt.Fprintf(e.Out, "%d observations were looked at; %d of %d verdicts on record would be the same\n", d.observed, sum.Same, sum.Records)
+		command.PrintChanges(e.Out, sum)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package catalogs
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
@@ -19,13 +20,13 @@ import (
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
-type catalogKeygenCmd struct {
+type keygenCmd struct {
 	Name string `arg:"" help:"Name of the key, as catalog.example.org; it stands in every bundle."`
 	Out  string `name:"out" short:"o" required:"" type:"path" placeholder:"FILE" help:"Where the secret key is written; an existing file is kept."`
 }
 
 // Run makes a key pair.
-func (cmd *catalogKeygenCmd) Run(e *env) error {
+func (cmd *keygenCmd) Run(e *command.Env) error {
 	secret, verifier, err := bundle.NewKey(cmd.Name)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (cmd *catalogKeygenCmd) Run(e *env) error {
 	if err := writeNew(cmd.Out, 0o600, []byte(secret+"\n")); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.out, "%s\n", verifier)
+	_, err = fmt.Fprintf(e.Out, "%s\n", verifier)
 	return err
 }
 
@@ -47,7 +48,7 @@ func writeNew(path string, mode os.FileMode, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-type catalogPackCmd struct {
+type packCmd struct {
 	Key     string        `name:"key" required:"" type:"path" placeholder:"FILE" help:"Secret key of catalog keygen."`
 	Out     string        `name:"out" short:"o" required:"" type:"path" placeholder:"FILE" help:"Where the bundle is written; an existing file is kept."`
 	Serial  uint64        `name:"serial" help:"Number of the bundle, higher than all before; the present minute without it, as 202611251830."`
@@ -56,21 +57,21 @@ type catalogPackCmd struct {
 }
 
 // Run tests the catalog, and packs and signs it when it passes.
-func (cmd *catalogPackCmd) Run(e *env) error {
+func (cmd *packCmd) Run(e *command.Env) error {
 	if _, err := openCatalog(cmd.Dir); err != nil {
 		return err
 	}
-	secret, err := readSmall(cmd.Key)
+	secret, err := command.ReadSmall(cmd.Key)
 	if err != nil {
 		return err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	checked, err := rollout.Check(e.ctx, catalogFiles(cmd.Dir), "", now)
+	checked, err := rollout.Check(e.Ctx, catalogFiles(cmd.Dir), "", now)
 	if err != nil {
 		return err
 	}
 	if failed := checked.Failed(); len(failed) > 0 {
-		return reportProblems(e.out, failed, false, "not packed")
+		return reportProblems(e.Out, failed, false, "not packed")
 	}
 	if cmd.Serial == 0 {
 		if cmd.Serial, err = strconv.ParseUint(now.Format("200601021504"), 10, 63); err != nil {
@@ -85,22 +86,22 @@ func (cmd *catalogPackCmd) Run(e *env) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(cmd.Out))
 	}
-	_, err = fmt.Fprintf(e.out, "number %d: %d messengers, %d files, %d bytes, signed by %s, expires %s\n", info.Serial, len(checked.Catalog.Apps()), info.Files,
+	_, err = fmt.Fprintf(e.Out, "number %d: %d messengers, %d files, %d bytes, signed by %s, expires %s\n", info.Serial, len(checked.Catalog.Apps()), info.Files,
 		info.Size, strings.Join(info.Signers, ", "), info.Expires.Format(time.DateOnly))
 	return err
 }
 
-type catalogFetchCmd struct {
-	dataFlags
+type fetchCmd struct {
+	command.DataFlags
 	JSON   bool   `name:"json" help:"The state as one JSON object."`
 	Source string `arg:"" optional:"" help:"File or https address; catalog.source of the configuration without it."`
 }
 
 // Run gets a bundle, checks it and keeps it. It changes nothing of what is in force.
-func (cmd *catalogFetchCmd) Run(e *env) error {
+func (cmd *fetchCmd) Run(e *command.Env) error {
 	source := cmd.Source
 	if source == "" {
-		cfg, err := cmd.load()
+		cfg, err := cmd.Load()
 		if err != nil {
 			return err
 		}
@@ -111,72 +112,72 @@ func (cmd *catalogFetchCmd) Run(e *env) error {
 			source = cfg.Path(source)
 		}
 	}
-	b, err := rollout.Fetch(e.ctx, source)
+	b, err := rollout.Fetch(e.Ctx, source)
 	if err != nil {
 		return err
 	}
-	return catalogOperation(e, &cmd.dataFlags, "catalog.accept", struct{}{}, strings.NewReader(string(b)), cmd.JSON)
+	return catalogOperation(e, &cmd.DataFlags, "catalog.accept", struct{}{}, strings.NewReader(string(b)), cmd.JSON)
 }
 
-type catalogStageCmd struct {
-	dataFlags
+type stageCmd struct {
+	command.DataFlags
 	JSON   bool   `name:"json" help:"The state as one JSON object."`
 	Serial uint64 `arg:"" optional:"" help:"Number of a bundle that is kept; the newest without it."`
 }
 
 // Run puts a bundle into shadow.
-func (cmd *catalogStageCmd) Run(e *env) error {
-	return catalogOperation(e, &cmd.dataFlags, "catalog.stage", server.CatalogStageArgs{Serial: cmd.Serial}, nil, cmd.JSON)
+func (cmd *stageCmd) Run(e *command.Env) error {
+	return catalogOperation(e, &cmd.DataFlags, "catalog.stage", server.CatalogStageArgs{Serial: cmd.Serial}, nil, cmd.JSON)
 }
 
-type catalogPromoteCmd struct {
-	dataFlags
+type promoteCmd struct {
+	command.DataFlags
 	JSON bool `name:"json" help:"The state as one JSON object."`
 	All  bool `name:"all" help:"For everybody at once, without the canary group."`
 }
 
 // Run takes the catalog in trial one stage on.
-func (cmd *catalogPromoteCmd) Run(e *env) error {
-	return catalogOperation(e, &cmd.dataFlags, "catalog.promote", server.CatalogPromoteArgs{All: cmd.All}, nil, cmd.JSON)
+func (cmd *promoteCmd) Run(e *command.Env) error {
+	return catalogOperation(e, &cmd.DataFlags, "catalog.promote", server.CatalogPromoteArgs{All: cmd.All}, nil, cmd.JSON)
 }
 
-type catalogRollbackCmd struct {
-	dataFlags
+type rollbackCmd struct {
+	command.DataFlags
 	JSON   bool   `name:"json" help:"The state as one JSON object."`
 	To     int64  `name:"to" default:"-1" placeholder:"N" help:"Number to go back to; 0 is the built-in catalog. Without it the trial is given up, or the catalog before comes back."`
 	Reason string `name:"reason" required:"" placeholder:"TEXT" help:"Why; it goes into the ledger."`
 }
 
 // Run gives up a trial, or goes back.
-func (cmd *catalogRollbackCmd) Run(e *env) error {
-	return catalogOperation(e, &cmd.dataFlags, "catalog.rollback", server.CatalogRollbackArgs{To: cmd.To, Reason: cmd.Reason}, nil, cmd.JSON)
+func (cmd *rollbackCmd) Run(e *command.Env) error {
+	return catalogOperation(e, &cmd.DataFlags, "catalog.rollback", server.CatalogRollbackArgs{To: cmd.To, Reason: cmd.Reason}, nil, cmd.JSON)
 }
 
-type catalogStatusCmd struct {
-	dataFlags
+type statusCmd struct {
+	command.DataFlags
 	JSON bool `name:"json" help:"The state as one JSON object."`
 }
 
 // Run says which catalog is in force, and how the trial of another goes.
-func (cmd *catalogStatusCmd) Run(e *env) error {
-	return catalogOperation(e, &cmd.dataFlags, "catalog.status", struct{}{}, nil, cmd.JSON)
+func (cmd *statusCmd) Run(e *command.Env) error {
+	return catalogOperation(e, &cmd.DataFlags, "catalog.status", struct{}{}, nil, cmd.JSON)
 }
 
 // catalogOperation runs an operation that answers with the state of the catalogs.
-func catalogOperation(e *env, d *dataFlags, name string, args any, in io.Reader, asJSON bool) error {
+func catalogOperation(e *command.Env, d *command.DataFlags, name string, args any, in io.Reader, asJSON bool) error {
 	var out strings.Builder
-	if err := operate(e, d, name, args, in, &out); err != nil {
+	if err := command.Operate(e, d, name, args, in, &out); err != nil {
 		return err
 	}
 	if asJSON {
-		_, err := io.WriteString(e.out, out.String())
+		_, err := io.WriteString(e.Out, out.String())
 		return err
 	}
 	var s server.CatalogStatus
 	if err := json.Unmarshal([]byte(out.String()), &s); err != nil {
 		return err
 	}
-	return printCatalogStatus(e.out, &s)
+	return printCatalogStatus(e.Out, &s)
 }
 
 func printCatalogStatus(w io.Writer, s *server.CatalogStatus) error {
@@ -212,24 +213,6 @@ func printCatalogStatus(w io.Writer, s *server.CatalogStatus) error {
 	}
 	_, err := io.WriteString(w, printable.Text(b.String()))
 	return err
-}
-
-// catalogInForce returns the catalog that is in force in the data directory that the flags name; without one the built-in catalog.
-func (d *dataFlags) catalogInForce() (*catalog.Catalog, error) {
-	if d.Data == "" && d.Config == "" {
-		return catalog.Default()
-	}
-	cfg, err := d.load()
-	if err != nil {
-		return nil, err
-	}
-	depot := rollout.OpenDepot(cfg.Data(), cfg.Catalog.Keys)
-	s, err := depot.State()
-	if err != nil {
-		return nil, err
-	}
-	c, _, err := depot.Load(s.InForce)
-	return c, err
 }
 
 // catalogFrom returns the files of a catalog that is named: a folder, or a bundle that one of the keys signed.

@@ -1,4 +1,4 @@
-package main
+package policies_test
 
 import (
 	"bytes"
@@ -7,13 +7,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
 )
 
 // call runs a command line and returns its exit status and output.
 func call(t *testing.T, stdin string, args ...string) (int, string, string) {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	code := run(args, &env{t.Context(), strings.NewReader(stdin), &out, &errOut})
+	var cli struct {
+		Policy policies.Command `cmd:""`
+	}
+	code := command.Run(&cli, args, &command.Env{Ctx: t.Context(), In: strings.NewReader(stdin), Out: &out, ErrOut: &errOut})
 	return code, out.String(), errOut.String()
 }
 

@@ -1,4 +1,5 @@
-package main
+// Package catalogs holds the commands that show, check, compare and roll out catalogs of messengers.
+package catalogs
 
 import (
 	"encoding/json"
@@ -9,48 +10,50 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
-type catalogCmd struct {
-	Lint catalogLintCmd `cmd:"" help:"Find contradictions, over-broad facts and facts without a source."`
-	Show catalogShowCmd `cmd:"" help:"Show the messengers that are known, or what is known of one."`
-	Test catalogTestCmd `cmd:"" help:"Lint, look every fact up, and replay every sample: each must be recognised as its label says."`
+// Command is `chaperone catalog`.
+type Command struct {
+	Lint lintCmd `cmd:"" help:"Find contradictions, over-broad facts and facts without a source."`
+	Show showCmd `cmd:"" help:"Show the messengers that are known, or what is known of one."`
+	Test testCmd `cmd:"" help:"Lint, look every fact up, and replay every sample: each must be recognised as its label says."`
 
-	Diff     catalogDiffCmd     `cmd:"" help:"Say what another catalog would newly stop, on samples, captures and the record."`
-	Keygen   catalogKeygenCmd   `cmd:"" help:"Make a key that signs bundles, and print its verifier."`
-	Pack     catalogPackCmd     `cmd:"" help:"Test a catalog, and pack and sign it into a bundle."`
-	Fetch    catalogFetchCmd    `cmd:"" help:"Get a bundle, check it and keep it; nothing that is in force changes."`
-	Stage    catalogStageCmd    `cmd:"" help:"Try a bundle: it decides beside the catalog in force, and does not act."`
-	Promote  catalogPromoteCmd  `cmd:"" help:"Take the catalog in trial one stage on: to the canary group, then to all."`
-	Rollback catalogRollbackCmd `cmd:"" help:"Give up a trial, or go back to a catalog before."`
-	Status   catalogStatusCmd   `cmd:"" help:"Say which catalog is in force, and how the trial of another goes."`
+	Diff     diffCmd     `cmd:"" help:"Say what another catalog would newly stop, on samples, captures and the record."`
+	Keygen   keygenCmd   `cmd:"" help:"Make a key that signs bundles, and print its verifier."`
+	Pack     packCmd     `cmd:"" help:"Test a catalog, and pack and sign it into a bundle."`
+	Fetch    fetchCmd    `cmd:"" help:"Get a bundle, check it and keep it; nothing that is in force changes."`
+	Stage    stageCmd    `cmd:"" help:"Try a bundle: it decides beside the catalog in force, and does not act."`
+	Promote  promoteCmd  `cmd:"" help:"Take the catalog in trial one stage on: to the canary group, then to all."`
+	Rollback rollbackCmd `cmd:"" help:"Give up a trial, or go back to a catalog before."`
+	Status   statusCmd   `cmd:"" help:"Say which catalog is in force, and how the trial of another goes."`
 }
 
-type catalogLintCmd struct {
+type lintCmd struct {
 	Dir  string `arg:"" optional:"" help:"Folder that holds apps/*.yaml; the built-in catalog by default." type:"path"`
 	JSON bool   `name:"json" help:"One JSON object per problem."`
 }
 
 // Run lints; problems make the exit status 1.
-func (cmd *catalogLintCmd) Run(e *env) error {
+func (cmd *lintCmd) Run(e *command.Env) error {
 	c, err := openCatalog(cmd.Dir)
 	if err != nil {
 		return err
 	}
-	return reportProblems(e.out, c.Lint(), cmd.JSON, fmt.Sprintf("%d messengers, %d facts", len(c.Apps()), c.Facts()))
+	return reportProblems(e.Out, c.Lint(), cmd.JSON, fmt.Sprintf("%d messengers, %d facts", len(c.Apps()), c.Facts()))
 }
 
-type catalogShowCmd struct {
+type showCmd struct {
 	App  string `arg:"" optional:"" help:"Id of a messenger, as telegram."`
 	Dir  string `help:"Folder that holds apps/*.yaml; the built-in catalog by default." type:"path"`
 	JSON bool   `name:"json" help:"One JSON object per messenger."`
 }
 
 // Run shows one messenger, or lists all.
-func (cmd *catalogShowCmd) Run(e *env) error {
+func (cmd *showCmd) Run(e *command.Env) error {
 	c, err := openCatalog(cmd.Dir)
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func (cmd *catalogShowCmd) Run(e *env) error {
 	}
 	switch {
 	case cmd.JSON:
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetEscapeHTML(false)
 		for i := range apps {
 			if err := enc.Encode(&apps[i]); err != nil {
@@ -74,9 +77,9 @@ func (cmd *catalogShowCmd) Run(e *env) error {
 		}
 		return nil
 	case cmd.App != "":
-		return showApp(e.out, c, &apps[0])
+		return showApp(e.Out, c, &apps[0])
 	}
-	return listApps(e.out, c)
+	return listApps(e.Out, c)
 }
 
 // openCatalog loads the built-in catalog, or the one in a folder.
@@ -121,7 +124,7 @@ func reportProblems(w io.Writer, problems []catalog.Problem, asJSON bool, what s
 		fmt.Fprintf(w, "%s, %d problems\n", what, failed)
 	}
 	if failed > 0 {
-		return errFindings
+		return command.ErrFindings
 	}
 	return nil
 }

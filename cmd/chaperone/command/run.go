@@ -1,0 +1,64 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/internal/printable"
+)
+
+// Description says in one sentence what the program is for.
+const Description = "Keeps unapproved messengers out, and the approved ones clean and on record."
+
+// Run parses a command line by the grammar that cli, a pointer to a struct of commands, declares, and runs it with e. It returns the exit
+// status: 0 fine, 1 findings that policy forbids, 2 usage or failure.
+func Run(cli any, args []string, e *Env) int {
+	exit := -1
+	parser, err := kong.New(cli, kong.Name("chaperone"), kong.UsageOnError(), kong.Writers(e.Out, e.ErrOut),
+		kong.Description(Description),
+		kong.Exit(func(code int) { exit = code }))
+	if err != nil {
+		return Report(e, err)
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		return Report(e, hint.New(err, helpFor(err)))
+	}
+	return Report(e, k.Run(e))
+}
+
+// helpFor says which help lists what may be written: that of the command that was begun.
+func helpFor(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if n := parse.Context.Selected(); n != nil {
+			return "chaperone " + n.Path() + " --help lists its flags"
+		}
+	}
+	return "chaperone --help lists the commands"
+}
+
+// Report says what went wrong, with its hint, and returns the exit status.
+func Report(e *Env, err error) int {
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, ErrFindings) {
+		return 1
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = printable.Line(line)
+	}
+	fmt.Fprintln(e.ErrOut, "chaperone: error:", strings.Join(lines, "\n"))
+	if text := hint.Of(err); text != "" {
+		fmt.Fprintln(e.ErrOut, "hint:", printable.Line(text))
+	}
+	return 2
+}
