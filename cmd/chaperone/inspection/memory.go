@@ -13,11 +13,15 @@ const (
 	untouched = 24 << 20
 )
 
-// KeepSmall sets that, unless the environment says otherwise. What it returns must be kept alive for as long.
+// KeepSmall sets that, unless the environment says otherwise, and gives back what start-up alone needed. What it returns must be kept alive
+// for as long.
 func KeepSmall() []byte {
+	forgetStartup()
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
 	debug.SetGCPercent(collectAt)
-	return make([]byte, untouched)
+	b := make([]byte, untouched)
+	neverTouched(b) // where there was something before, it has just been cleared
+	return b
 }
