@@ -86,7 +86,7 @@ func foldOf(capture string) uint32 {
 func classOf(v *verdict) string {
 	fact := v.deciding()
 	switch word, _, _ := strings.Cut(fact, ":"); {
-	case strings.HasPrefix(fact, "socket:"):
+	case word == "socket", word == "neighbour":
 		return "socket"
 	case strings.HasPrefix(fact, "traffic:skype-"):
 		return "behaviour"

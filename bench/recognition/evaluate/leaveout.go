@@ -145,7 +145,7 @@ func confirmedElsewhere(pairs []pair) []pair {
 
 // factOf returns the fact of the catalog that evidence rests on: without the decoder that saw a name, or the socket that passed it on.
 func factOf(fact string) string {
-	fact = strings.TrimPrefix(fact, "socket:")
+	fact = strings.TrimPrefix(strings.TrimPrefix(fact, "socket:"), "neighbour:")
 	if i := strings.LastIndexByte(fact, ' '); i >= 0 {
 		return fact[i+1:]
 	}

@@ -273,7 +273,7 @@ func (w *explainWriter) write(l *explainLine, facts []decode.Fact) error {
 	}
 	say("memory of other flows:")
 	for _, e := range f.Evidence {
-		if strings.HasPrefix(e.Fact, "answer ") || strings.HasPrefix(e.Fact, "socket:") {
+		if classify.FromMemory(e.Fact) {
 			say("  used: %s: %s", e.Fact, e.Value)
 		}
 	}

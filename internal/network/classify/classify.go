@@ -377,7 +377,7 @@ func hasValue(fact *decode.Fact, key, want string) bool {
 // byAddress claims the app to whom the server's address range belongs: low, and only where nothing was decoded.
 func (c *Classifier) byAddress(f *flow.Flow, s *state) {
 	switch s.said.decoder {
-	case "", "tls", "tls-record", "encrypted", "skype-candidate", "stun":
+	case "", "tls", "tls-record", "encrypted", "skype-candidate", "stun", "rtp", "rtcp":
 	default:
 		return
 	}

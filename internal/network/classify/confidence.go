@@ -24,7 +24,7 @@ func kindOf(fact string) int {
 		return kindTraffic
 	case strings.HasPrefix(fact, "answer "):
 		return kindAnswer
-	case strings.HasPrefix(fact, "socket:"):
+	case strings.HasPrefix(fact, "socket:"), strings.HasPrefix(fact, neighbourFact):
 		return kindSocket
 	case strings.HasPrefix(fact, "address:"):
 		return kindAddress

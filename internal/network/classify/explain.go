@@ -126,6 +126,11 @@ func (c *Classifier) missing(f *flow.Flow, sig *catalog.TrafficSignature, fact *
 	return "does not hold"
 }
 
+// FromMemory reports whether evidence is what another flow taught.
+func FromMemory(fact string) bool {
+	return strings.HasPrefix(fact, "answer ") || factOf(fact) != fact
+}
+
 func valuesOf(fact *decode.Fact, key string) string {
 	var values []string
 	for _, a := range fact.Attrs {

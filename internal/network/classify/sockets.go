@@ -67,7 +67,7 @@ func (s *sockets) forget(f *flow.Flow) {
 // socket notes a fact of a UDP flow for the sockets at its ends.
 func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 	switch fact.Decoder {
-	case "stun", "dtls", "rtp", "skype-candidate", "skype-refusal":
+	case "stun", "dtls", "rtp", "rtcp", "skype-candidate", "skype-refusal":
 	case "sip":
 		c.described(f, s, fact)
 		return
@@ -87,8 +87,11 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 			c.skype(f, k, fact)
 		}
 	}
-	if fact.Decoder == "stun" {
+	switch fact.Decoder {
+	case "stun":
 		c.session(f, s, fact)
+	case "rtp", "rtcp":
+		c.neighbours(f, s, fact.Decoder)
 	}
 }
 
@@ -139,14 +142,20 @@ func (c *Classifier) teach(f *flow.Flow, s *state, end netip.AddrPort) {
 		return
 	}
 	k.app, k.service, k.until = s.app, s.service, now(f).Add(c.thresholds.KeepSocket)
-	k.fact = strings.TrimPrefix(s.evidence[0].Fact, "socket:")
+	k.fact = factOf(s.evidence[0].Fact)
 	k.strength = event.Medium
 	for _, other := range k.flows {
 		if o := stateOf(other); other != f && o.rank < rankSocket {
 			c.claimSocket(other, o, k, end)
+			c.neighbours(other, o, o.said.decoder)
 			c.revised(other, o)
 		}
 	}
+}
+
+// factOf returns what evidence rests on, without how another flow passed it on.
+func factOf(fact string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(fact, "socket:"), neighbourFact)
 }
 
 func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket, end netip.AddrPort) {
@@ -169,6 +178,7 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 			return
 		}
 	}
+	c.neighbours(f, s, s.said.decoder)
 }
 
 // networkOf returns the first address of a's /24, or of its /48, where a service's machines stand side by side.

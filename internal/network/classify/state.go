@@ -106,7 +106,7 @@ func (c *Classifier) note(f *flow.Flow, s *state) {
 // hear notes what the fact shows of the flow; own is the name in it.
 func (c *Classifier) hear(s *state, fact *decode.Fact, own string) {
 	now := *s.said
-	if now.decoder == "" {
+	if now.decoder == "" || now.decoder == candidateFact { // which is less than any other
 		now.decoder = fact.Decoder
 		if own == "" && fact.Decoder != "dns" && fact.Decoder != candidateFact {
 			now.shown = inAWord(fact)

@@ -210,6 +210,7 @@ type Datagrams struct {
 	names []string // decoders that have spoken
 	quic  *quicState
 	seen  int64
+	told  int64 // of them, of a protocol that announces flows for as long as it lasts
 	rtp   rtpState
 	tox   toxState
 	peers peers
@@ -218,22 +219,35 @@ type Datagrams struct {
 
 const maxFacts = 10
 
-// Seen returns the number of datagrams looked at.
-func (s *Datagrams) Seen() int64 { return s.seen }
+// Seen returns the number of datagrams looked at. Those of SIP are not among them: a telephone describes its thousandth call over the flow
+// of its first.
+func (s *Datagrams) Seen() int64 { return s.seen - s.told }
 
 // Look gives the decoders the next datagram. It returns new facts, and done when there is nothing more to learn.
 func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
 	s.seen++
-	if fact, ok := s.decode(d); ok && s.fresh(&fact) {
-		facts = []Fact{fact}
+	if fact, ok := s.decode(d); ok {
+		if fact.Decoder == "sip" {
+			s.told++
+		}
+		if s.fresh(&fact) {
+			facts = []Fact{fact}
+		}
 	}
 	return facts, s.done
 }
 
-// fresh reports whether the fact is new: STUN, SIP and DNS may speak several times, each other decoder once.
+// fresh reports whether the fact is new: STUN and DNS may speak several times, SIP whenever it describes media, each other decoder once.
 func (s *Datagrams) fresh(f *Fact) bool {
 	for _, name := range s.names {
-		if name == f.Decoder && name != "dns" && name != "stun" && name != "sip" {
+		if name != f.Decoder {
+			continue
+		}
+		switch name {
+		case "dns", "stun":
+		case "sip":
+			return f.Get("media") != ""
+		default:
 			return false
 		}
 	}
@@ -249,7 +263,7 @@ type datagramDecoder func(d *Datagram) (Fact, bool)
 
 var datagrams = []datagramDecoder{
 	stunDatagram, dnsDatagram, dtlsDatagram, sipDatagram, discordDatagram, oicqDatagram, mumbleDatagram, teamspeakDatagram, viberDatagram,
-	zoomDatagram, opendhtDatagram,
+	zoomDatagram, opendhtDatagram, rtcpDatagram,
 }
 
 func (s *Datagrams) decode(d *Datagram) (Fact, bool) {

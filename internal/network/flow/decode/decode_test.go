@@ -98,6 +98,8 @@ func FuzzDatagram(f *testing.F) {
 	f.Add([]byte("REGISTER sip:a SIP/2.0\r\n"), uint16(5060))
 	f.Add([]byte("INVITE sip:a SIP/2.0\r\n\r\nc=IN IP4 1.2.3.4\r\nm=audio 5 RTP/AVP 0\r\n"), uint16(5060))
 	f.Add([]byte("\x01\x03\x00\x0c\x21\x12\xa4\x42aaaaaaaaaaaa\x00\x16\x00\x08\x00\x01\x12\x34\x56\x78\x9a\xbc"), uint16(3478))
+	f.Add([]byte("\x81\xc9\x00\x07\x00\x00\x12\x34aaaaaaaaaaaaaaaaaaaaaaaa\x81\xca\x00\x01\x00\x00\x12\x34"), uint16(5001))
+	f.Add([]byte("\x80\xc9\x00\x01\x00\x00\x12\x34\x80\x00\x00\x01\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a"), uint16(5001))
 	f.Add([]byte("\x12\x34\x07\x01\x02\x03\x04\x05\x06\x07\x08"), uint16(33033))
 	f.Fuzz(func(t *testing.T, payload []byte, port uint16) {
 		var s decode.Datagrams

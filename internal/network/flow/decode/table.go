@@ -18,6 +18,7 @@ func Decoders() []Description {
 		{"http", "first request; name is Host, or the target of CONNECT", []string{"name", "method", "path", "agent"}},
 		{"stun", "STUN and TURN; kind is rfc5389 or rfc3489, vendor the numbers of attributes that IANA names for nobody, in hex", []string{"kind", "method", "form", "software", "realm", "origin", "vendor", "ice", "peer", "relayed"}},
 		{"rtp", "four packets in order from one source", []string{"payload"}},
+		{"rtcp", "control packets of media; form is plain or encrypted", []string{"form"}},
 		{"xmpp", "stream header, or a stanza in the middle of a session", []string{"to", "from"}},
 		{"irc", "registration, message, or a server's line", []string{"command"}},
 		{"sip", "request or response", []string{"method", "agent", "media"}},

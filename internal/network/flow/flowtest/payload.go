@@ -178,6 +178,14 @@ func RTP(payload byte, number uint16) []byte {
 	return b
 }
 
+// RTCP makes a sender's report of nothing, followed by a name, as the first packets of a session's control.
+func RTCP() []byte {
+	b := make([]byte, 28, 48)
+	b[0], b[1], b[3] = 0x80, 200, 6
+	binary.BigEndian.PutUint32(b[4:], 0x1234)
+	return append(b, 0x81, 202, 0, 4, 0, 0, 0x12, 0x34, 1, 9, 'a', '@', 'e', 'x', 'a', 'm', 'p', 'l', 'e', 0)
+}
+
 // QUICInitials makes the Initial packets of a QUIC version 1 client that asks for the name, with crypto/tls's own hello in CRYPTO frames
 // of the size, the last first.
 func QUICInitials(name string, size int) ([][]byte, error) {
