@@ -7,7 +7,7 @@ declare -A package=(
 )
 if [[ $want == test ]]; then
   package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
-    [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip)
+    [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
 fi
 if [[ $want == bench ]]; then
   package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [sha256sum]=coreutils)

@@ -12,7 +12,7 @@ func TestWhatFormatsAre(t *testing.T) {
 	const runs, holds, words = 1, 2, 4
 	for f, want := range map[Format]int{
 		PE: runs | words, MSI: runs | holds | words, OLE: holds, ELF: runs | words, AppImage: runs | holds | words, MachO: runs | words,
-		Deb: runs | holds | words, RPM: runs | holds | words, Bundle: runs, Desktop: runs, ASAR: runs | words, Squashfs: runs | holds | words,
+		Deb: runs | holds | words, RPM: runs | holds | words, Bundle: runs, Desktop: runs, ASAR: runs | holds | words, ISO: holds, Squashfs: runs | holds | words,
 		Zip: holds, Tar: holds, Gzip: holds, Bzip2: holds, XZ: holds, Zstd: holds, SevenZip: holds, AR: holds, RAR: holds, Cabinet: holds, CPIO: holds,
 		None: 0, "something else": 0,
 	} {

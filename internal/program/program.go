@@ -66,7 +66,7 @@ func (f Format) Program() bool {
 // Container reports whether files of the format hold other files.
 func (f Format) Container() bool {
 	switch f {
-	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE, CPIO:
+	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE, CPIO, ASAR, ISO:
 		return true
 	default:
 		return f.unopened()
@@ -75,7 +75,7 @@ func (f Format) Container() bool {
 
 func (f Format) unopened() bool {
 	switch f {
-	case XAR, DMG, ISO, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield:
+	case XAR, DMG, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield:
 		return true
 	default:
 		return false

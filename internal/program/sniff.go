@@ -151,7 +151,8 @@ func sniffText(head []byte) Format {
 const (
 	isoAt     = 0x8001 // ECMA-119: identifier of the first volume descriptor
 	isoMagic  = "CD001"
-	dmgTail   = 512 // from the end
+	udfMagic  = "BEA01" // ECMA-167: a disc without ISO 9660
+	dmgTail   = 512     // from the end
 	dmgMagic  = "koly\x00\x00\x00\x04\x00\x00\x02\x00"
 	minForISO = isoAt + 2048
 )
@@ -175,10 +176,21 @@ func SniffFar(r io.ReaderAt, size int64) (Format, error) {
 	if _, err := r.ReadAt(id, isoAt); err != nil && !errors.Is(err, io.EOF) {
 		return None, err
 	}
-	if string(id) == isoMagic {
+	if string(id) == isoMagic || string(id) == udfMagic {
 		return ISO, nil
 	}
 	return None, nil
+}
+
+// DiscSize is how many bytes of a file SniffDisc wants to see.
+const DiscSize = isoAt + len(isoMagic)
+
+// SniffDisc tells a disc image from the first DiscSize bytes of a file.
+func SniffDisc(head []byte) Format {
+	if len(head) >= DiscSize && (string(head[isoAt:DiscSize]) == isoMagic || string(head[isoAt:DiscSize]) == udfMagic) {
+		return ISO
+	}
+	return None
 }
 
 // ZipTail reports whether tail, the last TailSize bytes of a file, is the end record of a zip archive.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -71,6 +72,14 @@ func packers() []packer {
 		}, true, false},
 		{"cpio", func(_ testing.TB, files ...file) []byte { return programtest.CPIO(asMap(files)) }, false, false},
 		{"cab", func(_ testing.TB, files ...file) []byte { return cabOf(files...) }, false, false},
+		{"asar", func(t testing.TB, files ...file) []byte { return asarOf(t, files...) }, false, false},
+		{"iso", isoOf, false, false},
+		{"squashfs by gzip", squashed("gzip"), true, false},
+		{"squashfs by xz", squashed("xz"), true, false},
+		{"squashfs by zstd", squashed("zstd"), true, false},
+		{"squashfs by lzo", squashed("lzo"), true, false},
+		{"squashfs by lz4", squashed("lz4"), true, false},
+		{"squashfs behind a program", func(t testing.TB, files ...file) []byte { return setupExe(squashed("gzip")(t, files...)) }, true, false},
 		{"zip behind a program", func(t testing.TB, files ...file) []byte { return setupExe(zipped(t, files...)) }, true, false},
 		{"7z behind a program", func(t testing.TB, files ...file) []byte { return setupExe(sevenZipped(t, files...)) }, true, false},
 	}
@@ -87,8 +96,10 @@ func bzipped(t testing.TB, b []byte) []byte {
 }
 
 // sevenZipped makes a 7z archive with the real tool, which refuses some names: those are left out.
-func sevenZipped(t testing.TB, files ...file) []byte {
-	tool, dir := need(t, "7z"), t.TempDir()
+// byTool writes files to a folder and lets a tool make an archive of them: args in the folder, OUT being the archive.
+func byTool(t testing.TB, tool string, args []string, files ...file) []byte {
+	t.Helper()
+	tool, dir := need(t, tool), t.TempDir()
 	tree := filepath.Join(dir, "tree")
 	for _, f := range files {
 		path := filepath.Join(tree, filepath.Clean("/"+f.name))
@@ -99,16 +110,61 @@ func sevenZipped(t testing.TB, files ...file) []byte {
 			t.Skipf("%q: %v", f.name, err)
 		}
 	}
-	cmd := exec.Command(tool, "a", "-bd", "-mx=1", filepath.Join(dir, "out.7z"), ".")
+	out := filepath.Join(dir, "out.7z")
+	args = slices.Clone(args)
+	for i := range args {
+		if args[i] == "OUT" {
+			args[i] = out
+		}
+	}
+	cmd := exec.Command(tool, args...)
 	cmd.Dir = tree
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "out.7z"))
+	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return data
+}
+
+func sevenZipped(t testing.TB, files ...file) []byte {
+	return byTool(t, "7z", []string{"a", "-bd", "-mx=1", "OUT", "."}, files...)
+}
+
+func isoOf(t testing.TB, files ...file) []byte {
+	return byTool(t, "genisoimage", []string{"-quiet", "-J", "-R", "-o", "OUT", "."}, files...)
+}
+
+func squashed(by string) func(testing.TB, ...file) []byte {
+	return func(t testing.TB, files ...file) []byte {
+		return byTool(t, "mksquashfs", []string{".", "OUT", "-quiet", "-no-progress", "-all-root", "-processors", "1", "-comp", by}, files...)
+	}
+}
+
+// asarOf makes an archive as Electron programs carry it.
+func asarOf(t testing.TB, files ...file) []byte {
+	t.Helper()
+	type node struct {
+		Files  map[string]*node `json:"files,omitempty"`
+		Size   int              `json:"size,omitempty"`
+		Offset string           `json:"offset,omitempty"`
+	}
+	root := &node{Files: map[string]*node{}}
+	var all []byte
+	for _, f := range files {
+		root.Files[f.name] = &node{Size: len(f.body), Offset: fmt.Sprint(len(all))}
+		all = append(all, f.body...)
+	}
+	text, err := json.Marshal(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le, padded := binary.LittleEndian, (len(text)+3)&^3
+	b := le.AppendUint32(le.AppendUint32(nil, 4), uint32(padded+8))
+	b = append(le.AppendUint32(le.AppendUint32(b, uint32(padded+4)), uint32(len(text))), text...)
+	return append(append(b, make([]byte, padded-len(text))...), all...)
 }
 
 func ar(files ...file) []byte {
@@ -228,6 +284,9 @@ func TestCutShort(t *testing.T) {
 					if p.name == "tar" && len(cut) < 512 {
 						continue // not even one header, which alone shows the format
 					}
+					if p.name == "iso" && len(cut) < 0x8006 {
+						continue // as far in as a disc shows itself
+					}
 					h := hold(t, cut, unpack.Limits{})
 					if body, found := h.bodies["a.exe"]; found && !bytes.Equal(body, x) && h.failures == nil {
 						t.Errorf("%d/16: %d of %d bytes were taken for the whole", i, len(body), len(x))
@@ -261,7 +320,7 @@ func TestHostileNames(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	for _, p := range packers() {
-		if p.flat || strings.HasPrefix(p.name, "7z") { // its tool makes files of these names itself
+		if p.flat || strings.HasPrefix(p.name, "7z") || strings.HasPrefix(p.name, "squashfs") || p.name == "iso" { // the tool makes files of these names itself
 			continue
 		}
 		for _, name := range names {
@@ -270,6 +329,9 @@ func TestHostileNames(t *testing.T) {
 				t.Errorf("%s, %q: %q, failures %q", p.name, name, h.entries, h.failures)
 			}
 			if p.name != "rar" && h.bodies[name] == nil { // its reader takes \ for /
+				if p.name == "asar" && strings.Contains(name, "\xff") {
+					continue // its names are JSON, which has no such bytes
+				}
 				t.Errorf("%s: %q became %q", p.name, name, h.entries)
 			}
 		}
@@ -377,6 +439,14 @@ func TestNestedInEachFormat(t *testing.T) {
 func TestKnownAndNotOpened(t *testing.T) {
 	pad := make([]byte, 4096)
 	image := slices.Concat(make([]byte, 0x8000), []byte("\x01CD001\x01"), make([]byte, 4096))
+	udf := slices.Concat(make([]byte, 0x8000), []byte("\x00BEA01\x01"), make([]byte, 4096))
+	for data, want := range map[*[]byte]string{&image: "unparseable", &udf: "unsupported"} {
+		for _, s := range []*seen{walk(t, *data, unpack.Limits{}), walk(t, zipped(t, file{"x", *data}), unpack.Limits{})} {
+			if len(s.failures) != 1 || !strings.HasSuffix(s.failures[0], ": "+want) {
+				t.Errorf("disc without files: failures %q, want %s", s.failures, want)
+			}
+		}
+	}
 	for name, data := range map[string][]byte{
 		"xar": []byte("xar!\x00\x1c\x00\x01"), "wim": []byte("MSWIM\x00\x00\x00"), "lz4": []byte("\x04\x22\x4d\x18\x64"), "lzip": []byte("LZIP\x01"),
 		"compress": []byte("\x1f\x9d\x90"), "installshield": []byte("ISc("), "lha": []byte("\x24\x00-lh5-"), "ace": []byte("\x00\x00\x31\x00\x00\x00\x90**ACE**"),
@@ -390,7 +460,7 @@ func TestKnownAndNotOpened(t *testing.T) {
 		}
 	}
 	for name, data := range map[string][]byte{
-		"iso": image, "dmg": append(noise(4096), append([]byte("koly\x00\x00\x00\x04\x00\x00\x02\x00"), make([]byte, 500)...)...),
+		"dmg": append(noise(4096), append([]byte("koly\x00\x00\x00\x04\x00\x00\x02\x00"), make([]byte, 500)...)...),
 	} {
 		if s := walk(t, data, unpack.Limits{}); !slices.Equal(s.failures, []string{": unsupported"}) {
 			t.Errorf("%s: failures %q", name, s.failures)

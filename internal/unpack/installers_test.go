@@ -147,9 +147,12 @@ func TestInstallers(t *testing.T) {
 		{"zip in the resources", func() []byte { return withResources(t, zipped(t, file{"holiday.jpg", x})) }, "holiday.jpg (pe)"},
 		{"zip with a signature behind", func() []byte { return setupExe(zipped(t, file{"holiday.jpg", x}), make([]byte, 4000)) }, "holiday.jpg (pe)"},
 		{"MSI behind a program", func() []byte { return setupExe(make([]byte, 100), msiFile(t)) }, "payload.msi!/cab1.cab!/Program (pe)"},
-		{"squashfs behind a program", func() []byte { return append(slices.Clone(elf), "hsqs and no more"...) }, ": unsupported"},
-		{"AppImage", func() []byte { return appImage(elf) }, ": unsupported"},
-		{"snap", func() []byte { return []byte("hsqs and no more") }, ": unsupported"},
+		{"squashfs behind a program", func() []byte { return append(slices.Clone(elf), "hsqs and no more"...) }, ": unparseable"},
+		{"squashfs that is whole behind a program", func() []byte { return append(slices.Clone(elf), squashed("xz")(t, file{"holiday.jpg", x})...) }, "holiday.jpg (pe)"},
+		{"AppImage without its file system", func() []byte { return appImage(elf) }, ": unsupported"},
+		{"AppImage", func() []byte { return append(appImage(elf), squashed("gzip")(t, file{"usr/bin/holiday.jpg", x})...) }, "usr/bin/holiday.jpg (pe)"},
+		{"snap", func() []byte { return squashed("lzo")(t, file{"holiday.jpg", x}) }, "holiday.jpg (pe)"},
+		{"disc", func() []byte { return isoOf(t, file{"Eine Datei mit langem Namen.jpg", x}) }, "Eine Datei mit langem Namen.jpg (pe)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := walk(t, c.data(), unpack.Limits{})

@@ -160,6 +160,14 @@ func (w *walker) open(inside string, format program.Format, data []byte, depth i
 		return w.cpio(inside, bytes.NewReader(data), depth)
 	case program.Cabinet:
 		return w.cabinet(inside, data, depth)
+	case program.Squashfs:
+		return w.squashfs(inside, data, depth)
+	case program.AppImage:
+		return w.appImage(inside, data, depth)
+	case program.ASAR:
+		return w.asar(inside, data, depth)
+	case program.ISO:
+		return w.iso(inside, data, depth)
 	default:
 		return &bound{ReasonUnsupported, string(format) + " is not taken apart"}
 	}
@@ -179,10 +187,17 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	}
 	short := err != nil
 	format := program.Sniff(head[:n])
+	data := head[:n]
+	if format == program.None && !short {
+		if data, short, err = farther(data, r); err != nil {
+			return err
+		}
+		format = program.SniffDisc(data)
+	}
 	if format == program.None {
 		return nil
 	}
-	data := head[:n]
+	n = len(data)
 	if !short {
 		room := min(w.limits.Member, w.limits.Live-w.live)
 		rest, err := io.ReadAll(io.LimitReader(r, room-int64(n)+1))
@@ -197,6 +212,17 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	w.live += int64(len(data))
 	defer func() { w.live -= int64(len(data)) }()
 	return w.visit(inside, format, data, depth)
+}
+
+// farther reads on to where a disc image shows itself.
+func farther(data []byte, r io.Reader) (_ []byte, short bool, err error) {
+	more := make([]byte, program.DiscSize)
+	n := copy(more, data)
+	m, err := io.ReadFull(r, more[n:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, false, err
+	}
+	return more[:n+m], err != nil, nil
 }
 
 // errCut says that something ends before it should.

@@ -225,7 +225,7 @@ func TestBroken(t *testing.T) {
 		{"gzip of nothing", []byte("\x1f\x8b\x08\x00 and no more"), ": unparseable"},
 		{"7z of nothing", []byte("7z\xbc\xaf\x27\x1c and no more than this text here"), ": unparseable"},
 		{"rar of nothing", []byte("Rar!\x1a\x07\x01\x00 and no more"), ": unparseable"},
-		{"squashfs", []byte("hsqs and no more"), ": unsupported"},
+		{"squashfs", []byte("hsqs and no more"), ": unparseable"},
 	} {
 		s := walk(t, c.data, unpack.Limits{})
 		if !slices.Contains(s.failures, c.want) {
@@ -303,6 +303,8 @@ func FuzzWalk(f *testing.F) {
 	f.Add(setupExe(zipped(f, file{"a.exe", x}), []byte("signature")))
 	f.Add(withResources(f, zipped(f, file{"a.exe", x})))
 	f.Add([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more"))
+	f.Add(asarOf(f, file{"a.exe", x}))
+	f.Add(isoOf(f, file{"a.exe", x})[:0xd000])
 	limits := unpack.Limits{Depth: 3, Entries: 100, Total: 4 << 20, Member: 1 << 20, Live: 2 << 20}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<17 {

@@ -82,7 +82,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{"broken elf", []byte("\x7fELF and no more"), "unparseable"},
 		{"broken archive", []byte("PK\x03\x04 and no more"), "unparseable"},
-		{"squashfs", []byte("hsqs and no more"), "unsupported"},
+		{"squashfs", []byte("hsqs and no more"), "unparseable"},
 	} {
 		report := look(t, c.data, reveal.Options{})
 		if !slices.ContainsFunc(report.Problems, func(p reveal.Problem) bool { return p.Reason == c.reason }) {
