@@ -18,17 +18,23 @@ import (
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
 
-// Times of following: how long to wait for a frame before looking for new streams, after an error, and for the last frames when stopped.
+// Times of following: how long to wait for a frame before looking for new streams, after an error, and when stopped for the last frames and
+// for bringing their checkpoint out.
 const (
-	lookEvery  = 500 * time.Millisecond
-	retryAfter = time.Second
-	lastFrames = 5 * time.Second
+	lookEvery   = 500 * time.Millisecond
+	retryAfter  = time.Second
+	lastFrames  = 30 * time.Second
+	lastSending = 5 * time.Second
 )
 
 // Run follows the journal until ctx ends, appending each frame once and sending checkpoints out. It returns ErrDiverged when log and
-// journal contradict each other: nothing may be appended then. Other errors are retried and shown as health.
+// journal contradict each other: nothing may be appended then. Other errors are retried and shown as health. When it returns nil every frame
+// that the journal held when ctx ended is under a checkpoint.
 func (l *Ledger) Run(ctx context.Context, r journal.Reader) error {
 	if err := l.resume(ctx, r); err != nil {
+		if ctx.Err() != nil { // stopped before it began
+			return l.settle(context.WithoutCancel(ctx), r)
+		}
 		l.o.Health.Set("ledger", health.Failed, err.Error(), "run chaperone verify; restore the journal and the ledger from the same backup")
 		return err
 	}
@@ -51,26 +57,62 @@ func (l *Ledger) Run(ctx context.Context, r journal.Reader) error {
 	return l.settle(context.WithoutCancel(ctx), r)
 }
 
-// settle appends the last frames, waits for the checkpoint over them, and sends it out once.
+// settle puts the last frames under a checkpoint and sends it out once. It returns ErrUncovered when it could not within lastFrames.
 func (l *Ledger) settle(ctx context.Context, r journal.Reader) error {
-	ctx, cancel := context.WithTimeout(ctx, lastFrames)
+	err := l.cover(ctx, r)
+	ctx, cancel := context.WithTimeout(ctx, lastSending)
 	defer cancel()
-	if _, err := l.appendNew(ctx, r); err != nil {
-		return err
-	}
-	for ctx.Err() == nil {
-		if _, size, err := l.Checkpoint(ctx); err != nil || size >= l.Size() {
-			break
-		}
-		pause(ctx, batchAge)
-	}
 	var sending sync.WaitGroup
 	for _, s := range l.senders {
 		sending.Go(func() { s.last(ctx, r) })
 	}
 	sending.Wait()
 	l.report()
-	return nil
+	return err
+}
+
+// cover returns when a checkpoint covers every frame of the journal. What fails is tried again, on a log that is read anew: part of what
+// failed may be in it.
+func (l *Ledger) cover(ctx context.Context, r journal.Reader) error {
+	ctx, cancel := context.WithTimeout(ctx, lastFrames)
+	defer cancel()
+	err := l.resume(ctx, r)
+	for {
+		left := uint64(0)
+		if err == nil {
+			left, err = l.uncovered(ctx, r)
+		}
+		switch {
+		case err == nil && left == 0 || errors.Is(err, ErrDiverged):
+			return err
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %d frames after %s; they are in the journal, and the next start takes them up: %w", ErrUncovered, left, lastFrames, errors.Join(ctx.Err(), err))
+		}
+		pause(ctx, batchAge)
+		if err != nil {
+			err = l.resume(ctx, r)
+		}
+	}
+}
+
+// uncovered appends what is new, and returns how many frames are under no checkpoint yet.
+func (l *Ledger) uncovered(ctx context.Context, r journal.Reader) (uint64, error) {
+	if _, err := l.appendNew(ctx, r); err != nil {
+		return 0, err
+	}
+	_, size, err := l.Checkpoint(ctx)
+	if err != nil {
+		return 0, err
+	}
+	streams, err := r.Streams()
+	if err != nil {
+		return 0, err
+	}
+	left := l.Size() - min(size, l.Size())
+	for name, last := range streams {
+		left += last - min(l.last[name], last)
+	}
+	return left, nil
 }
 
 // retry shows what failed, waits, and finds out anew what the log holds: part of what failed may be in it.

@@ -67,6 +67,26 @@ func createKey(dir, path, origin string) ([]byte, error) {
 	return []byte(secret), durable.Replace(path, []byte(secret+"\n"), 0o600)
 }
 
+// Publish writes dir/ledger.pub when it is not this key's. It returns what was wrong with it, "" when it was right: without it nobody can verify.
+func (k *Key) Publish(dir string) (wrong string, err error) {
+	path := filepath.Join(dir, "ledger.pub")
+	raw, err := outside.ReadFile(path, maxKeyFile)
+	switch {
+	case err == nil && strings.TrimSpace(string(raw)) == k.verifier:
+		return "", nil
+	case errors.Is(err, fs.ErrNotExist):
+		wrong = "it was missing"
+	case err != nil && !errors.Is(err, outside.ErrTooLarge):
+		return "", fmt.Errorf("ledger key: %w", err)
+	default:
+		wrong = "it was not that of ledger.key"
+	}
+	if err := durable.Replace(path, []byte(k.verifier+"\n"), 0o644); err != nil {
+		return "", fmt.Errorf("ledger key: %w", err)
+	}
+	return wrong, nil
+}
+
 // ParseKey reads an encoded signer key ("PRIVATE+KEY+origin+hash+data"). The time of signatures is taken from now.
 func ParseKey(encoded string, now func() time.Time) (*Key, error) {
 	plain, err := note.NewSigner(encoded)

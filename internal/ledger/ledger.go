@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +23,15 @@ import (
 	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
-	"k8s.io/klog/v2"
 
 	"github.com/chaperone-im/chaperone/internal/health"
 )
 
 // ErrDiverged says that the log holds other frames than the journal: one of the two was tampered with or restored from an older copy.
 var ErrDiverged = errors.New("ledger: the log and the journal do not hold the same frames")
+
+// ErrUncovered says that the ledger stopped with frames under no checkpoint.
+var ErrUncovered = errors.New("ledger: stopped with frames outside the last checkpoint")
 
 // Intervals of the log: a frame waits at most batchAge to be written, and a checkpoint follows within two checkpointEvery.
 const (
@@ -65,9 +66,6 @@ type Ledger struct {
 	state   *progress
 }
 
-// quiet routes what the driver says to slog, once for the process.
-var quiet sync.Once
-
 // Open opens or creates the log under dir/ledger.
 func Open(ctx context.Context, dir string, key *Key, o Options) (*Ledger, error) {
 	if o.Log == nil {
@@ -79,7 +77,7 @@ func Open(ctx context.Context, dir string, key *Key, o Options) (*Ledger, error)
 	if o.Every == 0 {
 		o.Every = 10 * time.Second
 	}
-	quiet.Do(func() { klog.SetSlogLogger(o.Log) })
+	hear(o.Log)
 	l := &Ledger{dir: dir, key: key, o: o, last: map[string]uint64{}}
 	if err := l.checkKey(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)

@@ -104,6 +104,7 @@ func TestFollowAndDrop(t *testing.T) {
 	dir, drop := t.TempDir(), t.TempDir()
 	to, err := ledger.ParseRecipient("file:" + drop)
 	check(t, err)
+	
 	r := start(t, dir, to)
 	r.append(t, 300, 2, 3)
 	until(t, "all frames outside", func() bool {
@@ -194,6 +195,43 @@ func TestInterruptedReadingAddsNothingTwice(t *testing.T) {
 	check(t, err)
 	if res.Verdict != verify.Consistent || res.Ledger != 20 {
 		t.Errorf("%d leaves: %+v", res.Ledger, res.Findings)
+	}
+}
+
+// balky is a journal that cannot be read for a while, once it is told to.
+type balky struct {
+	*ledgertest.Journal
+	fails atomic.Int64
+}
+
+func (b *balky) Frames(ctx context.Context, stream string, from uint64) iter.Seq2[journal.Frame, error] {
+	if b.fails.Add(-1) >= 0 {
+		return func(yield func(journal.Frame, error) bool) {
+			yield(journal.Frame{}, errors.New("the disk does not answer"))
+		}
+	}
+	return b.Journal.Frames(ctx, stream, from)
+}
+
+// TestStopCoversTheLastFrame: what fails while the ledger stops is tried again, and nothing is left outside the last checkpoint.
+func TestStopCoversTheLastFrame(t *testing.T) {
+	r := start(t, t.TempDir())
+	r.append(t, 10, 1, 2)
+	check(t, r.stop())
+	l, err := ledger.Open(context.Background(), r.dir, r.key, ledger.Options{Now: time.Now})
+	check(t, err)
+	b := &balky{Journal: r.journal}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx, b) }()
+	r.append(t, 1, 1, 1)
+	until(t, "it follows", func() bool { return l.Size() == 11 })
+	b.fails.Store(3)
+	r.append(t, 400, 1, 2)
+	cancel()
+	check(t, errors.Join(<-done, l.Close(context.Background())))
+	if res := r.verify(t, ""); res.Uncommitted != 0 || res.Ledger != 411 || res.Verdict != verify.Consistent || b.fails.Load() >= 0 {
+		t.Errorf("%+v", res)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
@@ -26,6 +27,9 @@ type Outlet interface {
 
 // paced is an outlet that wants a longer pause between two bundles than others.
 type paced interface{ Every() time.Duration }
+
+// placed is an outlet that knows whether what it keeps lies where whoever can change a data directory can change it too.
+type placed interface{ Near(data string) bool }
 
 // Recipient is an outlet under the name that progress and health know it by.
 type Recipient struct {
@@ -77,6 +81,12 @@ func (d fileDrop) Send(_ context.Context, b Bundle) error {
 		return fmt.Errorf("file drop: %w", err)
 	}
 	return nil
+}
+
+// Near implements placed: a folder on the file system of the data is no place outside.
+func (d fileDrop) Near(data string) bool {
+	var here, there syscall.Stat_t
+	return syscall.Stat(data, &here) == nil && syscall.Stat(d.dir, &there) == nil && here.Dev == there.Dev
 }
 
 // webhook posts each bundle as JSON. Any 2xx answer is an acknowledgement.

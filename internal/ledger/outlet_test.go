@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,69 @@ func sample(t *testing.T, n int) ledger.Bundle {
 	b, err := ledgertest.BundleOf(key, frames, 0)
 	check(t, err)
 	return b
+}
+
+// elsewhere is an outlet as one on another machine is.
+type elsewhere struct{ ledger.Outlet }
+
+// TestNearFolderIsNotOutside: a folder on the file system of the data acknowledges, and health says what that is worth; one on another counts.
+func TestNearFolderIsNotOutside(t *testing.T) {
+	drop := t.TempDir()
+	near, err := ledger.ParseRecipient("file:" + drop)
+	check(t, err)
+	r := start(t, t.TempDir(), near)
+	r.append(t, 3, 1, 1)
+	until(t, "health says that the copy is near", func() bool {
+		i := item(r.board, "checkpoints")
+		return i.State == health.Degraded && strings.Contains(i.Detail, "an administrator who can change the data can change that copy") && strings.Contains(i.Detail, drop) && i.Advice != ""
+	})
+	if _, _, ok := r.Window(context.Background()); ok {
+		t.Error("a copy beside the data counts as outside")
+	}
+	check(t, r.stop())
+	if res := r.verify(t, drop); res.Verdict != verify.Proven {
+		t.Errorf("the copy is not worth what it is: %+v", res)
+	}
+
+	out := &flaky{}
+	r = start(t, t.TempDir(), near, ledger.Recipient{Name: "out", Outlet: out})
+	r.append(t, 3, 1, 1)
+	until(t, "the one outside is named, which does not answer", func() bool { return strings.Contains(item(r.board, "checkpoints").Advice, "out: unreachable") })
+	if i := item(r.board, "checkpoints"); i.State == health.OK {
+		t.Errorf("health is %+v", i)
+	}
+	out.ok.Store(true)
+	until(t, "the one outside counts", func() bool {
+		n, _, ok := r.Window(context.Background())
+		return ok && n == 0 && item(r.board, "checkpoints").State == health.OK
+	})
+	check(t, r.stop())
+}
+
+// TestFolderOnAnotherFileSystem counts as outside, also after one beside the data was mounted over.
+func TestFolderOnAnotherFileSystem(t *testing.T) {
+	drop, err := os.MkdirTemp("/dev/shm", "drop")
+	if err != nil {
+		t.Skip("there is no second file system: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(drop) })
+	var here, there syscall.Stat_t
+	dir := t.TempDir()
+	check(t, errors.Join(syscall.Stat(dir, &here), syscall.Stat(drop, &there)))
+	if here.Dev == there.Dev {
+		t.Skip("there is no second file system: /dev/shm is that of the temporary folders")
+	}
+	link := filepath.Join(t.TempDir(), "drop")
+	check(t, os.Symlink(t.TempDir(), link))
+	to, err := ledger.ParseRecipient("file:" + link)
+	check(t, err)
+	r := start(t, dir, to)
+	r.append(t, 1, 1, 1)
+	until(t, "the copy is near", func() bool { return item(r.board, "checkpoints").State == health.Degraded })
+	check(t, errors.Join(os.Remove(link), os.Symlink(drop, link)))
+	r.append(t, 1, 1, 1)
+	until(t, "the copy is outside", func() bool { return item(r.board, "checkpoints").State == health.OK })
+	check(t, r.stop())
 }
 
 func TestFileDropNeverOverwrites(t *testing.T) {
@@ -217,6 +281,19 @@ func TestKeyTexts(t *testing.T) {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
+	pub := filepath.Join(dir, "ledger.pub")
+	for wrong, harm := range map[string]func() error{
+		"":                               func() error { return nil },
+		"it was missing":                 func() error { return os.Remove(pub) },
+		"it was not that of ledger.key":  func() error { return os.WriteFile(pub, []byte("chaperone/two+00000000+AAAA"), 0o600) },
+		"it was not that of ledger.key ": func() error { return os.Truncate(pub, 1<<20) },
+	} {
+		check(t, harm())
+		said, err := first.Publish(dir)
+		if raw, _ := os.ReadFile(pub); err != nil || said != strings.TrimSpace(wrong) || strings.TrimSpace(string(raw)) != first.Verifier() {
+			t.Errorf("published, saying %q (%v): %s", said, err, raw)
+		}
+	}
 	if _, err := ledger.LoadOrCreateKey(t.TempDir(), "a name with spaces", time.Now); err == nil {
 		t.Error("an origin with spaces was accepted")
 	}
@@ -227,6 +304,7 @@ func TestVerifyWhileItRuns(t *testing.T) {
 	drop := t.TempDir()
 	to, err := ledger.ParseRecipient("file:" + drop)
 	check(t, err)
+	to.Outlet = elsewhere{to.Outlet}
 	r := start(t, t.TempDir(), to)
 	r.append(t, 1, 1, 1)
 	until(t, "a first bundle", func() bool { _, _, ok := r.Window(context.Background()); return ok })
@@ -263,6 +341,7 @@ func TestManyFrames(t *testing.T) {
 	check(t, os.RemoveAll(filepath.Join(dir, "ledger")))
 	to, err := ledger.ParseRecipient("file:" + drop)
 	check(t, err)
+	to.Outlet = elsewhere{to.Outlet}
 	r := start(t, dir, to)
 	until(t, "all frames outside", func() bool { n, _, ok := r.Window(context.Background()); return ok && n == 0 && r.Size() == 2500 })
 	check(t, r.stop())

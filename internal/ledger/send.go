@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
-	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/journal"
 )
 
@@ -27,8 +26,9 @@ const (
 
 // acknowledged is how far one recipient has come.
 type acknowledged struct {
-	Leaves uint64    `json:"leaves"` // it has the record hashes of the frames below
-	Time   time.Time `json:"time"`   // of its last acknowledgement
+	Leaves uint64    `json:"leaves"`         // it has the record hashes of the frames below
+	Time   time.Time `json:"time"`           // of its last acknowledgement
+	Near   bool      `json:"near,omitempty"` // it lies where whoever can change the data can change it too
 }
 
 // progress is the durable memory of what was acknowledged, by recipient. Losing it costs only sending again.
@@ -155,7 +155,11 @@ func (s *sender) send(ctx context.Context, r journal.Reader, from uint64, known 
 	if err := s.to.Outlet.Send(ctx, *b); err != nil {
 		return false, false, err
 	}
-	return true, b.more, s.l.state.set(s.to.Name, acknowledged{b.To, s.l.o.Now()})
+	near := false
+	if p, ok := s.to.Outlet.(placed); ok {
+		near = p.Near(s.l.dir)
+	}
+	return true, b.more, s.l.state.set(s.to.Name, acknowledged{b.To, s.l.o.Now(), near})
 }
 
 func (s *sender) setFail(err error) {
@@ -168,60 +172,4 @@ func (s *sender) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.fail
-}
-
-// Window says how much an administrator could still change unseen: the frames, and since when, that no recipient outside has acknowledged.
-// ok is false as long as no recipient has acknowledged anything.
-func (l *Ledger) Window(ctx context.Context) (frames uint64, open time.Duration, ok bool) {
-	best := uint64(0)
-	for _, s := range l.senders {
-		if a, known := l.state.get(s.to.Name); known {
-			best, ok = max(best, a.Leaves), true
-		}
-	}
-	size := l.Size()
-	if best >= size {
-		return 0, 0, ok
-	}
-	if leaves, err := l.leaves(ctx, best/256, size); err == nil {
-		if h, err := parseLeaf(leaves[best%256]); err == nil {
-			open = max(0, l.o.Now().Sub(h.Time))
-		}
-	}
-	return size - best, open, ok
-}
-
-func (l *Ledger) reportEvery(ctx context.Context, d time.Duration) {
-	for ctx.Err() == nil {
-		l.report()
-		pause(ctx, d)
-	}
-}
-
-// report puts the items "ledger" and "checkpoints" on the health board.
-func (l *Ledger) report() {
-	ctx := context.Background()
-	if fail := l.failed.Load(); fail != nil {
-		l.o.Health.Set("ledger", health.Failed, *fail, "free disk space or repair the file system under ledger/; frames wait in the journal meanwhile")
-	} else {
-		l.o.Health.Set("ledger", health.OK, fmt.Sprintf("%d frames", l.Size()), "")
-	}
-	frames, open, ok := l.Window(ctx)
-	detail := fmt.Sprintf("open window: %.0f s (%d frames that nobody outside has acknowledged)", open.Seconds(), frames)
-	state, advice := health.OK, ""
-	for _, s := range l.senders {
-		if err := s.failure(); err != nil {
-			state, advice = health.Degraded, fmt.Sprintf("recipient %s: %v", s.to.Name, err)
-		}
-	}
-	switch {
-	case len(l.senders) == 0:
-		state, advice = health.Failed, "set ledger.checkpoints: until a checkpoint is kept outside this machine nothing can be proven"
-	case !ok:
-		state = health.Failed
-		detail = "no recipient outside has acknowledged a checkpoint yet; " + detail
-	case open > l.late():
-		state = health.Degraded
-	}
-	l.o.Health.Set("checkpoints", state, detail, advice)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,8 +122,10 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 }
 
 func TestMetricsAndHealth(t *testing.T) {
-	at, drop := free(t), t.TempDir()
-	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['file:"+drop+"']}\n")
+	at := free(t)
+	outside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(outside.Close)
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['"+outside.URL+"']}\n")
 	stop := h.serve()
 	until(t, "all is well", func() bool {
 		code, body := get(t, "http://"+at+"/healthz")
@@ -151,6 +155,16 @@ func TestMetricsAndHealth(t *testing.T) {
 	if n := h.acts("serve.stop"); n != 1 {
 		t.Errorf("%d stops are on record", n)
 	}
+}
+
+// TestCopyBesideTheData: who can change the record can change such a copy, and health says so.
+func TestCopyBesideTheData(t *testing.T) {
+	at := free(t)
+	newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['file:"+t.TempDir()+"']}\n").serve()
+	until(t, "health says what the copy is worth", func() bool {
+		i := state(t, at, "checkpoints")
+		return i.State == health.Degraded && strings.Contains(i.Detail, "can change that copy") && i.Advice != ""
+	})
 }
 
 func TestNoRecipientIsNotHealthy(t *testing.T) {

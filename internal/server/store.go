@@ -57,6 +57,7 @@ type Store struct {
 	names       *file.Names
 	projections *sqlite.Store
 	observed    *sqlite.Observations
+	lastRoll    func() // ends the closing of days
 	started     func() // ends what runs beside
 	running     sync.WaitGroup
 }
@@ -224,9 +225,12 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 // Start runs ledger and projector beside the caller until Close.
 func (s *Store) Start(ctx context.Context) {
 	ctx, s.started = context.WithCancel(context.WithoutCancel(ctx))
-	s.run(func() { s.roller.Run(ctx) })
+	rolling, endRolls := context.WithCancel(ctx)
+	rolled := make(chan struct{})
+	s.lastRoll = func() { endRolls(); <-rolled }
+	go func() { defer close(rolled); s.roller.Run(rolling) }()
 	s.run(func() {
-		if err := s.Ledger.Run(ctx, s.Journal); err != nil && ctx.Err() == nil {
+		if err := s.Ledger.Run(ctx, s.Journal); err != nil {
 			s.Log.Error("ledger stopped", "error", err)
 			s.Board.Set("ledger", health.Failed, err.Error(), "Do not delete anything. Run chaperone verify on a copy of the data directory.")
 		}
@@ -248,11 +252,13 @@ func (s *Store) run(f func()) {
 	}()
 }
 
-// Close stops what Start began, in order: the journal last, because everything else reads it.
+// Close stops what Start began, in order: first everything that records, and the journal's writer, so that there is a last frame; then the
+// ledger, once its checkpoint covers that; the journal itself last, because everything else reads it.
 func (s *Store) Close() error {
 	var errs []error
 	if s.started != nil {
-		s.settle()
+		s.lastRoll()
+		s.Journal.Drain()
 		s.started()
 		s.running.Wait()
 	}
@@ -274,16 +280,4 @@ func (s *Store) Close() error {
 		errs = append(errs, s.Journal.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// settle waits, for a short time, until the ledger holds every frame of the journal.
-func (s *Store) settle() {
-	streams, err := s.Journal.Streams()
-	if err != nil {
-		return
-	}
-	want := streams[journal.Local]
-	for deadline := time.Now().Add(5 * time.Second); s.Ledger.Size() < want && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond)
-	}
 }

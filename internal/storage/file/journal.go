@@ -85,6 +85,7 @@ type Journal struct {
 	stop  chan struct{}
 	done  chan struct{}
 
+	draining  sync.Once
 	closing   sync.Once
 	detaching sync.Mutex // one rewrite at a time
 
@@ -303,17 +304,22 @@ func (j *Journal) ask(ctx context.Context, r *request) (journal.Position, error)
 	}
 }
 
-// Close writes what is queued, and gives the lock back.
-func (j *Journal) Close() error {
-	j.closing.Do(func() { close(j.stop) })
+// Drain writes what is queued, also of callers that did not wait for it, and takes nothing more. What is there can be read until Close.
+func (j *Journal) Drain() {
+	j.draining.Do(func() { close(j.stop) })
 	<-j.done
+}
+
+// Close drains, and gives the lock back.
+func (j *Journal) Close() error {
+	j.Drain()
+	j.closing.Do(func() { j.lock.Close() })
 	return nil
 }
 
 // write is the one goroutine that writes.
 func (j *Journal) write() {
 	defer close(j.done)
-	defer j.lock.Close()
 	defer func() { j.seg.Close() }()
 	var held *request
 	for {
