@@ -104,7 +104,7 @@ func TestFollowAndDrop(t *testing.T) {
 	dir, drop := t.TempDir(), t.TempDir()
 	to, err := ledger.ParseRecipient("file:" + drop)
 	check(t, err)
-	
+	to.Outlet = elsewhere{to.Outlet}
 	r := start(t, dir, to)
 	r.append(t, 300, 2, 3)
 	until(t, "all frames outside", func() bool {
