@@ -1,6 +1,8 @@
 package classify
 
 import (
+	"hash/maphash"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -21,14 +23,56 @@ type answer struct {
 	until  time.Time
 }
 
-// memory remembers DNS answers. It is bounded: when it is full the older half is forgotten.
+// memory remembers DNS answers. It is bounded: when it is full the older half is forgotten. A pair is known by 64 bits of a keyed hash, which
+// nobody can choose pairs for; that two of those that are kept have the same is a matter of one in a billion.
 type memory struct {
-	young, old map[pair]answer
+	seed       maphash.Seed
+	young, old map[uint64]record
+	apps       []string // that answers speak of, by number
+	numbers    map[string]uint16
 }
 
-const maxAnswers = 1 << 15
+// record is an answer as it is kept: there may be as many as flows.
+type record struct {
+	name   string
+	until  uint32 // seconds since 1970
+	app    uint16
+	strong bool
+}
 
-func (m *memory) init() { m.young, m.old = map[pair]answer{}, map[pair]answer{} }
+const (
+	maxAnswers = 1 << 15
+	maxApps    = 1<<16 - 1
+)
+
+func (m *memory) init() {
+	m.seed = maphash.MakeSeed()
+	m.young, m.old = map[uint64]record{}, map[uint64]record{}
+	m.apps, m.numbers = nil, map[string]uint16{}
+}
+
+func (m *memory) key(p pair) uint64 {
+	var b [34]byte
+	client, server := p.client.As16(), p.server.As16()
+	copy(b[:], client[:])
+	copy(b[16:], server[:])
+	b[32], b[33] = byte(p.client.BitLen()), byte(p.server.BitLen())
+	return maphash.Bytes(m.seed, b[:])
+}
+
+// number returns the number of an app. A catalog that changes so often that they run out costs what was remembered.
+func (m *memory) number(app string) uint16 {
+	n, ok := m.numbers[app]
+	if ok {
+		return n
+	}
+	if len(m.apps) >= maxApps {
+		m.init()
+	}
+	n = uint16(len(m.apps))
+	m.apps, m.numbers[app] = append(m.apps, app), n
+	return n
+}
 
 // put remembers an answer. Where an address serves several apps, a flow without a name may be any of them.
 func (m *memory) put(p pair, a answer, now time.Time) {
@@ -40,18 +84,24 @@ func (m *memory) put(p pair, a answer, now time.Time) {
 			a.name, a.strong = old.name, true
 		}
 	}
+	app := m.number(a.app)
 	if len(m.young) >= maxAnswers {
-		m.old, m.young = m.young, map[pair]answer{}
+		m.old, m.young = m.young, map[uint64]record{}
 	}
-	m.young[p] = a
+	until := min(max(a.until.Unix()+1, 0), math.MaxUint32)
+	m.young[m.key(p)] = record{a.name, uint32(until), app, a.strong}
 }
 
 func (m *memory) find(p pair) (answer, bool) {
-	a, ok := m.young[p]
+	key := m.key(p)
+	r, ok := m.young[key]
 	if !ok {
-		a, ok = m.old[p]
+		r, ok = m.old[key]
 	}
-	return a, ok
+	if !ok {
+		return answer{}, false
+	}
+	return answer{r.name, m.apps[r.app], r.strong, time.Unix(int64(r.until), 0).UTC()}, true
 }
 
 func (m *memory) get(p pair, now time.Time) (string, bool) {
