@@ -6,12 +6,14 @@ import (
 	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 )
 
-// tcpState is what is kept of a TCP flow while decoders look at it.
+// tcpState is what is kept of a TCP flow while decoders look at it. Many wait for the first word of one side: a side that has said nothing,
+// or has no more to say, takes no room.
 type tcpState struct {
 	wait
-	client, server stream
-	decoders       decode.Stream
-	seen           int64 // packets with payload
+	sides    [2]*stream // of the client and the server; nil before it has spoken, and once it was dropped
+	decoders decode.Stream
+	seen     uint32  // packets with payload
+	full     [2]bool // nothing more is taken of the side
 }
 
 // udpState is what is kept of a UDP flow while decoders look at it.
@@ -24,6 +26,7 @@ type udpState struct {
 const (
 	tcpSize     = int(unsafe.Sizeof(tcpState{}))
 	udpSize     = int(unsafe.Sizeof(udpState{}))
+	streamSize  = int(unsafe.Sizeof(stream{}))
 	segmentSize = int(unsafe.Sizeof(segment{}))
 )
 
@@ -31,7 +34,7 @@ const (
 type stream struct {
 	buf     []byte
 	later   []segment
-	held    int // bytes of buf's and later's memory
+	held    int32 // bytes of buf's and later's memory
 	next    uint32
 	started bool
 	full    bool
@@ -78,7 +81,7 @@ func (s *stream) add(b *buffers, seq uint32, data []byte, limit int) bool {
 		for i, seg := range s.later {
 			if int32(seg.seq-s.next) <= 0 {
 				s.later = append(s.later[:i], s.later[i+1:]...)
-				s.held -= cap(seg.data) + segmentSize
+				s.held -= int32(cap(seg.data) + segmentSize)
 				s.take(b, seg.seq, seg.data, limit)
 				b.put(seg.data)
 				again = true
@@ -91,12 +94,12 @@ func (s *stream) add(b *buffers, seq uint32, data []byte, limit int) bool {
 
 // postpone keeps a segment that comes before those it follows.
 func (s *stream) postpone(b *buffers, seq uint32, data []byte, limit, ahead int) {
-	if len(s.later) >= maxLater || ahead >= limit || s.held+len(data) > 2*limit {
+	if len(s.later) >= maxLater || ahead >= limit || int(s.held)+len(data) > 2*limit {
 		return
 	}
 	kept := append(b.get(len(data)), data...)
 	s.later = append(s.later, segment{seq, kept})
-	s.held += cap(kept) + segmentSize
+	s.held += int32(cap(kept) + segmentSize)
 }
 
 // take appends what is new in data, which begins at or before the next byte.
@@ -109,9 +112,9 @@ func (s *stream) take(b *buffers, seq uint32, data []byte, limit int) {
 	if room := limit - len(s.buf); len(data) >= room {
 		data, s.full = data[:room], true
 	}
-	s.held -= cap(s.buf)
+	s.held -= int32(cap(s.buf))
 	s.buf = append(b.grown(s.buf, len(data)), data...)
-	s.held += cap(s.buf)
+	s.held += int32(cap(s.buf))
 	s.next += uint32(len(data))
 }
 
@@ -119,11 +122,11 @@ func (s *stream) take(b *buffers, seq uint32, data []byte, limit int) {
 func (s *stream) keep(b *buffers) {
 	if s.lent {
 		s.buf, s.lent = append(b.get(len(s.buf)), s.buf...), false
-		s.held += cap(s.buf)
+		s.held += int32(cap(s.buf))
 	}
 }
 
-// drop forgets all, and takes nothing more.
+// drop gives back all memory.
 func (s *stream) drop(b *buffers) {
 	if !s.lent {
 		b.put(s.buf)
@@ -131,7 +134,47 @@ func (s *stream) drop(b *buffers) {
 	for _, seg := range s.later {
 		b.put(seg.data)
 	}
-	*s = stream{next: s.next, started: s.started, full: true}
+	s.buf, s.later = nil, nil
+}
+
+// side returns the stream of a side that has more to say, or nil.
+func (t *Tracker) side(s *tcpState, side int) *stream {
+	if s.sides[side] == nil && !s.full[side] {
+		s.sides[side] = t.streams.take()
+	}
+	return s.sides[side]
+}
+
+// drop forgets what a side said, and takes nothing more of it.
+func (t *Tracker) drop(s *tcpState, side int) {
+	if stream := s.sides[side]; stream != nil {
+		stream.drop(&t.buffers)
+		t.streams.put(stream)
+	}
+	s.sides[side], s.full[side] = nil, true
+}
+
+// said returns the beginning of what a side said.
+func (s *tcpState) said(side int) []byte {
+	if s.sides[side] == nil {
+		return nil
+	}
+	return s.sides[side].buf
+}
+
+func (s *tcpState) isFull(side int) bool {
+	return s.full[side] || s.sides[side] != nil && s.sides[side].full
+}
+
+// bytes returns how much is kept for a flow.
+func (s *tcpState) bytes() int {
+	n := tcpSize
+	for _, side := range s.sides {
+		if side != nil {
+			n += streamSize + int(side.held)
+		}
+	}
+	return n
 }
 
 // look gives the payload of p to the decoders of f.
@@ -162,38 +205,39 @@ func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	}
 	s := f.tcp
 	if s == nil {
-		s = t.newTCP(f)
-	}
-	stream := &s.client
-	if !fromClient {
-		stream = &s.server
-	}
-	if f.began[side] {
-		stream.begin(f.isn[side])
+		s = t.spareTCP.take()
+		f.tcp = s
 	}
 	s.seen++
-	if stream.add(&t.buffers, at, p.Payload, t.limits.Stream) && t.ask(f, s) {
+	if stream := t.side(s, side); stream != nil {
+		if f.began[side] {
+			stream.begin(f.isn[side])
+		}
+		if stream.add(&t.buffers, at, p.Payload, t.limits.Stream) && t.ask(f, s) {
+			t.settle(f)
+			return
+		}
+	}
+	if int64(s.seen) >= t.limits.Budget || s.isFull(0) && s.isFull(1) {
 		t.settle(f)
 		return
 	}
-	if s.seen >= t.limits.Budget || s.client.full && s.server.full {
-		t.settle(f)
-		return
+	if stream := s.sides[side]; stream != nil {
+		stream.keep(&t.buffers)
 	}
-	stream.keep(&t.buffers)
-	t.hold(f, &s.wait, tcpSize+s.client.held+s.server.held)
+	t.hold(f, &s.wait, s.bytes())
 }
 
 // ask asks the decoders of a TCP flow, and reports whether they have told all.
 func (t *Tracker) ask(f *Flow, s *tcpState) bool {
 	in := &t.segments
-	in.Client, in.Server, in.Middle = s.client.buf, s.server.buf, f.Middle
+	in.Client, in.Server, in.Middle = s.said(0), s.said(1), f.Middle
 	in.ClientPort, in.ServerPort = f.Client.Port(), f.Server.Port()
 	facts, done := s.decoders.Look(in)
 	in.Client, in.Server = nil, nil
 	t.learn(f, facts)
 	if !done && !f.Middle && s.decoders.ServerOnly() {
-		s.client.drop(&t.buffers)
+		t.drop(s, 0)
 	}
 	return done
 }
@@ -204,7 +248,8 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 	}
 	s := f.udp
 	if s == nil {
-		s = t.newUDP(f)
+		s = t.spareUDP.take()
+		f.udp = s
 	}
 	t.datagram = decode.Datagram{
 		Payload: p.Payload, FromClient: fromClient, Cut: p.Cut,
@@ -221,34 +266,35 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 	t.hold(f, &s.wait, udpSize+s.Held())
 }
 
-func (t *Tracker) newTCP(f *Flow) *tcpState {
-	f.tcp = spare(&t.spareTCP)
-	return f.tcp
-}
+// spares are states that were used before, and wait to be used again.
+type spares[T any] struct{ used []*T }
 
-func (t *Tracker) newUDP(f *Flow) *udpState {
-	f.udp = spare(&t.spareUDP)
-	return f.udp
-}
+// maxSpare bounds them.
+const maxSpare = 1 << 10
 
-// spare takes a state that was used before, or makes a new one.
-func spare[T any](used *[]*T) *T {
-	last := len(*used) - 1
+func (s *spares[T]) take() *T {
+	last := len(s.used) - 1
 	if last < 0 {
 		return new(T)
 	}
-	state := (*used)[last]
-	*used = (*used)[:last]
+	state := s.used[last]
+	s.used = s.used[:last]
 	return state
 }
 
-// maxSpare bounds the states that wait to be used again.
-const maxSpare = 1 << 10
+// put takes back a state, of which it keeps nothing.
+func (s *spares[T]) put(state *T) {
+	var empty T
+	*state = empty
+	if len(s.used) < maxSpare {
+		s.used = append(s.used, state)
+	}
+}
 
 // last asks what is to be said of a flow that no decoder knew.
 func (t *Tracker) last(f *Flow) {
-	if f.tcp != nil {
-		t.learn(f, f.tcp.decoders.Last(&decode.Segments{Client: f.tcp.client.buf, Server: f.tcp.server.buf, Middle: f.Middle}))
+	if s := f.tcp; s != nil {
+		t.learn(f, s.decoders.Last(&decode.Segments{Client: s.said(0), Server: s.said(1), Middle: f.Middle}))
 	}
 }
 
@@ -258,18 +304,16 @@ func (t *Tracker) forget(f *Flow) {
 	if w == nil {
 		return
 	}
-	w.unlink()
+	if w.flow != 0 {
+		t.unlink(t.waitingWith(f), w)
+	}
 	t.held -= int(w.held)
 	if s := f.tcp; s != nil {
-		s.client.drop(&t.buffers)
-		s.server.drop(&t.buffers)
-		if *s = (tcpState{}); len(t.spareTCP) < maxSpare {
-			t.spareTCP = append(t.spareTCP, s)
-		}
+		t.drop(s, 0)
+		t.drop(s, 1)
+		t.spareTCP.put(s)
 	} else if s := f.udp; s != nil {
-		if *s = (udpState{}); len(t.spareUDP) < maxSpare {
-			t.spareUDP = append(t.spareUDP, s)
-		}
+		t.spareUDP.put(s)
 	}
 	f.tcp, f.udp = nil, nil
 }

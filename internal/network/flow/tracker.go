@@ -120,8 +120,9 @@ type Tracker struct {
 	buffers  buffers
 	segments decode.Segments
 	datagram decode.Datagram
-	spareTCP []*tcpState
-	spareUDP []*udpState
+	spareTCP spares[tcpState]
+	spareUDP spares[udpState]
+	streams  spares[stream]
 
 	fragments fragments
 	reader    *bufio.Reader
@@ -133,9 +134,6 @@ func NewTracker(h Handler, limits Limits) *Tracker {
 	limits.setDefaults()
 	t := &Tracker{limits: limits, handler: h, table: newTable()}
 	t.lists.init(&t.table)
-	for i := range t.waiting {
-		t.waiting[i].init()
-	}
 	return t
 }
 

@@ -2,33 +2,44 @@ package flow
 
 // wait is a flow whose decoders wait for more, in the list of them.
 type wait struct {
-	prev, next *wait
-	flow       uint32 // its number
+	prev, next uint32 // numbers of flows, 0 for none
+	flow       uint32 // its number, 0 when it is in no list
 	held       int32  // bytes that are kept for it
 }
 
 // waitList is a list of flows whose decoders wait, the one that has waited for longest first.
-type waitList struct{ ring wait }
+type waitList struct{ first, last uint32 }
 
-func (l *waitList) init() { l.ring.prev, l.ring.next = &l.ring, &l.ring }
-
-func (l *waitList) front() *wait {
-	if l.ring.next == &l.ring {
+// waitOf returns the place among the waiting of the flow of the number, or nil for 0.
+func (t *Tracker) waitOf(n uint32) *wait {
+	if n == 0 {
 		return nil
 	}
-	return l.ring.next
+	return t.table.at(n).wait()
 }
 
-func (w *wait) unlink() {
-	if w.prev != nil {
-		w.prev.next, w.next.prev = w.next, w.prev
-		w.prev, w.next = nil, nil
+func (t *Tracker) unlink(l *waitList, w *wait) {
+	if before := t.waitOf(w.prev); before != nil {
+		before.next = w.next
+	} else {
+		l.first = w.next
 	}
+	if behind := t.waitOf(w.next); behind != nil {
+		behind.prev = w.prev
+	} else {
+		l.last = w.prev
+	}
+	w.prev, w.next = 0, 0
 }
 
-func (l *waitList) push(w *wait) {
-	w.prev, w.next = l.ring.prev, &l.ring
-	w.prev.next, l.ring.prev = w, w
+func (t *Tracker) push(l *waitList, w *wait) {
+	w.prev, w.next = l.last, 0
+	if last := t.waitOf(l.last); last != nil {
+		last.next = w.flow
+	} else {
+		l.first = w.flow
+	}
+	l.last = w.flow
 }
 
 // wait returns f's place among the waiting, or nil.
@@ -54,13 +65,13 @@ func (t *Tracker) waitingWith(f *Flow) *waitList {
 func (t *Tracker) hold(f *Flow, w *wait, held int) {
 	if w.flow == 0 {
 		w.flow = f.number
-		t.waitingWith(f).push(w)
+		t.push(t.waitingWith(f), w)
 	}
 	t.held += held - int(w.held)
 	w.held = int32(held)
 	for i := range t.waiting {
 		for t.held > t.limits.Memory {
-			oldest := t.waiting[i].front()
+			oldest := t.waitOf(t.waiting[i].first)
 			if oldest == nil || oldest == w {
 				break
 			}
@@ -72,9 +83,13 @@ func (t *Tracker) hold(f *Flow, w *wait, held int) {
 
 // confirm moves f among the confirmed, and its place among those that wait too.
 func (t *Tracker) confirm(f *Flow) {
+	w := f.wait()
+	waits := w != nil && w.flow != 0
+	if waits {
+		t.unlink(t.waitingWith(f), w)
+	}
 	t.lists.confirm(f)
-	if w := f.wait(); w != nil && w.flow != 0 {
-		w.unlink()
-		t.waitingWith(f).push(w)
+	if waits {
+		t.push(t.waitingWith(f), w)
 	}
 }

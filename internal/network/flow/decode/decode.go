@@ -90,13 +90,13 @@ func streamDecoders() []streamDecoder {
 
 // Stream asks the decoders of TCP flows until each has said yes or no.
 type Stream struct {
+	inner  *Stream // of what a proxy was asked for
+	alive  uint32
+	within bool // it is that: a tunnel in a tunnel is not opened
 	asked  bool
 	spoke  bool // a decoder has said yes
 	opaque answer
-	alive  uint32
 	tunnel tunnel
-	inner  *Stream // of what a proxy was asked for
-	within bool    // it is that: a tunnel in a tunnel is not opened
 }
 
 var streams = streamDecoders()
@@ -207,21 +207,22 @@ func (d *Datagram) port(n uint16) bool { return d.ClientPort == n || d.ServerPor
 
 // Datagrams asks the decoders of UDP flows.
 type Datagrams struct {
-	names []string // decoders that have spoken
-	quic  *quicState
-	seen  int64
-	told  int64 // of them, of a protocol that announces flows for as long as it lasts
-	rtp   rtpState
-	tox   toxState
-	peers peers
-	done  bool
+	quic   *quicState
+	tox    *toxState
+	spoken uint64 // decoders that have spoken, by their place in the table
+	seen   uint32
+	told   uint32 // of them, of a protocol that announces flows for as long as it lasts
+	rtp    rtpState
+	peers  peers
+	facts  uint8
+	done   bool
 }
 
 const maxFacts = 10
 
 // Seen returns the number of datagrams looked at. Those of SIP are not among them: a telephone describes its thousandth call over the flow
 // of its first.
-func (s *Datagrams) Seen() int64 { return s.seen - s.told }
+func (s *Datagrams) Seen() int64 { return int64(s.seen - s.told) }
 
 // Look gives the decoders the next datagram. It returns new facts, and done when there is nothing more to learn.
 func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
@@ -239,11 +240,9 @@ func (s *Datagrams) Look(d *Datagram) (facts []Fact, done bool) {
 
 // fresh reports whether the fact is new: STUN and DNS may speak several times, SIP whenever it describes media, each other decoder once.
 func (s *Datagrams) fresh(f *Fact) bool {
-	for _, name := range s.names {
-		if name != f.Decoder {
-			continue
-		}
-		switch name {
+	bit := places[f.Decoder]
+	if s.spoken&bit != 0 {
+		switch f.Decoder {
 		case "dns", "stun":
 		case "sip":
 			return f.Get("media") != ""
@@ -251,13 +250,23 @@ func (s *Datagrams) fresh(f *Fact) bool {
 			return false
 		}
 	}
-	if len(s.names) == maxFacts {
+	if s.facts == maxFacts {
 		s.done = true
 		return false
 	}
-	s.names = append(s.names, f.Decoder)
+	s.spoken |= bit
+	s.facts++
 	return true
 }
+
+// places are the bits by which the decoders of the table are remembered.
+var places = func() map[string]uint64 {
+	of := map[string]uint64{}
+	for i, d := range Decoders() {
+		of[d.Name] = 1 << i
+	}
+	return of
+}()
 
 type datagramDecoder func(d *Datagram) (Fact, bool)
 
@@ -281,10 +290,10 @@ func (s *Datagrams) decode(d *Datagram) (Fact, bool) {
 	if fact, ok := s.skypeRefusal(d); ok {
 		return fact, true
 	}
-	if fact, ok := s.tox.look(d); ok {
+	if fact, ok := s.toxDatagram(d); ok {
 		return fact, true
 	}
-	if s.seen == 1 && len(s.names) == 0 && s.quic == nil {
+	if s.seen == 1 && s.spoken == 0 && s.quic == nil {
 		s.noteObject(d)
 		return skypeDatagram(d)
 	}

@@ -300,10 +300,14 @@ func skipAck(b []byte, at int, ecn bool) (int, bool) {
 
 // Held returns how many bytes are held for what may still come.
 func (s *Datagrams) Held() int {
-	if s.quic == nil {
-		return 0
+	held := 0
+	if s.tox != nil {
+		held = toxOverhead
 	}
-	return quicOverhead + len(s.quic.crypto)
+	if s.quic != nil {
+		held += quicOverhead + len(s.quic.crypto)
+	}
+	return held
 }
 
 func (q *quicState) keep(offset uint64, data []byte) {

@@ -10,6 +10,7 @@ const (
 	toxNodesAsk  = 113 // kind, key, nonce, the key looked for and a number, authenticator
 	toxHelloAsk  = 128 // key and nonce; a new key and a nonce, authenticator
 	toxHelloTell = 96  // nonce; a new key and a nonce, authenticator
+	toxOverhead  = 32  // bytes of a toxState
 )
 
 // toxState follows the public keys by which a Tox node begins each packet of its distributed hash table, in both directions. One packet
@@ -23,14 +24,17 @@ type toxSide struct {
 	nonce uint32
 }
 
-func (s *toxState) look(d *Datagram) (Fact, bool) {
+func (s *Datagrams) toxDatagram(d *Datagram) (Fact, bool) {
 	b := d.Payload
 	if !toxPacket(b) {
 		return Fact{}, false
 	}
-	side := &s.sides[0]
+	if s.tox == nil {
+		s.tox = &toxState{}
+	}
+	side := &s.tox.sides[0]
 	if !d.FromClient {
-		side = &s.sides[1]
+		side = &s.tox.sides[1]
 	}
 	seen := toxSide{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint32(b[1+toxKey:])}
 	again := side.key == seen.key && side.nonce != seen.nonce && seen.key != 0
