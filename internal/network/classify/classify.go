@@ -191,8 +191,11 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	if s.said.decoder == "" && s.said.early != "" {
 		s.reconsider()
 	}
-	own := ownName(fact)
+	own, outer := ownName(fact)
 	c.hear(s, fact, own)
+	if outer != "" && s.name == "" {
+		s.name = *c.texts.get(outer)
+	}
 	switch fact.Decoder {
 	case "dns":
 		c.dns(f, s, fact)
@@ -212,15 +215,20 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	}
 }
 
-// ownName returns the host name that a fact carries as the flow's own, or "".
-func ownName(fact *decode.Fact) string {
+// ownName returns the host name that a fact carries as the flow's own, or the one that stands in for it.
+func ownName(fact *decode.Fact) (own, outer string) {
 	switch fact.Decoder {
 	case "tls", "quic", "dtls", "http", "socks":
-		if name := fact.Get("name"); name != "" && !isAddress(name) {
-			return name
+		name := fact.Get("name")
+		switch {
+		case name == "", isAddress(name):
+		case standsIn(name) && offersECH(fact):
+			return "", name
+		default:
+			return name, ""
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // ownName matches the host name that a flow itself carries.

@@ -60,15 +60,19 @@ func (s *state) best() event.Confidence { return event.Confidence(slices.Max(s.s
 func (s *state) known() []event.Evidence {
 	var out []event.Evidence
 	switch {
+	case s.said.ech && standsIn(s.name): // which the decoder's line says
 	case s.name != "" && s.ownName, s.name != "" && s.said.decoder == "dns":
 		out = append(out, event.Evidence{Fact: s.said.decoder + " name", Value: s.name})
 	case s.name != "":
 		out = append(out, event.Evidence{Fact: "answer name", Value: s.name})
 	}
 	switch {
-	case s.said.decoder == "" || s.said.decoder == "dns" || s.said.decoder == "skype-candidate" || s.name != "" && s.ownName:
+	case s.said.decoder == "" || s.said.decoder == "dns" || s.said.decoder == candidateFact || s.name != "" && s.ownName:
 	default:
 		out = append(out, event.Evidence{Fact: "decoder:" + s.said.decoder, Value: s.said.shown})
+	}
+	if s.said.ech {
+		out = append(out, event.Evidence{Fact: "ech", Value: echSaid})
 	}
 	return out
 }

@@ -58,7 +58,11 @@ func (c *Classifier) considerAll(f *flow.Flow, facts []decode.Fact) []Considered
 		out = append(out, c.considerSignatures(f, &facts[i])...)
 		for _, a := range facts[i].Attrs {
 			if a.Key == "name" && facts[i].Decoder != "xmpp" {
-				out = append(out, c.considerName(facts[i].Decoder, a.Value, "the flow carries "+a.Value)...)
+				why := "the flow carries " + a.Value
+				if offersECH(&facts[i]) {
+					why += ", the outer name unless its encrypted client hello is GREASE"
+				}
+				out = append(out, c.considerName(facts[i].Decoder, a.Value, why)...)
 			}
 		}
 	}

@@ -33,6 +33,7 @@ type said struct {
 	shown     string // what it says in a word, where that may be evidence
 	ja4, alpn string
 	early     string // the app that was known before the flow said anything
+	ech       bool   // it offers an encrypted client hello
 }
 
 // What flows begin with. Nobody writes to these.
@@ -113,7 +114,7 @@ func (c *Classifier) hear(s *state, fact *decode.Fact, own string) {
 		}
 	}
 	if v := fact.Get("ja4"); v != "" {
-		now.ja4, now.alpn = v, fact.Get("alpn")
+		now.ja4, now.alpn, now.ech = v, fact.Get("alpn"), offersECH(fact)
 	}
 	if now != *s.said {
 		s.said = c.said.get(now)
@@ -125,5 +126,9 @@ func inAWord(fact *decode.Fact) string {
 	if len(fact.Attrs) == 0 {
 		return ""
 	}
-	return fact.Attrs[0].Key + " " + fact.Attrs[0].Value
+	said := fact.Attrs[0].Key + " " + fact.Attrs[0].Value
+	if _, outer := ownName(fact); outer != "" {
+		return "outer " + said
+	}
+	return said
 }

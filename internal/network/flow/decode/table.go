@@ -13,7 +13,7 @@ func Decoders() []Description {
 		{"dns", "question and answer over UDP and TCP; not multicast DNS", []string{"name", "type", "answer", "alias"}},
 		{"tls", "client hello, over any number of records and segments", []string{"name", "alpn", "ja4", "version", "ech"}},
 		{"certificate", "names of the server's certificate, below TLS 1.3", []string{"name"}},
-		{"quic", "client hello in Initial packets of versions 1, 2 and the drafts, and of Google QUIC in clear", []string{"name", "alpn", "ja4", "version", "agent"}},
+		{"quic", "client hello in Initial packets of versions 1, 2 and the drafts, and of Google QUIC in clear", []string{"name", "alpn", "ja4", "version", "agent", "ech"}},
 		{"dtls", "kind is hello or record", []string{"kind", "ja4", "alpn", "name", "version", "ech"}},
 		{"http", "first request; name is Host, or the target of CONNECT", []string{"name", "method", "path", "agent"}},
 		{"stun", "STUN and TURN; kind is rfc5389 or rfc3489, vendor the numbers of attributes that IANA names for nobody, in hex", []string{"kind", "method", "form", "software", "realm", "origin", "vendor", "ice", "peer", "relayed"}},
