@@ -7,7 +7,7 @@ declare -A package=(
 )
 if [[ $want == test ]]; then
   package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
-    [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
+    [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
 fi
 if [[ $want == bench ]]; then
   package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [sha256sum]=coreutils)
@@ -47,3 +47,7 @@ if [[ ! -e $guard ]]; then
 fi
 apt-get update -q >&2
 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+# Nor at the next boot: as installed, fapolicyd denies what its package database does not know.
+if [[ " ${missing[*]} " == *" fapolicyd "* ]] && command -v systemctl >/dev/null; then
+  systemctl disable fapolicyd >&2 || true
+fi

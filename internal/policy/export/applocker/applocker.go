@@ -1,0 +1,192 @@
+// Package applocker writes a plan as an AppLocker policy of Windows (learn.microsoft.com, "AppLocker policy XML"; publisher, path and hash
+// conditions).
+package applocker
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/chaperone-im/chaperone/internal/policy/export"
+)
+
+// Format is the entry of this format.
+func Format() export.Format {
+	return export.Format{Name: "applocker", About: "AppLocker policy (Windows): Set-AppLockerPolicy -XmlPolicy FILE -Merge, or import it into a group policy", Write: Write}
+}
+
+// Policy is an AppLocker policy.
+type Policy struct {
+	XMLName     xml.Name     `xml:"AppLockerPolicy"`
+	Version     string       `xml:"Version,attr"`
+	Comment     xml.Comment  `xml:",comment"`
+	Collections []Collection `xml:"RuleCollection"`
+}
+
+// Collection holds the rules of one kind of file. Within it denial wins, and what no rule allows does not run.
+type Collection struct {
+	Type       string          `xml:"Type,attr"`            // Exe or Msi
+	Mode       string          `xml:"EnforcementMode,attr"` // Enabled or AuditOnly
+	Publishers []PublisherRule `xml:"FilePublisherRule"`
+	Paths      []PathRule      `xml:"FilePathRule"`
+}
+
+// rule is what all kinds of rules have.
+type rule struct {
+	ID          string `xml:"Id,attr"`
+	Name        string `xml:"Name,attr"`
+	Description string `xml:"Description,attr"`
+	SID         string `xml:"UserOrGroupSid,attr"`
+	Action      string `xml:"Action,attr"` // Allow or Deny
+}
+
+// PublisherRule matches signed files.
+type PublisherRule struct {
+	rule
+	Condition PublisherCondition `xml:"Conditions>FilePublisherCondition"`
+}
+
+// PublisherCondition compares in upper case; "*" alone is anything, and only alone.
+type PublisherCondition struct {
+	Publisher string  `xml:"PublisherName,attr"` // O=…, L=…, S=…, C=… of the signer, in that order
+	Product   string  `xml:"ProductName,attr"`
+	Binary    string  `xml:"BinaryName,attr"`
+	Versions  version `xml:"BinaryVersionRange"`
+}
+
+type version struct {
+	Low  string `xml:"LowSection,attr"`
+	High string `xml:"HighSection,attr"`
+}
+
+// PathRule matches files by place.
+type PathRule struct {
+	rule
+	Condition PathCondition `xml:"Conditions>FilePathCondition"`
+}
+
+// PathCondition may use AppLocker's variables: %REMOVABLE% (CD, DVD) and %HOT% (USB).
+type PathCondition struct {
+	Path string `xml:"Path,attr"`
+}
+
+const everyone = "S-1-1-0"
+
+// Write writes the policy: all may run but what policy stops. It is for merging: rules that the machine has stay, and their denials too.
+func Write(w io.Writer, p *export.Plan) (left []string, err error) {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return nil, err
+	}
+	policy, left := Make(p)
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(policy); err != nil {
+		return nil, err
+	}
+	_, err = io.WriteString(w, "\n")
+	return left, err
+}
+
+// Make returns the policy, and what it leaves out.
+func Make(p *export.Plan) (*Policy, []string) {
+	mode := "Enabled"
+	if p.Audit {
+		mode = "AuditOnly"
+	}
+	out := &Policy{Version: "1", Comment: xml.Comment(" made by chaperone policy export from policy " + strings.ReplaceAll(p.Policy, "--", "- -") + " ")}
+	var denied []PublisherRule
+	var left []string
+	for i := range p.Apps {
+		rules, missing := ofApp(p, &p.Apps[i])
+		denied = append(denied, rules...)
+		if missing != "" {
+			left = append(left, missing)
+		}
+	}
+	for _, kind := range []string{"Exe", "Msi"} {
+		c := Collection{Type: kind, Mode: mode, Publishers: numbered(kind, denied)}
+		c.Paths = append(c.Paths, PathRule{named(kind, "all others", "what no other rule denies", "Allow"), PathCondition{"*"}})
+		if p.Removable != nil {
+			for _, place := range []string{`%HOT%\*`, `%REMOVABLE%\*`} {
+				c.Paths = append(c.Paths, PathRule{named(kind, "removable media "+place, "rule "+p.Removable.Rule, "Deny"), PathCondition{place}})
+			}
+		}
+		out.Collections = append(out.Collections, c)
+	}
+	if n := len(p.Hashes); n > 0 {
+		left = append(left, fmt.Sprintf("%d files known by content: AppLocker hashes a program without its signature, which a SHA-256 of the file is not", n))
+	}
+	return out, left
+}
+
+// ofApp returns the rules of one messenger: by the signers that a scan found, which are whole, else by product alone.
+func ofApp(p *export.Plan, a *export.App) (rules []PublisherRule, left string) {
+	var products []string
+	shared := sharedSigners(a)
+	for _, w := range a.Programs.Windows {
+		products = append(products, w.Product...)
+	}
+	add := func(publisher, product, why string) {
+		rules = append(rules, PublisherRule{named("", a.ID+" "+publisher+" "+product, why+", rule "+a.Rule, "Deny"),
+			PublisherCondition{publisher, strings.ToUpper(product), "*", version{"*", "*"}}})
+	}
+	exact := false
+	for _, s := range p.Signers {
+		name, ok := publisherName(s.Subject)
+		if s.App != a.ID || !ok {
+			continue
+		}
+		exact = true
+		if !shared[organisation(s.Subject)] {
+			add(name, "*", "signer found by a scan")
+			continue
+		}
+		for _, product := range products {
+			add(name, product, "signer found by a scan, and product")
+		}
+	}
+	if exact {
+		return rules, ""
+	}
+	for _, product := range products {
+		add("*", product, "by product alone, of whatever signer")
+	}
+	if len(a.Programs.Windows) > 0 && len(products) == 0 {
+		left = a.ID + ": the catalog knows no product name of its Windows programs"
+	}
+	return rules, left
+}
+
+func sharedSigners(a *export.App) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range a.Programs.Windows {
+		for _, pub := range w.Publishers {
+			out[organisation(pub.Subject)] = pub.Shared
+		}
+	}
+	for _, pub := range a.Publisher {
+		out[organisation(pub.Subject)] = pub.Shared
+	}
+	return out
+}
+
+func named(kind, name, why, action string) rule {
+	return rule{uuid.NewSHA1(uuid.NameSpaceURL, []byte("chaperone:applocker:"+kind+":"+name)).String(), "Chaperone: " + name, why, everyone, action}
+}
+
+// numbered gives the rules of a collection ids of their own.
+func numbered(kind string, rules []PublisherRule) []PublisherRule {
+	out := make([]PublisherRule, 0, len(rules))
+	seen := map[string]bool{}
+	for _, r := range rules {
+		r.ID = named(kind, r.Name, "", "").ID
+		if !seen[r.ID] {
+			seen[r.ID] = true
+			out = append(out, r)
+		}
+	}
+	return out
+}

@@ -1,0 +1,111 @@
+package browser_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/policy/export"
+	"github.com/chaperone-im/chaperone/internal/policy/export/browser"
+	"github.com/chaperone-im/chaperone/internal/policy/export/exporttest"
+)
+
+// TestFirefox evaluates the patterns as Firefox does: *://*.name/* is name and all below it.
+func TestFirefox(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := browser.Firefox(&out, exporttest.Plan(t, exporttest.Policy, export.Options{})); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Policies struct{ WebsiteFilter struct{ Block []string } }
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"web.whatsapp.com": true, "web.telegram.org": true, "app.slack.com": false, "example.com": false, "notwhatsapp.com": false} {
+		blocked := false
+		for _, p := range got.Policies.WebsiteFilter.Block {
+			name, ok := strings.CutPrefix(strings.TrimSuffix(p, "/*"), "*://*.")
+			if !ok || net.ParseIP(name) != nil || strings.ContainsAny(name, "*/:") {
+				t.Fatalf("pattern %q", p)
+			}
+			blocked = blocked || host == name || strings.HasSuffix(host, "."+name)
+		}
+		if blocked != want {
+			t.Errorf("%s: blocked %t, want %t", host, blocked, want)
+		}
+	}
+}
+
+func TestRegistry(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := browser.Registry(&out, exporttest.Plan(t, exporttest.Policy, export.Options{})); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\r\n")
+	value := regexp.MustCompile(`^"\d+"="[a-z0-9.-]+"$`)
+	for i, l := range lines[1:] {
+		if l != "" && !value.MatchString(l) && !strings.HasPrefix(l, `[HKEY_LOCAL_MACHINE\SOFTWARE\Policies\`) && !strings.HasPrefix(l, `[-HKEY_LOCAL_MACHINE\SOFTWARE\Policies\`) {
+			t.Errorf("line %d: %q", i+2, l)
+		}
+	}
+	if lines[0] != "Windows Registry Editor Version 5.00" || strings.Count(out.String(), `="whatsapp.com"`) != 2 {
+		t.Errorf("%.300s", out.String())
+	}
+}
+
+func TestNoMoreThanBrowsersTake(t *testing.T) {
+	p := &export.Plan{}
+	for i := range 1500 {
+		p.Names = append(p.Names, export.Name{Suffix: strings.Repeat("a", i%50+1) + strings.Repeat("b", i/50+1) + ".example"})
+	}
+	var out bytes.Buffer
+	left, err := browser.Chromium(&out, p)
+	if err != nil || len(left) != 1 || strings.Count(out.String(), ".example") != 1000 {
+		t.Errorf("%v, %v, %d names", left, err, strings.Count(out.String(), ".example"))
+	}
+}
+
+// TestChromiumRefuses opens pages in the real browser under the written policy, in namespaces of its own: that of a messenger is refused by the
+// policy before anything is asked of the network, another is not.
+func TestChromiumRefuses(t *testing.T) {
+	missing := ""
+	if os.Getuid() != 0 {
+		missing = "only root can give Chromium a managed policy"
+	} else if _, err := exec.LookPath("chromium"); err != nil {
+		missing = "chromium is not installed"
+	}
+	if missing != "" {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	file := filepath.Join(t.TempDir(), "policy.json")
+	var out bytes.Buffer
+	if _, err := browser.Chromium(&out, exporttest.Plan(t, exporttest.Policy, export.Options{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"https://web.whatsapp.com/": "ERR_BLOCKED_BY_ADMINISTRATOR", "https://desktop.telegram.org/x": "ERR_BLOCKED_BY_ADMINISTRATOR",
+		"https://app.slack.com/": "ERR_INTERNET_DISCONNECTED",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		said, err := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--propagation", "private", "sh", "testdata/open.sh", file, url, t.TempDir()).CombinedOutput()
+		cancel()
+		if !strings.Contains(string(said), want) {
+			t.Errorf("%s: no %s (%v):\n%s", url, want, err, said)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+// Package fapolicyd writes a plan as rules of fapolicyd, the file access policy daemon of Linux (fapolicyd.rules(5)).
+package fapolicyd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/policy/export"
+)
+
+// Format is the entry of this format.
+func Format() export.Format {
+	return export.Format{Name: "fapolicyd", About: "rules of fapolicyd (Linux): /etc/fapolicyd/rules.d/25-chaperone.rules, then fagenrules --load", Write: Write}
+}
+
+// Write writes the rules. A file's content stands first, as it identifies; a path is where a package puts its program, and no proof.
+// Only execution is denied, never opening: package managers and scanners must read what is to be removed.
+func Write(w io.Writer, p *export.Plan) (left []string, err error) {
+	if p.Audit {
+		return nil, export.ErrWatched
+	}
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "# made by chaperone policy export, from policy %s at %s\n", p.Policy, p.Made.UTC().Format(time.RFC3339))
+	hashes(b, p)
+	if p.Removable != nil {
+		fmt.Fprintf(b, "# removable media (rule %s)\n", word(p.Removable.Rule))
+		for _, dir := range []string{"/media/", "/run/media/"} {
+			fmt.Fprintf(b, "deny_syslog perm=execute all : dir=%s\n", dir)
+		}
+	}
+	for i := range p.Apps {
+		a := &p.Apps[i]
+		places := places(a)
+		if len(places) == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "# %s (rule %s)\n", a.ID, word(a.Rule))
+		for _, place := range places {
+			fmt.Fprintf(b, "deny_syslog perm=execute all : %s\n", place)
+		}
+	}
+	return []string{"fapolicyd knows files by place and content, not by publisher or what is in them: a messenger that was copied elsewhere runs unless a scan found it (--found)"}, b.Flush()
+}
+
+func hashes(b *bufio.Writer, p *export.Plan) {
+	for _, allow := range []bool{true, false} {
+		for _, h := range p.Hashes {
+			if h.Allow != allow || h.Format != "" && h.Format != "elf" && h.Format != "appimage" {
+				continue
+			}
+			decision := "deny_syslog"
+			if allow {
+				decision = "allow"
+			}
+			fmt.Fprintf(b, "# %s (rule %s)\n%s perm=execute all : sha256hash=%s\n", word(h.App), word(h.Rule), decision, h.SHA256)
+		}
+	}
+}
+
+// places returns where packages of a messenger have their programs.
+func places(a *export.App) []string {
+	var out []string
+	add := func(kind, prefix, name, suffix string) {
+		if place := kind + prefix + name + suffix; name == word(name) && !slices.Contains(out, place) {
+			out = append(out, place)
+		}
+	}
+	for _, l := range a.Programs.Linux {
+		for _, n := range l.Binary {
+			add("path=", "/usr/bin/", n, "")
+		}
+		for _, n := range l.Snap {
+			add("dir=", "/snap/", n, "/")
+			add("dir=", "/var/lib/snapd/snap/", n, "/")
+		}
+		for _, n := range l.Flatpak {
+			add("dir=", "/var/lib/flatpak/app/", n, "/")
+		}
+	}
+	return out
+}
+
+// word returns s as one word that stands in a rule or comment: what could end a line or a field is replaced.
+func word(s string) string {
+	if s == "" {
+		return "file"
+	}
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f || r == ',' || r == '%' || r == '#' || r == '/' {
+			return '_'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# daemon.sh RULES CLIENT INNOCENT: run the real fapolicyd with RULES in a mount namespace of its own, over a file system of its own, and say
+# which of the two programs it lets run. Nothing of the machine is marked: only mounts of type ramfs are watched, and there is one.
+set -eu
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+mkdir "$dir/etc" "$dir/etc/rules.d" "$dir/etc/trust.d" "$dir/var" "$dir/run" "$dir/files"
+cp "$1" "$dir/etc/rules.d/25-chaperone.rules"
+echo 'allow perm=any all : all' >"$dir/etc/rules.d/99-rest.rules"
+: >"$dir/etc/fapolicyd.trust"
+cat >"$dir/etc/fapolicyd.conf" <<EOF
+permissive = 0
+nice_val = 0
+q_size = 640
+uid = root
+gid = root
+do_stat_report = 0
+detailed_report = 0
+db_max_size = 10
+subj_cache_size = 1549
+obj_cache_size = 8191
+watch_fs = ramfs
+trust = file
+integrity = none
+syslog_format = rule,dec,perm,auid,pid,exe,:,path,ftype,trust
+rpm_sha256_only = 0
+allow_filesystem_mark = 0
+EOF
+mkdir -p /var/lib/fapolicyd /run/fapolicyd
+mount --bind "$dir/etc" /etc/fapolicyd
+mount --bind "$dir/var" /var/lib/fapolicyd
+mount --bind "$dir/run" /run/fapolicyd
+mount -t ramfs ramfs "$dir/files"
+cp "$2" "$dir/files/holiday.jpg"
+cp "$3" "$dir/files/innocent"
+chmod 755 "$dir/files/"*
+fagenrules --load >/dev/null 2>&1 || true
+timeout 60 fapolicyd --debug-deny >"$dir/log" 2>&1 &
+tries=0
+until grep -q 'Starting to listen' "$dir/log"; do
+  tries=$((tries + 1))
+  if [ $tries -gt 200 ]; then
+    cat "$dir/log"
+    exit 3
+  fi
+  sleep 0.1
+done
+sed -n 's/^Loading rule file:/loaded/p; s/^Loaded /loaded /p' "$dir/log"
+grep -i 'error\|invalid\|unknown' "$dir/log" | grep -iv 'open_dbi' || true
+"$dir/files/innocent" && echo 'innocent runs'
+"$dir/files/holiday.jpg" 2>/dev/null && echo 'client runs' || echo 'client denied'
+kill $!
+wait || true
+umount "$dir/files"
