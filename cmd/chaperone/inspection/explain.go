@@ -80,7 +80,8 @@ func (r *Run) Explain(ctx context.Context, out io.Writer, json bool, flowName st
 
 // is reports whether a flow is the wanted one, whichever way round its ends are named.
 func (w *wanted) is(f *flow.Flow) bool {
-	return f.ProtoName() == w.proto && (f.Client == w.client && f.Server == w.server || f.Client == w.server && f.Server == w.client)
+	ends := f.Ends()
+	return f.ProtoName() == w.proto && (ends == [2]netip.AddrPort{w.client, w.server} || ends == [2]netip.AddrPort{w.server, w.client})
 }
 
 // finder is a Writer that looks for the flow with a number.

@@ -50,6 +50,7 @@ type Classifier struct {
 	options    Options
 	thresholds Thresholds
 	signature  map[string][]catalog.TrafficSignature // by decoder
+	states     slab[state]
 	memory     memory
 	sockets    sockets
 	said       shared[said]
@@ -117,15 +118,15 @@ func (c *Classifier) Reset(capture string) {
 func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
 	s := c.look(f)
 	if s == &c.blank && (len(facts) != 1 || facts[0].Decoder != candidateFact) {
-		s = stateOf(f)
+		s = c.stateOf(f)
 	}
 	for i := range facts {
 		c.fact(f, s, &facts[i])
 	}
-	if own, ok := f.State.(*state); ok {
+	if own := c.own(f); own != nil {
 		s = own
 	} else if s == &c.blank {
-		f.State = candidate{}
+		f.State = stateCandidate
 	}
 	if c.options.Live && !s.reported && s.rank >= rankTraffic {
 		c.report(f, s, false)
@@ -159,7 +160,7 @@ func (c *Classifier) Closed(f *flow.Flow, evicted bool) {
 	if !s.reported || c.phase(f, s) {
 		c.report(f, s, evicted)
 	}
-	f.State = nil
+	c.release(f)
 }
 
 // claim gives s an app on the strength of one match, if nothing better names another. Facts for the same app add up.

@@ -16,10 +16,10 @@ func TestConsider(t *testing.T) {
 	c := pigeons(t, `transport: tcp, decoder: http, match: {agent: "Pigeon/*"}, confidence: high`, `transport: udp, decoder: http, confidence: high`,
 		`transport: tcp, decoder: http, match: {port: "81", agent: "*"}, confidence: high`, `transport: tcp, decoder: http, match: {address: own}, confidence: high`)
 	k := classify.New(c, classify.Options{Report: func(*classify.Finding) {}})
-	asked := &flow.Flow{Proto: 17, Client: from(9), Server: resolver, Last: start}
+	asked := &flow.Flow{Proto: 17, Client: flow.EndOf(from(9)), Server: flow.EndOf(resolver), Last: flow.MomentOf(start)}
 	k.Opened(asked)
 	k.Learned(asked, []decode.Fact{{Decoder: "dns", Attrs: []decode.Attr{{Key: "name", Value: "chat.raven.example"}, {Key: "answer", Value: "192.0.2.1"}}}})
-	f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:80"), Last: start}
+	f := &flow.Flow{Proto: 6, Client: flow.EndOf(from(1)), Server: flow.EndOf(at("192.0.2.1:80")), Last: flow.MomentOf(start)}
 	facts := func(agent, name string) []decode.Fact {
 		return []decode.Fact{{Decoder: "http", Attrs: []decode.Attr{{Key: "agent", Value: agent}, {Key: "name", Value: name}}}}
 	}
@@ -57,7 +57,7 @@ func TestConsider(t *testing.T) {
 	if x, _ := find(k.Consider(f, facts("Browser/1", "")), "pigeon", "traffic:s0"); !strings.Contains(x.Why, `agent is "Browser/1", wants "Pigeon/*"`) {
 		t.Errorf("%+v", x)
 	}
-	own := &flow.Flow{Proto: 6, Client: from(1), Server: netip.MustParseAddrPort("198.51.100.9:443"), Last: start}
+	own := &flow.Flow{Proto: 6, Client: flow.EndOf(from(1)), Server: flow.EndOf(netip.MustParseAddrPort("198.51.100.9:443")), Last: flow.MomentOf(start)}
 	if x, _ := find(k.Consider(own, nil), "pigeon", "address:198.51.100.0/24"); !x.Holds || x.Strength > 500 {
 		t.Errorf("%+v", x)
 	}
@@ -68,7 +68,7 @@ func TestRenew(t *testing.T) {
 	now := pigeons(t)
 	k := classify.New(changing{&now}, classify.Options{Report: func(f *classify.Finding) {}})
 	now = pigeons(t, `transport: tcp, decoder: http, match: {agent: "Pigeon/*"}, confidence: high`)
-	f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:80"), Last: start}
+	f := &flow.Flow{Proto: 6, Client: flow.EndOf(from(1)), Server: flow.EndOf(at("192.0.2.1:80")), Last: flow.MomentOf(start)}
 	facts := []decode.Fact{{Decoder: "http", Attrs: []decode.Attr{{Key: "agent", Value: "Pigeon/1"}}}}
 	if got := k.Consider(f, facts); len(got) != 0 {
 		t.Errorf("%+v", got)

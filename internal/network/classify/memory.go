@@ -196,8 +196,8 @@ func (c *Classifier) answered(f *flow.Flow, s *state, client, server netip.Addr)
 
 // now is the time of f's last packet; of its first, when that has only just come.
 func now(f *flow.Flow) time.Time {
-	if f.Last.IsZero() {
+	if f.Last == 0 {
 		return f.First()
 	}
-	return f.Last
+	return f.Last.Time()
 }

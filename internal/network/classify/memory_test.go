@@ -234,7 +234,7 @@ func TestEvidenceIsTheSameEachTime(t *testing.T) {
 func TestFactsWithoutMeaning(t *testing.T) {
 	var got []classify.Finding
 	k := classify.New(pigeons(t), classify.Options{Report: func(f *classify.Finding) { got = append(got, *f) }})
-	f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:443"), Last: start, Packets: 3}
+	f := &flow.Flow{Proto: 6, Client: flow.EndOf(from(1)), Server: flow.EndOf(at("192.0.2.1:443")), Last: flow.MomentOf(start), Packets: 3}
 	k.Opened(f)
 	for _, d := range decode.Decoders() {
 		k.Learned(f, []decode.Fact{{Decoder: d.Name}})
@@ -242,7 +242,7 @@ func TestFactsWithoutMeaning(t *testing.T) {
 	k.Learned(f, []decode.Fact{{Decoder: "nobody"}, {}})
 	k.Settled(f)
 	k.Closed(f, false)
-	if len(got) != 1 || got[0].Flow.App != "" || len(got[0].Evidence) != 0 || f.State != nil {
+	if len(got) != 1 || got[0].Flow.App != "" || len(got[0].Evidence) != 0 || f.State != 0 {
 		t.Errorf("%+v", got)
 	}
 }

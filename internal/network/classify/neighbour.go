@@ -18,13 +18,13 @@ func (c *Classifier) neighbours(f *flow.Flow, s *state, decoder string) {
 	if !control && decoder != "rtp" {
 		return
 	}
-	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+	for _, end := range f.Ends() {
 		k := c.sockets.find(neighbourOf(end, control))
 		if k == nil {
 			continue
 		}
 		for _, other := range k.flows {
-			o := stateOf(other)
+			o := c.stateOf(other)
 			switch {
 			case other == f || !sameHosts(f, other):
 			case s.rank < rankSocket && o.rank >= rankSocket:

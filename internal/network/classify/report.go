@@ -25,14 +25,14 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	}
 	p := &c.pending
 	*p = Finding{
-		FirstSeen: f.First(), LastSeen: f.Last, Evidence: evidence, Evicted: evicted,
+		FirstSeen: f.First(), LastSeen: f.Last.Time(), Evidence: evidence, Evicted: evicted,
 		Flow: event.Flow{
 			Proto: f.ProtoName(), Client: f.Client.String(), Server: f.Server.String(),
 			App: s.app, Service: s.service, Confidence: s.confidence, Name: s.name, JA4: s.said.ja4, ALPN: s.said.alpn,
 			Packets: f.Packets, Bytes: f.Bytes, PacketsToVerdict: decided, Revised: s.revised, Capture: c.options.Capture,
 		},
 	}
-	p.event = event.Event{Kind: event.FlowSeen, Time: f.First(), Received: f.Last, Source: event.SourceCapture} // on a wire too it only watches
+	p.event = event.Event{Kind: event.FlowSeen, Time: f.First(), Received: f.Last.Time(), Source: event.SourceCapture} // on a wire too it only watches
 	p.event.Flow, p.event.Evidence = &p.Flow, evidence
 	if c.options.Host != nil {
 		p.event.Host = c.options.Host(f.Client.Addr())
@@ -42,7 +42,7 @@ func (c *Classifier) report(f *flow.Flow, s *state, evicted bool) {
 	}
 	p.Verdict = event.Verdict{Action: event.Allow}
 	if c.options.Policy != nil {
-		now := f.Last
+		now := f.Last.Time()
 		if c.options.Now != nil {
 			now = c.options.Now()
 		}
@@ -61,7 +61,7 @@ const (
 // phase tells a call from the probes that come before it, where the app's protocol does not. It reports whether that is new.
 func (c *Classifier) phase(f *flow.Flow, s *state) bool {
 	there, back := f.Directions()
-	if s.service == "probe" && min(there, back) >= callPackets && f.Last.Sub(f.First()) < time.Duration(min(there, back))*callGap {
+	if s.service == "probe" && min(there, back) >= callPackets && f.Last.Time().Sub(f.First()) < time.Duration(min(there, back))*callGap {
 		s.service, s.revised = "call", s.revised || c.options.Live
 		return true
 	}

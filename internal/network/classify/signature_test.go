@@ -148,7 +148,7 @@ func TestCertificateNames(t *testing.T) {
 	} {
 		var got classify.Finding
 		k := classify.New(pigeons(t), classify.Options{Report: func(f *classify.Finding) { got = *f }})
-		f := &flow.Flow{Proto: 6, Client: from(1), Server: at("192.0.2.1:443"), Last: start, Packets: 6}
+		f := &flow.Flow{Proto: 6, Client: flow.EndOf(from(1)), Server: flow.EndOf(at("192.0.2.1:443")), Last: flow.MomentOf(start), Packets: 6}
 		k.Opened(f)
 		k.Learned(f, []decode.Fact{{Decoder: "certificate", Attrs: c.attrs}})
 		k.Settled(f)

@@ -32,7 +32,7 @@ func (c *Classifier) skype(f *flow.Flow, k *socket, fact *decode.Fact) {
 func (c *Classifier) refused(f *flow.Flow, k *socket, fact *decode.Fact) {
 	told, err := netip.ParseAddr(fact.Get("address"))
 	if err != nil {
-		if stateOf(f).app == "skype" {
+		if c.stateOf(f).app == "skype" {
 			c.isNode(f, k)
 		}
 		return
@@ -42,8 +42,8 @@ func (c *Classifier) refused(f *flow.Flow, k *socket, fact *decode.Fact) {
 		return
 	}
 	agreed := decode.Fact{Decoder: "skype-refusal", Attrs: []decode.Attr{{Key: "kind", Value: "agreed"}}}
-	c.traffic(f, stateOf(f), &agreed)
-	if stateOf(f).rank == rankTraffic {
+	c.traffic(f, c.stateOf(f), &agreed)
+	if c.stateOf(f).rank == rankTraffic {
 		c.isNode(f, k)
 	}
 }
@@ -56,7 +56,7 @@ func (c *Classifier) isNode(f *flow.Flow, k *socket) {
 	derived := decode.Fact{Decoder: skypeFact}
 	until := now(f).Add(c.thresholds.KeepSocket)
 	for _, other := range k.flows {
-		o := stateOf(other)
+		o := c.stateOf(other)
 		if o.rank >= rankTraffic && k.app != "" {
 			continue
 		}

@@ -54,7 +54,7 @@ func (s *sockets) forget(f *flow.Flow) {
 	if f.ProtoName() != "udp" {
 		return
 	}
-	for _, a := range []netip.AddrPort{f.Client, f.Server} {
+	for _, a := range f.Ends() {
 		s.first.forget(a, f)
 		if k := s.find(a); k != nil {
 			if i := slices.Index(k.flows, f); i >= 0 {
@@ -74,7 +74,7 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 	default:
 		return
 	}
-	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+	for _, end := range f.Ends() {
 		k := c.sockets.seen(end, f, fact)
 		if k == nil {
 			continue
@@ -83,7 +83,7 @@ func (c *Classifier) socket(f *flow.Flow, s *state, fact *decode.Fact) {
 			k.flows = append(k.flows, f)
 		}
 		c.sockets.used(end, k)
-		if end == f.Client {
+		if end == f.Client.AddrPort() {
 			c.skype(f, k, fact)
 		}
 	}
@@ -103,8 +103,8 @@ func (c *Classifier) session(f *flow.Flow, s *state, fact *decode.Fact) {
 		c.bySocket(f, s)
 	}
 	if s.rank >= rankTraffic || s.rank == rankSocket && peer {
-		c.teach(f, s, f.Client)
-		c.teach(f, s, f.Server)
+		c.teach(f, s, f.Client.AddrPort())
+		c.teach(f, s, f.Server.AddrPort())
 	}
 	if s.rank < rankTraffic {
 		return
@@ -145,7 +145,7 @@ func (c *Classifier) teach(f *flow.Flow, s *state, end netip.AddrPort) {
 	k.fact = factOf(s.evidence[0].Fact)
 	k.strength = event.Medium
 	for _, other := range k.flows {
-		if o := stateOf(other); other != f && o.rank < rankSocket {
+		if o := c.stateOf(other); other != f && o.rank < rankSocket {
 			c.claimSocket(other, o, k, end)
 			c.neighbours(other, o, o.said.decoder)
 			c.revised(other, o)
@@ -172,7 +172,7 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 	if f.Server.Port() == 53 || f.Client.Port() == 53 {
 		return
 	}
-	for _, end := range []netip.AddrPort{f.Client, f.Server} {
+	for _, end := range f.Ends() {
 		if k := c.sockets.find(end); k != nil && k.app != "" && now(f).Before(k.until) {
 			c.claimSocket(f, s, k, end)
 			return

@@ -64,26 +64,77 @@ func (s *shared[T]) get(v T) *T {
 	return p
 }
 
-// stateOf returns what is known of f. A flow has a state once there is something to know: a flood of flows that say nothing has none.
-func stateOf(f *flow.Flow) *state {
-	s, ok := f.State.(*state)
-	if !ok {
-		s = &state{}
-		*s = early(f)
-		f.State = s
-	}
-	return s
-}
-
-// candidate is the State of a flow of which nothing is known but that its first datagram could be of classic Skype, as one of ten thousand
-// others' could: it takes no memory.
-type candidate struct{}
+// What the State of a flow says: where its own state is, which nothing has of which there is nothing to know (a flood is of such), nor what
+// only could be of classic Skype by its first datagram, as one of ten thousand others could.
+const (
+	stateNone uint32 = iota
+	stateCandidate
+	stateFirst
+)
 
 const candidateFact = "skype-candidate"
 
+// own returns the state that f has, or nil.
+func (c *Classifier) own(f *flow.Flow) *state {
+	if f.State < stateFirst {
+		return nil
+	}
+	return c.states.at(f.State - stateFirst)
+}
+
+// stateOf returns what is known of f, in a state of its own.
+func (c *Classifier) stateOf(f *flow.Flow) *state {
+	if s := c.own(f); s != nil {
+		return s
+	}
+	begin := early(f)
+	n, s := c.states.take()
+	*s, f.State = begin, stateFirst+n
+	return s
+}
+
+// release forgets what is known of f.
+func (c *Classifier) release(f *flow.Flow) {
+	if f.State >= stateFirst {
+		c.states.put(f.State - stateFirst)
+	}
+	f.State = stateNone
+}
+
+// slab keeps things by numbers from 0 on, side by side.
+type slab[T any] struct {
+	chunks [][]T
+	free   []uint32
+}
+
+const chunkSize = 512
+
+func (s *slab[T]) at(n uint32) *T { return &s.chunks[n/chunkSize][n%chunkSize] }
+
+// take returns the number and the place of an empty one.
+func (s *slab[T]) take() (uint32, *T) {
+	if len(s.free) == 0 {
+		first := uint32(len(s.chunks) * chunkSize)
+		s.chunks = append(s.chunks, make([]T, chunkSize))
+		for n := uint32(chunkSize); n > 0; n-- {
+			s.free = append(s.free, first+n-1)
+		}
+	}
+	last := len(s.free) - 1
+	n := s.free[last]
+	s.free = s.free[:last]
+	return n, s.at(n)
+}
+
+func (s *slab[T]) put(n uint32) {
+	var empty T
+	*s.at(n) = empty
+	s.free = append(s.free, n)
+}
+
 // early returns what a flow that has no state of its own begins with.
 func early(f *flow.Flow) state {
-	if _, ok := f.State.(candidate); ok {
+	if f.State == stateCandidate {
 		return state{verdict: unnamed, said: likeAnother}
 	}
 	return state{verdict: unnamed, said: silent}
@@ -91,7 +142,7 @@ func early(f *flow.Flow) state {
 
 // look returns what is known of f, or a blank state that note makes its own when it has learned something.
 func (c *Classifier) look(f *flow.Flow) *state {
-	if s, ok := f.State.(*state); ok {
+	if s := c.own(f); s != nil {
 		return s
 	}
 	c.blank = early(f)
@@ -100,7 +151,7 @@ func (c *Classifier) look(f *flow.Flow) *state {
 
 func (c *Classifier) note(f *flow.Flow, s *state) {
 	if s == &c.blank && (s.app != "" || s.name != "") {
-		*stateOf(f) = *s
+		*c.stateOf(f) = *s
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *sightings) take(a netip.AddrPort) (sighting, bool) {
 	}
 	place := s.at(a)
 	first := *place
-	if first.flow == nil || first.flow.Client != a && first.flow.Server != a {
+	if first.flow == nil || !first.flow.Has(a) {
 		return sighting{}, false
 	}
 	*place = sighting{}
@@ -84,7 +84,7 @@ func (s *sightings) take(a netip.AddrPort) (sighting, bool) {
 // other reports whether another flow of the socket was sighted.
 func (s *sightings) other(a netip.AddrPort, f *flow.Flow) bool {
 	first := s.at(a).flow
-	return first != nil && first != f && (first.Client == a || first.Server == a)
+	return first != nil && first != f && first.Has(a)
 }
 
 // put notes the first flow of a socket.
@@ -124,7 +124,7 @@ func (s *sockets) get(a netip.AddrPort) *socket {
 	if first, ok := s.first.take(a); ok {
 		k.flows = append(k.flows, first.flow)
 		switch {
-		case first.flow.Client != a:
+		case first.flow.Client != flow.EndOf(a):
 		case first.fits:
 			k.peers, k.last = 1, first.id
 		default:

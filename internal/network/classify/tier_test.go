@@ -41,7 +41,7 @@ func TestSecondFlowMakesASocket(t *testing.T) {
 		var s sockets
 		s.init()
 		end := socketAt(1)
-		one, two := &flow.Flow{Proto: 17, Client: end, Server: socketAt(2)}, &flow.Flow{Proto: 17, Client: end, Server: socketAt(3)}
+		one, two := &flow.Flow{Proto: 17, Client: flow.EndOf(end), Server: flow.EndOf(socketAt(2))}, &flow.Flow{Proto: 17, Client: flow.EndOf(end), Server: flow.EndOf(socketAt(3))}
 		first := s.seen(end, one, candidateOf("7"))
 		again := s.seen(end, one, candidateOf("7"))
 		if first != nil || again != nil || s.find(end) != nil {

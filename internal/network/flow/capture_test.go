@@ -179,7 +179,7 @@ func TestEvictionIsTheLongestSilent(t *testing.T) {
 	if err != nil || len(got.closed) != 3 || got.evicted != 1 || counts.Evicted != 1 {
 		t.Fatalf("%d closed, %d evicted, %v", len(got.closed), got.evicted, err)
 	}
-	if got.closed[0].Client != two {
+	if got.closed[0].Client.AddrPort() != two {
 		t.Errorf("%s was evicted, want %s", got.closed[0].Client, two)
 	}
 }
@@ -201,7 +201,7 @@ func TestCounts(t *testing.T) {
 	if there != 6 || back != 3 || f.Packets != 9 || f.Bytes != 9*54+3006 || counts.Bytes != f.Bytes || f.Middle || !f.Settled {
 		t.Errorf("%d there, %d back, %d bytes, middle %v, settled %v", there, back, f.Bytes, f.Middle, f.Settled)
 	}
-	if f.Last.Sub(f.First()) != 8*time.Millisecond {
-		t.Errorf("it lasted %s", f.Last.Sub(f.First()))
+	if f.Last.Time().Sub(f.First()) != 8*time.Millisecond {
+		t.Errorf("it lasted %s", f.Last.Time().Sub(f.First()))
 	}
 }

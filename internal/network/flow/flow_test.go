@@ -153,7 +153,7 @@ func TestDirections(t *testing.T) {
 		client netip.AddrPort
 	}{{"a SYN+ACK comes from the server", synack, client}, {"the middle begins with whoever speaks", data, server}} {
 		got, _, err := read(t, pcap(t, 1, c.frame), flow.Limits{})
-		if err != nil || len(got.closed) != 1 || got.closed[0].Client != c.client {
+		if err != nil || len(got.closed) != 1 || got.closed[0].Client.AddrPort() != c.client {
 			t.Errorf("%s: %v, %v", c.name, got.closed[0].Client, err)
 		}
 	}

@@ -127,7 +127,7 @@ func (t *Tracker) fragment(p *Packet) {
 		return
 	}
 	src, dst := again.ends()
-	if f, fromClient := t.table.find(t.table.hash(&again), again.Proto, src, dst); f != nil && !f.Settled {
+	if f, fromClient := t.table.find(t.table.hash(&again), again.Proto, &src, &dst); f != nil && !f.Settled {
 		t.look(f, &again, fromClient)
 	}
 }

@@ -128,12 +128,12 @@ func (t *Tracker) expire(now time.Time, batch int) {
 	for i, o := range []*order{&t.lists.fresh, &t.lists.confirmed} {
 		for ; t.sweep.left[i] > 0 && batch > 0; batch-- {
 			f := o.front()
-			if f == nil || !f.heard() && now.Sub(f.Last) < t.limits.Idle {
+			if f == nil || !f.heard() && now.Sub(f.Last.Time()) < t.limits.Idle {
 				t.sweep.left[i] = 0
 				break
 			}
 			t.sweep.left[i]--
-			if !f.heard() || now.Sub(f.Last) >= t.limits.Idle {
+			if !f.heard() || now.Sub(f.Last.Time()) >= t.limits.Idle {
 				t.close(f, false)
 			} else {
 				o.again(f)

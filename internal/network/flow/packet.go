@@ -2,7 +2,6 @@ package flow
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"time"
 )
 
@@ -42,17 +41,9 @@ type Packet struct {
 	part part // when it is a fragment
 }
 
-// address returns a as an IPv4 or IPv6 address.
-func address(a [16]byte, v6 bool) netip.Addr {
-	if v6 {
-		return netip.AddrFrom16(a)
-	}
-	return netip.AddrFrom4([4]byte(a[12:]))
-}
-
 // ends returns the addresses and ports that p goes from and to.
-func (p *Packet) ends() (src, dst netip.AddrPort) {
-	return netip.AddrPortFrom(address(p.Src, p.V6), p.SrcPort), netip.AddrPortFrom(address(p.Dst, p.V6), p.DstPort)
+func (p *Packet) ends() (src, dst End) {
+	return End{p.Src, p.SrcPort, p.V6}, End{p.Dst, p.DstPort, p.V6}
 }
 
 // decode fills p from an Ethernet-like frame of the link type. It returns false when there is no packet of a flow in it.

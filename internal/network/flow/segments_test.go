@@ -65,7 +65,7 @@ func TestSegments(t *testing.T) {
 		}
 		f := got.closed[0]
 		found := len(got.facts) == 1 && got.facts[0].Get("name") == "web.example.org"
-		if found != c.found || f.Client != client || f.Middle != c.middle {
+		if found != c.found || f.Client.AddrPort() != client || f.Middle != c.middle {
 			t.Errorf("%s: found %v, client %s, middle %v", c.name, got.facts, f.Client, f.Middle)
 		}
 		if got.settled != 1 {
@@ -96,7 +96,7 @@ func TestWhoBegan(t *testing.T) {
 			t.Errorf("%s: %d flows, %v", c.name, len(got.closed), err)
 			continue
 		}
-		if there, back := got.closed[0].Directions(); got.closed[0].Client != c.client || there != c.there || back != c.back {
+		if there, back := got.closed[0].Directions(); got.closed[0].Client.AddrPort() != c.client || there != c.there || back != c.back {
 			t.Errorf("%s: client %s, %d there, %d back", c.name, got.closed[0].Client, there, back)
 		}
 	}
@@ -140,7 +140,7 @@ func TestSilenceEndsFlows(t *testing.T) {
 		got, _, err := read(t, b.Bytes(), flow.Limits{Idle: c.idle})
 		own := 0
 		for _, f := range got.closed {
-			if f.Client == client {
+			if f.Client.AddrPort() == client {
 				own++
 			}
 		}

@@ -203,11 +203,10 @@ func (t *Tracker) lookTCP(f *Flow, p *Packet, fromClient bool) {
 	if len(p.Payload) == 0 {
 		return
 	}
-	s := f.tcp
-	if s == nil {
-		s = t.spareTCP.take()
-		f.tcp = s
+	if f.looked == 0 {
+		f.looked = t.tcp.take()
 	}
+	s := t.tcp.at(f.looked)
 	s.seen++
 	if stream := t.side(s, side); stream != nil {
 		if f.began[side] {
@@ -246,11 +245,10 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 	if len(p.Payload) == 0 {
 		return
 	}
-	s := f.udp
-	if s == nil {
-		s = t.spareUDP.take()
-		f.udp = s
+	if f.looked == 0 {
+		f.looked = t.udp.take()
 	}
+	s := t.udp.at(f.looked)
 	t.datagram = decode.Datagram{
 		Payload: p.Payload, FromClient: fromClient, Cut: p.Cut,
 		ClientPort: f.Client.Port(), ServerPort: f.Server.Port(),
@@ -266,41 +264,18 @@ func (t *Tracker) lookUDP(f *Flow, p *Packet, fromClient bool) {
 	t.hold(f, &s.wait, udpSize+s.Held())
 }
 
-// spares are states that were used before, and wait to be used again.
-type spares[T any] struct{ used []*T }
-
-// maxSpare bounds them.
-const maxSpare = 1 << 10
-
-func (s *spares[T]) take() *T {
-	last := len(s.used) - 1
-	if last < 0 {
-		return new(T)
-	}
-	state := s.used[last]
-	s.used = s.used[:last]
-	return state
-}
-
-// put takes back a state, of which it keeps nothing.
-func (s *spares[T]) put(state *T) {
-	var empty T
-	*state = empty
-	if len(s.used) < maxSpare {
-		s.used = append(s.used, state)
-	}
-}
-
 // last asks what is to be said of a flow that no decoder knew.
 func (t *Tracker) last(f *Flow) {
-	if s := f.tcp; s != nil {
-		t.learn(f, s.decoders.Last(&decode.Segments{Client: s.said(0), Server: s.said(1), Middle: f.Middle}))
+	if f.looked == 0 || f.Proto != protoTCP {
+		return
 	}
+	s := t.tcp.at(f.looked)
+	t.learn(f, s.decoders.Last(&decode.Segments{Client: s.said(0), Server: s.said(1), Middle: f.Middle}))
 }
 
 // forget drops what decoders needed of f.
 func (t *Tracker) forget(f *Flow) {
-	w := f.wait()
+	w := t.wait(f)
 	if w == nil {
 		return
 	}
@@ -308,12 +283,13 @@ func (t *Tracker) forget(f *Flow) {
 		t.unlink(t.waitingWith(f), w)
 	}
 	t.held -= int(w.held)
-	if s := f.tcp; s != nil {
+	if f.Proto == protoTCP {
+		s := t.tcp.at(f.looked)
 		t.drop(s, 0)
 		t.drop(s, 1)
-		t.spareTCP.put(s)
-	} else if s := f.udp; s != nil {
-		t.spareUDP.put(s)
+		t.tcp.put(f.looked)
+	} else {
+		t.udp.put(f.looked)
 	}
-	f.tcp, f.udp = nil, nil
+	f.looked = 0
 }

@@ -4,12 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"math/bits"
-	"net/netip"
 )
 
-// table finds flows by five-tuple, whichever way a packet goes. Flows lie in slabs and are used again; the places of the hash table say
-// with 32 bits of the hash which flow it may be, so that a look-up touches few other flows. Its hash is keyed: nobody can choose
-// five-tuples that collide.
+// table finds flows by five-tuple, whichever way a packet goes. Flows lie in slabs, which have no pointers in them, and are used again; the
+// places of the hash table say by the hash which flow it may be, so that a look-up touches few other flows. The hash is keyed: nobody can
+// choose five-tuples that collide.
 type table struct {
 	keys   [4]uint64
 	places []place // a power of two, linear probing, at most five sixths full
@@ -18,12 +17,12 @@ type table struct {
 	used   int
 }
 
-// place is one place of the hash table: a part of the hash, and the number of a flow plus one.
-type place struct{ tag, flow uint32 }
+// place is one place of the hash table: the hash, and the number of a flow.
+type place struct{ hash, flow uint32 }
 
 const (
 	minPlaces = 1 << 10
-	slabFlows = 163 // 32,600 bytes, which the allocator rounds up by little
+	slabFlows = 256 // 32 KiB
 )
 
 func newTable() table {
@@ -43,7 +42,7 @@ func fold(a, b uint64) uint64 {
 }
 
 // hash is the same for both directions.
-func (t *table) hash(p *Packet) uint64 {
+func (t *table) hash(p *Packet) uint32 {
 	end := func(a *[16]byte, port uint16) uint64 {
 		h := fold(binary.BigEndian.Uint64(a[:])^t.keys[0], binary.BigEndian.Uint64(a[8:])^t.keys[1])
 		return fold(h^uint64(port), t.keys[2])
@@ -52,7 +51,7 @@ func (t *table) hash(p *Packet) uint64 {
 	if p.V6 {
 		kind |= 1 << 8
 	}
-	return fold(end(&p.Src, p.SrcPort)+end(&p.Dst, p.DstPort), t.keys[3]^kind<<32)
+	return uint32(fold(end(&p.Src, p.SrcPort)+end(&p.Dst, p.DstPort), t.keys[3]^kind<<32))
 }
 
 func (t *table) at(n uint32) *Flow { return &t.slabs[(n-1)/slabFlows][(n-1)%slabFlows] }
@@ -66,21 +65,20 @@ func (t *table) numbered(n uint32) *Flow {
 }
 
 // find returns the flow between two ends, or nil, and whether the packet goes from its client to its server.
-func (t *table) find(hash uint64, proto uint8, src, dst netip.AddrPort) (f *Flow, fromClient bool) {
+func (t *table) find(hash uint32, proto uint8, src, dst *End) (f *Flow, fromClient bool) {
 	mask := uint32(len(t.places) - 1)
-	tag := uint32(hash >> 32)
-	for i := uint32(hash) & mask; t.places[i].flow != 0; i = (i + 1) & mask {
-		if t.places[i].tag != tag {
+	for i := hash & mask; t.places[i].flow != 0; i = (i + 1) & mask {
+		if t.places[i].hash != hash {
 			continue
 		}
 		f := t.at(t.places[i].flow)
 		if f.Proto != proto {
 			continue
 		}
-		if f.Client == src && f.Server == dst {
+		if f.Client == *src && f.Server == *dst {
 			return f, true
 		}
-		if f.Client == dst && f.Server == src {
+		if f.Client == *dst && f.Server == *src {
 			return f, false
 		}
 	}
@@ -88,7 +86,7 @@ func (t *table) find(hash uint64, proto uint8, src, dst netip.AddrPort) (f *Flow
 }
 
 // add returns an empty flow that put has to place.
-func (t *table) add(hash uint64) *Flow {
+func (t *table) add(hash uint32) *Flow {
 	if 6*(t.used+1) > 5*len(t.places) {
 		t.grow()
 	}
@@ -103,12 +101,16 @@ func (t *table) add(hash uint64) *Flow {
 }
 
 func (t *table) put(f *Flow) {
+	t.place(place{f.hash, f.number})
+}
+
+func (t *table) place(p place) {
 	mask := uint32(len(t.places) - 1)
-	i := uint32(f.hash) & mask
+	i := p.hash & mask
 	for t.places[i].flow != 0 {
 		i = (i + 1) & mask
 	}
-	t.places[i] = place{uint32(f.hash >> 32), f.number}
+	t.places[i] = p
 }
 
 func (t *table) slab() {
@@ -121,13 +123,13 @@ func (t *table) slab() {
 	}
 }
 
-// grow doubles the places. A flow's tag and place are both of its hash, which it keeps.
+// grow doubles the places.
 func (t *table) grow() {
 	old := t.places
 	t.places = make([]place, 2*len(old))
 	for _, p := range old {
 		if p.flow != 0 {
-			t.put(t.at(p.flow))
+			t.place(p)
 		}
 	}
 }
@@ -135,12 +137,12 @@ func (t *table) grow() {
 // remove takes f out, and closes the gap (Knuth, volume 3, section 6.4, algorithm R).
 func (t *table) remove(f *Flow) {
 	mask := uint32(len(t.places) - 1)
-	i := uint32(f.hash) & mask
+	i := f.hash & mask
 	for t.places[i].flow != f.number {
 		i = (i + 1) & mask
 	}
 	for j := (i + 1) & mask; t.places[j].flow != 0; j = (j + 1) & mask {
-		home := uint32(t.at(t.places[j].flow).hash) & mask
+		home := t.places[j].hash & mask
 		if (j-home)&mask >= (j-i)&mask {
 			t.places[i], i = t.places[j], j
 		}

@@ -88,7 +88,7 @@ func TestFloodLeavesTheConfirmed(t *testing.T) {
 	flood(50 * room)
 	tracker.Packet(segmentOf(6, client, server, start, nil))
 	for _, f := range c.closed {
-		if f.Client == client {
+		if f.Client.AddrPort() == client {
 			t.Fatalf("it was evicted after %d packets", f.Packets)
 		}
 	}
@@ -119,7 +119,7 @@ func TestConfirmedDoNotTakeTheTable(t *testing.T) {
 	}
 	tracker.Packet(segmentOf(17, server, client, start, nil))
 	for _, f := range c.closed {
-		if f.Client == client {
+		if f.Client.AddrPort() == client {
 			t.Fatal("a new flow was evicted before its answer")
 		}
 	}

@@ -11,33 +11,43 @@ import (
 
 // Flow is one flow: who speaks with whom, how much, and what the decoders found. It is good until Closed returns: its memory is used again.
 type Flow struct {
-	Client  netip.AddrPort
-	Server  netip.AddrPort
-	Last    time.Time
+	Client  End
+	Server  End
+	Last    Moment // of its last packet
 	Packets int64
-	Bytes   int64 // on the wire
-	State   any   // of the Handler
-	Proto   uint8 // IP protocol number: 1, 6, 17 or 132
-	Middle  bool  // of TCP: its beginning was not seen
-	Settled bool  // the decoders will tell no more
+	Bytes   int64  // on the wire
+	State   uint32 // of the Handler; 0 at first
+	Proto   uint8  // IP protocol number: 1, 6, 17 or 132
+	Middle  bool   // of TCP: its beginning was not seen
+	Settled bool   // the decoders will tell no more
 
-	// A hundred thousand of these are kept: what can be small is.
+	// A hundred thousand of these are kept: what can be small is, and nothing is a pointer.
 	confirmed  bool // see lists
 	began      [2]bool
+	hash       uint32
 	number     uint32    // in the table
 	prev, next uint32    // in its list
 	mark       uint32    // packets when it was placed there, of which the low bits are enough
 	settledAt  uint32    // packets
+	looked     uint32    // the number of what decoders keep of it, by its protocol; 0 for nothing
 	isn        [2]uint32 // of TCP: where the client's and the server's bytes begin, where began says so
-	first      int64     // nanoseconds since 1970
-	hash       uint64
+	first      Moment
 	packetsC2S int64
-	tcp        *tcpState
-	udp        *udpState
 }
 
 // First is the time of the flow's first packet.
-func (f *Flow) First() time.Time { return time.Unix(0, f.first).UTC() }
+func (f *Flow) First() time.Time { return f.first.Time() }
+
+// Ends returns the client and the server.
+func (f *Flow) Ends() [2]netip.AddrPort {
+	return [2]netip.AddrPort{f.Client.AddrPort(), f.Server.AddrPort()}
+}
+
+// Has reports whether a is an end of the flow.
+func (f *Flow) Has(a netip.AddrPort) bool {
+	end := EndOf(a)
+	return f.Client == end || f.Server == end
+}
 
 // SettledAt returns how many packets there were when the decoders had told all.
 func (f *Flow) SettledAt() int64 { return int64(f.settledAt) }
@@ -120,8 +130,8 @@ type Tracker struct {
 	buffers  buffers
 	segments decode.Segments
 	datagram decode.Datagram
-	spareTCP spares[tcpState]
-	spareUDP spares[udpState]
+	tcp      numbered[tcpState]
+	udp      numbered[udpState]
 	streams  spares[stream]
 
 	fragments fragments
@@ -163,11 +173,11 @@ func (t *Tracker) frame(link uint16, b []byte, p *Packet) {
 func (t *Tracker) Packet(p *Packet) {
 	hash := t.table.hash(p)
 	src, dst := p.ends()
-	f, fromClient := t.table.find(hash, p.Proto, src, dst)
+	f, fromClient := t.table.find(hash, p.Proto, &src, &dst)
 	if f == nil {
 		f, fromClient = t.open(hash, p, src, dst)
 	}
-	f.Last = p.Time
+	f.Last = MomentOf(p.Time)
 	f.Packets++
 	f.Bytes += int64(p.Length)
 	t.counts.Packets++
@@ -189,13 +199,13 @@ func (t *Tracker) Packet(p *Packet) {
 	}
 }
 
-func (t *Tracker) open(hash uint64, p *Packet, src, dst netip.AddrPort) (f *Flow, fromClient bool) {
+func (t *Tracker) open(hash uint32, p *Packet, src, dst End) (f *Flow, fromClient bool) {
 	if t.table.used >= t.limits.Flows {
 		t.counts.Evicted++
 		t.close(t.lists.victim(t.limits.Flows), true)
 	}
 	f = t.table.add(hash)
-	f.Proto, f.Client, f.Server, f.first, fromClient = p.Proto, src, dst, p.Time.UnixNano(), true
+	f.Proto, f.Client, f.Server, f.first, fromClient = p.Proto, src, dst, MomentOf(p.Time), true
 	if p.Proto == protoTCP {
 		if p.Flags&(flagSYN|flagACK) == flagSYN|flagACK {
 			f.Client, f.Server, fromClient = dst, src, false

@@ -15,7 +15,7 @@ func (t *Tracker) waitOf(n uint32) *wait {
 	if n == 0 {
 		return nil
 	}
-	return t.table.at(n).wait()
+	return t.wait(t.table.at(n))
 }
 
 func (t *Tracker) unlink(l *waitList, w *wait) {
@@ -43,14 +43,14 @@ func (t *Tracker) push(l *waitList, w *wait) {
 }
 
 // wait returns f's place among the waiting, or nil.
-func (f *Flow) wait() *wait {
+func (t *Tracker) wait(f *Flow) *wait {
 	switch {
-	case f.tcp != nil:
-		return &f.tcp.wait
-	case f.udp != nil:
-		return &f.udp.wait
+	case f.looked == 0:
+		return nil
+	case f.Proto == protoTCP:
+		return &t.tcp.at(f.looked).wait
 	}
-	return nil
+	return &t.udp.at(f.looked).wait
 }
 
 func (t *Tracker) waitingWith(f *Flow) *waitList {
@@ -83,7 +83,7 @@ func (t *Tracker) hold(f *Flow, w *wait, held int) {
 
 // confirm moves f among the confirmed, and its place among those that wait too.
 func (t *Tracker) confirm(f *Flow) {
-	w := f.wait()
+	w := t.wait(f)
 	waits := w != nil && w.flow != 0
 	if waits {
 		t.unlink(t.waitingWith(f), w)
