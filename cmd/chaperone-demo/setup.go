@@ -17,7 +17,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect/malware/clamdtest"
-	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/quickstart"
 )
 
 // peers are the real programs around the one that is shown.
@@ -41,7 +41,7 @@ func (s *stage) setUp() error {
 	if err := s.ports(); err != nil {
 		return err
 	}
-	if _, err := server.Quickstart(server.QuickstartOptions{Dir: s.dir, Profile: "plain", Domain: "example.org", Console: s.console, Shares: 3, Needed: 2}); err != nil {
+	if _, err := quickstart.Write(quickstart.Options{Dir: s.dir, Profile: "plain", Domain: "example.org", Console: s.console, Shares: 3, Needed: 2}); err != nil {
 		return err
 	}
 	if err := s.reviewerPassword(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 )
 
 // keysCmd is about the compliance key: what everything on record is sealed to.
@@ -36,7 +37,7 @@ var errOtherKey = errors.New("not the one that records are sealed to")
 func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	path := s.Recovery
 	if path == "" {
-		path = filepath.Join(cfg.KeysDir(), server.RecoveryFile)
+		path = filepath.Join(cfg.KeysDir(), keyring.RecoveryFile)
 	}
 	file, err := outside.ReadFile(path, 1<<20)
 	if err != nil {
@@ -56,8 +57,8 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	}
 	closed := *cfg
 	closed.Keys.Unlock = "" // the passphrase may be what was lost: only the public key is compared
-	public, _, err := server.Keys(&closed)
-	if errors.Is(err, server.ErrNoKeys) {
+	public, _, err := keyring.Keys(&closed)
+	if errors.Is(err, keyring.ErrNoKeys) {
 		return key, nil
 	}
 	if err != nil {
@@ -116,7 +117,7 @@ func (c *keysRecoverCmd) Run(e *command.Env) error {
 	}
 	path := c.Out
 	if path == "" {
-		path = filepath.Join(cfg.KeysDir(), server.CompliancePrivate)
+		path = filepath.Join(cfg.KeysDir(), keyring.CompliancePrivate)
 	}
 	if command.FileExists(path) && !c.Force {
 		return hint.New(fmt.Errorf("%s exists already", path), "--out FILE, or --force to write over it")

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
-	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/quickstart"
 )
 
 // quickstartCmd sets a folder up.
@@ -23,7 +23,7 @@ type quickstartCmd struct {
 
 // Run writes everything and says what comes next.
 func (c *quickstartCmd) Run(e *command.Env) error {
-	r, err := server.Quickstart(server.QuickstartOptions{Dir: c.Dir, Data: c.Data, Profile: c.Profile, Domain: c.Domain, Console: c.Console, Shares: c.Shares, Needed: c.Needed})
+	r, err := quickstart.Write(quickstart.Options{Dir: c.Dir, Data: c.Data, Profile: c.Profile, Domain: c.Domain, Console: c.Console, Shares: c.Shares, Needed: c.Needed})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
@@ -54,7 +55,7 @@ func (c *serveCmd) hint(err error) error {
 		return hint.New(err, "ports below 1024 need root or CAP_NET_BIND_SERVICE; files need to be readable by this user")
 	case errors.Is(err, journal.ErrLocked):
 		return hint.New(err, "one process writes a data directory: is chaperone serve running already?")
-	case errors.Is(err, server.ErrNoKeys) && !errors.Is(err, server.ErrPublicLost):
+	case errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost):
 		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
 	return hint.New(err, "chaperone doctor --config "+c.Config+" says what to do")

@@ -10,6 +10,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
 
@@ -23,7 +24,7 @@ func Check(c *config.Config) error {
 	}
 	_, err := LoadRules(c)
 	fail("policy", err)
-	_, _, err = Keys(c)
+	_, _, err = keyring.Keys(c)
 	fail("keys", err)
 	if c.People.CSV != "" {
 		_, err := identity.LoadPeople(c.Path(c.People.CSV))

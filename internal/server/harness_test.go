@@ -24,6 +24,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/quickstart"
 )
 
 const password = "correct horse battery"
@@ -35,9 +36,9 @@ type house struct {
 	cfg *config.Config
 }
 
-func quickstart(t *testing.T, dir, profile string) *server.QuickstartResult {
+func setUp(t *testing.T, dir, profile string) *quickstart.Result {
 	t.Helper()
-	r, err := server.Quickstart(server.QuickstartOptions{Dir: dir, Profile: profile, Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2})
+	r, err := quickstart.Write(quickstart.Options{Dir: dir, Profile: profile, Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func quickstart(t *testing.T, dir, profile string) *server.QuickstartResult {
 // newHouse sets a folder up; text is its configuration, beside policy, people and keys.
 func newHouse(t *testing.T, dir, text string) *house {
 	t.Helper()
-	quickstart(t, dir, "plain")
+	setUp(t, dir, "plain")
 	h := &house{t: t, dir: dir}
 	book, err := account.Open(filepath.Join(dir, "data"), clock.System{})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 )
 
 // roots lists the files of roots.
@@ -193,13 +194,13 @@ func TestLostFilesAreNamed(t *testing.T) {
 	if err := os.Remove(h.path("data/keys/compliance.key")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := server.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "keys recover") {
+	if _, _, err := keyring.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "keys recover") {
 		t.Errorf("error is %v", err)
 	}
 	if err := os.Remove(h.path("data/keys/compliance.pub")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := server.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "restore it") {
+	if _, _, err := keyring.Keys(h.cfg); err == nil || !strings.Contains(err.Error(), "restore it") {
 		t.Errorf("error is %v", err)
 	}
 }

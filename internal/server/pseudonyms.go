@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/archive/pseudonym"
@@ -51,16 +50,4 @@ func (o *operations) disclose(ctx context.Context, call *control.Call, a Disclos
 		}
 	}
 	return nil
-}
-
-// pseudonymsText is the part of the configuration that a profile writes.
-func pseudonymsText(profile string) string {
-	console, commandLine, why := true, false, "counsel produces evidence with the command line, and it names people"
-	switch profile {
-	case "us-broker-dealer":
-		console, why = false, "supervision has to know whom it supervises (FINRA 3110, SEC 17a-4): nobody is hidden from its reviewers"
-	case "works-council":
-		commandLine, why = true, "chaperone disclose and the console's button tell a name, each time on record"
-	}
-	return fmt.Sprintf("# Readers see pseudonyms until they name somebody or ask for a name; %s.\npseudonyms: {console: %t, command_line: %t}\n", why, console, commandLine)
 }

@@ -17,7 +17,7 @@ import (
 func TestPseudonymsByProfile(t *testing.T) {
 	want := map[string][2]bool{"plain": {true, false}, "us-broker-dealer": {false, false}, "uk-eu": {true, false}, "works-council": {true, true}}
 	for _, profile := range policy.Profiles() {
-		c, err := config.Load(quickstart(t, filepath.Join(t.TempDir(), "new"), profile).Config)
+		c, err := config.Load(setUp(t, filepath.Join(t.TempDir(), "new"), profile).Config)
 		if err != nil {
 			t.Fatal(err)
 		}

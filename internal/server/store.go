@@ -28,6 +28,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/search"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
@@ -62,9 +63,6 @@ type Store struct {
 	running     sync.WaitGroup
 }
 
-// ErrNoKeys says that a data directory was not set up.
-var ErrNoKeys = errors.New("there is no compliance key")
-
 // OpenStore opens the data directory of a configuration. What was cut off the journal after a crash becomes a record.
 func OpenStore(ctx context.Context, c *config.Config, classes Classes, board *health.Board, log *slog.Logger) (*Store, error) {
 	s := &Store{Dir: c.Data(), Board: board, Clock: clock.System{}, Log: log}
@@ -79,7 +77,7 @@ func OpenStore(ctx context.Context, c *config.Config, classes Classes, board *he
 type Classes func(e *event.Event) (retention.Class, bool)
 
 func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) error {
-	public, private, err := Keys(c)
+	public, private, err := keyring.Keys(c)
 	if err != nil {
 		return err
 	}
@@ -137,7 +135,7 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		}
 		origin = "chaperone/" + id
 	}
-	if err := ledgerKeyLost(s.Dir, c.KeysDir()); err != nil {
+	if err := keyring.LedgerKeyLost(s.Dir, c.KeysDir()); err != nil {
 		return err
 	}
 	key, err := ledger.LoadOrCreateKey(c.KeysDir(), origin, s.Clock.Now)
@@ -162,18 +160,6 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 	}
 	s.roller, err = ledger.NewRoller(s.Dir, s.Journal, s.Recorder, rollKey, s.Clock.Now, s.Log)
 	return s.damaged("rolls.json", err)
-}
-
-// ledgerKeyLost refuses to begin with a new key while there is a log that another one signed: verify would call the store broken.
-func ledgerKeyLost(dir, keys string) error {
-	path := filepath.Join(keys, "ledger.key")
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(dir, "ledger", "checkpoint")); err != nil {
-		return nil
-	}
-	return fmt.Errorf("%s is missing, and the ledger is signed by it: restore it from the backup of the keys", path)
 }
 
 // installID returns the random id of a data directory, made at its first use.

@@ -16,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
@@ -68,7 +69,7 @@ func WithStore(e *Env, d *DataFlags, f func(control.Operations, *server.Store) e
 	}
 	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
-	if errors.Is(err, server.ErrNoKeys) && !errors.Is(err, server.ErrPublicLost) {
+	if errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost) {
 		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
 	}
 	if errors.Is(err, journal.ErrLocked) {

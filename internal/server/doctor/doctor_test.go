@@ -20,6 +20,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/server"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
 	"github.com/chaperone-im/chaperone/internal/server/doctor"
+	"github.com/chaperone-im/chaperone/internal/server/quickstart"
 )
 
 // machine is what quickstart makes, and a configuration that tests break.
@@ -32,7 +33,7 @@ type machine struct {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{t, filepath.Join(t.TempDir(), "m"), t.TempDir()}
-	if _, err := server.Quickstart(server.QuickstartOptions{Dir: m.dir, Domain: "example.org", Console: "127.0.0.1:0", Shares: 3, Needed: 2}); err != nil {
+	if _, err := quickstart.Write(quickstart.Options{Dir: m.dir, Domain: "example.org", Console: "127.0.0.1:0", Shares: 3, Needed: 2}); err != nil {
 		t.Fatal(err)
 	}
 	return m

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 )
 
 func configuration(_ context.Context, x *exam) {
@@ -147,8 +148,8 @@ func within(path string, dirs ...string) bool {
 }
 
 func recovery(_ context.Context, x *exam) {
-	if _, err := os.Stat(filepath.Join(x.c.KeysDir(), server.RecoveryFile)); err != nil {
-		x.add(Warn, "there is no "+server.RecoveryFile+" beside the keys", "a lost compliance key then loses every record", "restore it from the backup of the keys folder")
+	if _, err := os.Stat(filepath.Join(x.c.KeysDir(), keyring.RecoveryFile)); err != nil {
+		x.add(Warn, "there is no "+keyring.RecoveryFile+" beside the keys", "a lost compliance key then loses every record", "restore it from the backup of the keys folder")
 	}
 	for _, dir := range []string{x.c.Dir, filepath.Dir(x.c.Data())} {
 		shares, _ := filepath.Glob(filepath.Join(dir, "recovery-shares", "share-*"))

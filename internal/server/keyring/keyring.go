@@ -1,4 +1,6 @@
-package server
+// Package keyring knows the files of the keys folder: it reads the compliance keys of a configuration, and says which secrets are missing
+// beside records that were made with them.
+package keyring
 
 import (
 	"errors"
@@ -20,6 +22,9 @@ const (
 
 // maxKeyFile bounds a key file, in bytes.
 const maxKeyFile = 1 << 20
+
+// ErrNoKeys says that a data directory was not set up.
+var ErrNoKeys = errors.New("there is no compliance key")
 
 // Keys reads the compliance keys of a configuration. Private is nil when the configuration unlocks nothing: such a process seals and cannot
 // read.
@@ -72,4 +77,16 @@ func noPublicKey(c *config.Config, path string) error {
 		return fmt.Errorf("%w at %s; chaperone quickstart makes one", ErrNoKeys, path)
 	}
 	return fmt.Errorf("%w at %s; %w", ErrNoKeys, path, ErrPublicLost)
+}
+
+// LedgerKeyLost refuses to begin with a new key while there is a log that another one signed: verify would call the store broken.
+func LedgerKeyLost(dir, keys string) error {
+	path := filepath.Join(keys, "ledger.key")
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ledger", "checkpoint")); err != nil {
+		return nil
+	}
+	return fmt.Errorf("%s is missing, and the ledger is signed by it: restore it from the backup of the keys", path)
 }

@@ -1,4 +1,4 @@
-package server
+package quickstart
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ func shownAs(profile string) string {
 
 // noticeText is a draft of what employees are told before anything is monitored (GDPR 13; Barbulescu v. Romania, ECHR 61496/08): what, why, who
 // reads, how long. It is to be completed and checked by the firm.
-func noticeText(o QuickstartOptions, f *policy.File) string {
+func noticeText(o Options, f *policy.File) string {
 	var kept []string
 	for _, r := range f.Retention {
 		kept = append(kept, fmt.Sprintf("%d days (class %s)", r.Days, r.ID))
