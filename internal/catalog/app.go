@@ -11,6 +11,7 @@ type App struct {
 	Addresses []Address   `yaml:"addresses" json:"addresses,omitempty"`
 	Traffic   []Traffic   `yaml:"traffic" json:"traffic,omitempty"`
 	Programs  Programs    `yaml:"programs" json:"programs,omitzero"`
+	History   History     `yaml:"history" json:"history,omitzero"`
 	ReviewBy  Day         `yaml:"review_by" json:"review_by,omitzero"`    // when its signatures of traffic are to be looked at again
 	Publisher []Publisher `yaml:"publishers" json:"publishers,omitempty"` // signs this messenger for every system
 
@@ -63,6 +64,7 @@ type Programs struct {
 	Windows []WindowsProgram `yaml:"windows" json:"windows,omitempty"`
 	MacOS   []MacProgram     `yaml:"macos" json:"macos,omitempty"`
 	Linux   []LinuxProgram   `yaml:"linux" json:"linux,omitempty"`
+	Any     []AnyProgram     `yaml:"any" json:"any,omitempty"`
 	Hashes  []HashFact       `yaml:"hashes" json:"hashes,omitempty"`
 }
 
@@ -72,6 +74,7 @@ type WindowsProgram struct {
 	Product    []string        `yaml:"product" json:"product,omitempty"` // ProductName of the version resource or MSI property
 	Publishers []Publisher     `yaml:"publishers" json:"publishers,omitempty"`
 	Upgrade    []string        `yaml:"upgrade" json:"upgrade,omitempty"` // MSI UpgradeCode
+	AppX       []string        `yaml:"appx" json:"appx,omitempty"`       // name of the package identity, in MSIX and AppX
 	Installer  map[string]bool `yaml:"installer" json:"installer,omitempty"`
 	Tokens     []TokenFact     `yaml:"tokens" json:"tokens,omitempty"`
 	Source     string          `yaml:"source" json:"source,omitempty"`
@@ -108,6 +111,27 @@ type LinuxProgram struct {
 	Source   string      `yaml:"source" json:"source,omitempty"`
 }
 
+// AnyProgram runs on every system: in a browser, or in a runtime that is installed apart.
+type AnyProgram struct {
+	WebApp []string `yaml:"web_app" json:"web_app,omitempty"` // id of the web application in Chromium-based browsers: 32 letters a to p
+	Jar    []string `yaml:"jar" json:"jar,omitempty"`         // main class of a Java archive
+	Python []string `yaml:"python" json:"python,omitempty"`   // name of a Python distribution
+	Source string   `yaml:"source" json:"source,omitempty"`
+}
+
+// History is where a messenger keeps what was said, by system.
+type History struct {
+	Windows []HistoryFact `yaml:"windows" json:"windows,omitempty"`
+	MacOS   []HistoryFact `yaml:"macos" json:"macos,omitempty"`
+	Linux   []HistoryFact `yaml:"linux" json:"linux,omitempty"`
+}
+
+// HistoryFact is a file or folder below a person's home folder. In YAML a plain string, or a mapping when it has more to say.
+type HistoryFact struct {
+	Path   string `yaml:"path" json:"path"` // slashes on every system; a * stands for one name, not the last
+	Source string `yaml:"source" json:"source,omitempty"`
+}
+
 // TokenFact is a string inside the program. In YAML a plain string, or a mapping when it has more to say.
 type TokenFact struct {
 	Text   string `yaml:"text" json:"text"`
@@ -136,6 +160,14 @@ type Token struct {
 	App      string
 	System   string // windows, macos or linux
 	BareName bool   // a service name or address: never identifies alone, not even with another bare one
+}
+
+// HistoryPlace is where a messenger keeps what was said: a file or folder below a home folder.
+type HistoryPlace struct {
+	App      string
+	System   string // windows, macos or linux
+	Path     string // slashes on every system; a * stands for one name
+	Evidence event.Evidence
 }
 
 // TrafficSignature is a traffic fact with the messenger it speaks for.

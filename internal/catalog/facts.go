@@ -28,6 +28,11 @@ const (
 	kindHash      kind = "hash"
 	kindExe       kind = "exe"
 	kindToken     kind = "token"
+	kindAppX      kind = "appx"
+	kindWebApp    kind = "web-app"
+	kindJar       kind = "jar"
+	kindPython    kind = "python"
+	kindHistory   kind = "history"
 )
 
 // fact is one statement of one app's file, in the one form that index, lint and self-check share.
@@ -85,6 +90,10 @@ func (a *App) facts() []fact {
 	for i := range a.Programs.Linux {
 		c.linux(&a.Programs.Linux[i])
 	}
+	for i := range a.Programs.Any {
+		c.any(&a.Programs.Any[i])
+	}
+	c.history()
 	for _, h := range a.Programs.Hashes {
 		c.add(fact{kind: kindHash, text: h.SHA256, source: h.Source, strength: event.Exact, identity: true})
 	}
@@ -135,6 +144,7 @@ func (c *collector) windows(p *WindowsProgram) {
 	for _, u := range p.Upgrade {
 		c.add(fact{kind: kindUpgrade, text: u, key: upgradeKey(u), system: "windows", source: p.Source, strength: event.Exact, identity: true})
 	}
+	each(kindAppX, event.High, true, p.AppX...)
 	for i := range p.Publishers {
 		x := &p.Publishers[i]
 		f := fact{kind: kindPublisher, text: x.Subject, system: "windows", source: x.Source, strength: event.High,
@@ -180,6 +190,35 @@ func (c *collector) linux(p *LinuxProgram) {
 		}
 	}
 	c.tokens("linux", p.Source, p.Tokens)
+}
+
+func (c *collector) any(p *AnyProgram) {
+	for _, list := range []struct {
+		kind     kind
+		texts    []string
+		strength event.Confidence
+	}{{kindWebApp, p.WebApp, event.Exact}, {kindJar, p.Jar, event.High}, {kindPython, p.Python, event.High}} {
+		for _, text := range list.texts {
+			f := fact{kind: list.kind, text: text, source: p.Source, strength: list.strength, identity: true}
+			if list.kind == kindPython {
+				f.key = pythonKey(text)
+			}
+			c.add(f)
+		}
+	}
+}
+
+// history adds where conversations are kept. A place is made in a moment by anyone: it shows, and never identifies.
+func (c *collector) history() {
+	h := &c.app.History
+	for _, list := range []struct {
+		system string
+		facts  []HistoryFact
+	}{{"windows", h.Windows}, {"macos", h.MacOS}, {"linux", h.Linux}} {
+		for _, f := range list.facts {
+			c.add(fact{kind: kindHistory, text: f.Path, system: list.system, source: f.Source, strength: event.Low})
+		}
+	}
 }
 
 func (c *collector) tokens(system, source string, tokens []TokenFact) {

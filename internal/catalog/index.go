@@ -22,6 +22,7 @@ type index struct {
 	publishers map[rdn][]pubFact // by the most telling part of the subject
 	tokens     []Token
 	traffic    []TrafficSignature
+	histories  []HistoryPlace
 }
 
 func buildIndex(apps []App) index {
@@ -38,6 +39,8 @@ func buildIndex(apps []App) index {
 				x.traffic = append(x.traffic, f.signature())
 			case kindToken:
 				tokens = append(tokens, f)
+			case kindHistory:
+				x.histories = append(x.histories, HistoryPlace{App: f.app, System: f.system, Path: f.text, Evidence: f.match("").Evidence})
 			default:
 				if x.byKey[f.kind] == nil {
 					x.byKey[f.kind] = map[string][]fact{}
@@ -255,6 +258,23 @@ func (c *Catalog) ByPublisherProduct(subject, product string, at time.Time) []Ma
 // Tokens returns the strings to look for in executables and packages.
 func (c *Catalog) Tokens() []Token { return slices.Clone(c.tokens) }
 
+// ByAppX returns the facts about the name of an MSIX or AppX package identity.
+func (c *Catalog) ByAppX(name string) []Match { return c.lookUp(kindAppX, name) }
+
+// ByWebApp returns the facts about the id of a web application in Chromium-based browsers.
+func (c *Catalog) ByWebApp(id string) []Match { return c.lookUp(kindWebApp, id) }
+
+// ByJar returns the facts about the main class of a Java archive.
+func (c *Catalog) ByJar(class string) []Match { return c.lookUp(kindJar, class) }
+
+// ByPython returns the facts about a Python distribution, whose name is compared as PEP 503 normalizes it.
+func (c *Catalog) ByPython(name string) []Match {
+	return matches(c.byKey[kindPython][pythonKey(name)], name)
+}
+
+// Histories returns where messengers keep what was said, by app and in the order of its file.
+func (c *Catalog) Histories() []HistoryPlace { return slices.Clone(c.histories) }
+
 // Traffic returns the signatures for the classifier, by app and in the order of its file.
 func (c *Catalog) Traffic() []TrafficSignature { return slices.Clone(c.traffic) }
 
@@ -271,6 +291,10 @@ func matches(facts []fact, value string) []Match {
 		out[i] = facts[i].match(value)
 	}
 	return out
+}
+
+func pythonKey(name string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
 }
 
 func upgradeKey(code string) string { return strings.ToLower(strings.Trim(code, "{} ")) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -183,11 +184,13 @@ func overlap(p, q *Publisher) bool {
 func dated(source string) bool { return datePattern.MatchString(source) }
 
 var (
-	datePattern = regexp.MustCompile(`\b(19|20)\d\d-(0[1-9]|1[0-2])\b`)
-	hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	codePattern = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
-	teamPattern = regexp.MustCompile(`^[0-9A-Z]{10}$`)
-	namePattern = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	datePattern    = regexp.MustCompile(`\b(19|20)\d\d-(0[1-9]|1[0-2])\b`)
+	hashPattern    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	codePattern    = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
+	webAppPattern  = regexp.MustCompile(`^[a-p]{32}$`)
+	historyPattern = regexp.MustCompile(`^[^/]+(/[^/]+)+$`)
+	teamPattern    = regexp.MustCompile(`^[0-9A-Z]{10}$`)
+	namePattern    = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 )
 
 // check says what is wrong with one fact by itself.
@@ -214,6 +217,14 @@ func check(f *fact) string {
 	case kindTeam:
 		if !teamPattern.MatchString(f.text) {
 			return "is not an Apple team identifier (10 capitals and digits)"
+		}
+	case kindWebApp:
+		if !webAppPattern.MatchString(f.text) {
+			return "is not the id of a web application (32 letters a to p)"
+		}
+	case kindHistory:
+		if !historyPattern.MatchString(f.text) || strings.Contains("/"+f.text+"/", "/../") || strings.Contains(path.Base(f.text), "*") {
+			return "is not a path below a home folder: two names at least, slashes between them, no .. and no * in the last"
 		}
 	case kindPublisher:
 		if len(parseSubject(f.text)) == 0 {

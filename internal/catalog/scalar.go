@@ -91,6 +91,16 @@ func (t *TokenFact) UnmarshalYAML(node ast.Node) error {
 	return yaml.NodeToValue(node, (*plain)(t), yaml.Strict())
 }
 
+// UnmarshalYAML reads a plain string or a mapping.
+func (h *HistoryFact) UnmarshalYAML(node ast.Node) error {
+	if text, ok := scalar(node); ok {
+		h.Path = text
+		return nil
+	}
+	type plain HistoryFact
+	return yaml.NodeToValue(node, (*plain)(h), yaml.Strict())
+}
+
 // scalar returns the text of a scalar node as it stands in the file: a date or number is not interpreted.
 func scalar(node ast.Node) (string, bool) {
 	switch n := node.(type) {

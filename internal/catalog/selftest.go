@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,16 @@ func (c *Catalog) tryFact(f *fact) string {
 		found = c.ByHash(f.text)
 	case kindExe:
 		found = c.ByExe(f.text)
+	case kindAppX:
+		found = c.ByAppX(f.text)
+	case kindWebApp:
+		found = c.ByWebApp(f.text)
+	case kindJar:
+		found = c.ByJar(f.text)
+	case kindPython:
+		found = c.ByPython(strings.ReplaceAll(f.text, "-", "_"))
+	case kindHistory:
+		return tryList(slices.ContainsFunc(c.histories, func(h HistoryPlace) bool { return h.App == f.app && h.Path == f.text && h.System == f.system }))
 	case kindToken:
 		return tryList(slices.ContainsFunc(c.tokens, func(t Token) bool { return t.App == f.app && t.Text == f.text }))
 	case kindTraffic:

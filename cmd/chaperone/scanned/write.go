@@ -87,6 +87,11 @@ func (t *table) Finding(f *scan.Finding) error {
 			return err
 		}
 	}
+	if l.Kind == scan.History {
+		if _, err := fmt.Fprintf(t.out, "  conversations may be kept here: owner %s, %d files, %s, last changed %s, sha256 %s\n", orDash(l.Owner), l.Files, Bytes(l.Size), orDash(l.ModifiedLast), l.SHA256); err != nil {
+			return err
+		}
+	}
 	for _, e := range l.Evidence {
 		if _, err := fmt.Fprintf(t.out, "  - %s: %s (%.2f)\n", printable.Line(e.Fact), printable.Line(e.Value), e.Strength); err != nil {
 			return err

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"encoding/base64"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +26,14 @@ type FindingLine struct {
 	Evidence     []event.EvidenceLine `json:"evidence"`
 	Verdict      event.Action         `json:"verdict"`
 	Rule         string               `json:"rule"`
+
+	// Of a store in which a messenger keeps what was said.
+	Owner         string `json:"owner,omitempty"`
+	Files         int64  `json:"files,omitempty"`
+	Size          int64  `json:"size,omitempty"`
+	ModifiedFirst string `json:"modified_first,omitempty"`
+	ModifiedLast  string `json:"modified_last,omitempty"`
+	Note          string `json:"note,omitempty"`
 }
 
 // ProblemLine is something that could not be looked into.
@@ -55,7 +64,29 @@ func (f *Finding) Line() FindingLine {
 		SHA256: p.SHA256, Confidence: p.Confidence.Float(), Evidence: event.AppendEvidenceLines([]event.EvidenceLine{}, f.Event.Evidence), Verdict: f.Event.Verdict.Action, Rule: f.Event.Verdict.Rule}
 	l.Path, l.PathBase64 = Name(f.Path)
 	l.Inside, l.InsideBase64 = Name(f.Inside)
+	if p.Form == History {
+		l.Owner, l.Size = p.Owner, p.Size
+		l.store(f.Event.Facts)
+	}
 	return l
+}
+
+// store copies what is known of a store.
+func (l *FindingLine) store(facts []event.Fact) {
+	for _, x := range facts {
+		switch x.Name {
+		case factFiles:
+			l.Files, _ = strconv.ParseInt(x.Value, 10, 64) // it is a number: we wrote it
+		case factFirst:
+			l.ModifiedFirst = x.Value
+		case factLast:
+			l.ModifiedLast = x.Value
+		case factUnread:
+			l.Note = x.Value + " files could not be read"
+		case factDigest:
+			l.Note = "the digest is " + x.Value
+		}
+	}
 }
 
 // Line returns the line of a problem.

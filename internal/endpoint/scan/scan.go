@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/history"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
@@ -32,6 +33,7 @@ type Options struct {
 	Connector     string         // in events; default "scan"
 	Skip          []string       // folders that are not entered, absolute and free of links: the quarantine
 	OneFileSystem bool           // do not cross into other file systems
+	NoHistory     bool           // do not look for the stores in which messengers keep what was said
 	Workers       int            // default GOMAXPROCS
 	Timeout       time.Duration  // per file; see reveal
 	Limits        unpack.Limits
@@ -46,6 +48,7 @@ type Scanner struct {
 	revealer *reveal.Revealer
 	match    *matcher
 	places   *places
+	history  *history.Index
 	files    atomic.Int64
 	bytes    atomic.Int64
 	findings atomic.Int64
@@ -114,7 +117,7 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scanner{opts: o, revealer: r, match: m, places: newPlaces(o.Sys)}, nil
+	return &Scanner{opts: o, revealer: r, match: m, places: newPlaces(o.Sys), history: history.New(o.Catalog)}, nil
 }
 
 // Close ends the sandbox.
@@ -135,6 +138,7 @@ const queueLength = 64
 type job struct {
 	path, real string
 	file       *os.File
+	store      *history.Place // to be described, instead of a file to be looked into
 	stat       Stat
 	uid        uint32
 	results    []Result
@@ -159,7 +163,11 @@ func (s *Scanner) Scan(ctx context.Context, paths []string, report func(Result) 
 	for range s.opts.Workers {
 		wg.Go(func() {
 			for j := range work {
-				s.examine(ctx, j)
+				if j.store != nil {
+					s.describe(ctx, j)
+				} else {
+					s.examine(ctx, j)
+				}
 				close(j.done)
 			}
 		})

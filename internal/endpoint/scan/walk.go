@@ -81,6 +81,9 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 		t.problem(path, err)
 		return
 	}
+	if place, ok := t.s.history.Match(real); ok && !t.s.opts.NoHistory {
+		t.send(&job{path: path, real: real, store: &place, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid})
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		t.directory(f, path, real, &st)
