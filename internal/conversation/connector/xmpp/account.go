@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/roster"
 )
 
 // account is what a session knows of its user, and what a resumed session takes over.
@@ -18,6 +19,27 @@ type account struct {
 	toClient ack.Counter
 	left     time.Time // when its last session was lost
 	session  *session  // that has it now
+	roster   roster.Roster
+	told     map[string]time.Time // words that the user was told, and when
+}
+
+const (
+	tellAgain = time.Minute
+	maxTold   = 64
+)
+
+// tell reports whether the user is to be told these words: not when they were within the last minute.
+func (a *account) tell(words string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last, told := a.told[words]; told && now.Sub(last) < tellAgain {
+		return false
+	}
+	if a.told == nil || len(a.told) >= maxTold {
+		a.told = map[string]time.Time{}
+	}
+	a.told[words] = now
+	return true
 }
 
 func newAccount() *account { return &account{joined: map[string]string{}, asked: map[string]bool{}} }

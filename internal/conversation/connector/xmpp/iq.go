@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/roster"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
@@ -142,6 +143,8 @@ func (s *session) serverIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 			s.bound(child)
 		case n.Attr("type") == "result" && child.Space == nsUpload && child.Local == "slot":
 			return s.gotSlot(n, child, raw)
+		case child.Space == roster.Namespace:
+			s.learnRoster(n)
 		}
 	}
 	_, own := s.account.Load().jid()
@@ -150,6 +153,14 @@ func (s *session) serverIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 		return s.deliver(raw) // from a server, for itself or for an account: what others wrote there was judged then
 	}
 	return s.offered(ctx, n, raw)
+}
+
+// learnRoster takes what the server says of the user's own roster. Nobody else may (RFC 6121, section 2.1.6).
+func (s *session) learnRoster(n *xmlstream.Node) {
+	a := s.account.Load()
+	if _, bare := a.jid(); n.Attr("from") == "" || bareJID(n.Attr("from")) == bare {
+		a.roster.Take(n)
+	}
 }
 
 func (s *session) bound(bind *xmlstream.Node) {
