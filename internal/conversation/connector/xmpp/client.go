@@ -132,7 +132,8 @@ func (s *session) forward(raw []byte) error {
 	return nil
 }
 
-// refuse keeps a stanza from the server, counts it as handled, and tells the client.
+// refuse keeps a stanza from the server, counts it as handled, and tells the client. Of what knows no error the client is told by a message,
+// and who waits for an answer gets an error in its place.
 func (s *session) refuse(n *xmlstream.Node, r refusal) error {
 	a := s.account.Load()
 	full, bare := a.jid()
@@ -142,10 +143,34 @@ func (s *session) refuse(n *xmlstream.Node, r refusal) error {
 	if err != nil {
 		return ended("policy-violation", err.Error())
 	}
-	if !answerable(n) {
-		return nil
+	if answerable(n) {
+		err := s.injectToClient(r.answer(n, full, bare))
+		if err != nil || n.Local != "presence" || n.Child(nsMUC, "x") != nil {
+			return err
+		}
+	} else if n.Local == "iq" && n.Attr("to") != "" {
+		if err := s.injectToServer(r.instead(n, n.Attr("to"))); err != nil {
+			return err
+		}
 	}
-	return s.injectToClient(r.answer(n, full, bare))
+	return s.notice(r.text)
+}
+
+// injectToServer sends the server a stanza of our own, in the client's name.
+func (s *session) injectToServer(raw []byte) error {
+	a := s.account.Load()
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	a.mu.Lock()
+	err := a.toServer.Add(ack.Injected, raw)
+	a.mu.Unlock()
+	if err != nil {
+		return ended("policy-violation", err.Error())
+	}
+	if err := s.server.writeLocked(raw); err != nil {
+		return gone(err)
+	}
+	return nil
 }
 
 // injectToClient sends the client a stanza of our own.

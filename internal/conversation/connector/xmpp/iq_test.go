@@ -81,7 +81,8 @@ func TestNoWordsInAnIQ(t *testing.T) {
 	}
 	alice.Send("<message to='" + bob.JID + "' id='last' type='chat'><body>done</body></message>")
 	for _, m := range s.until(bob, "last") {
-		if m.Attr("from") == alice.JID && m.Local != "presence" {
+		instead := m.Local == "iq" && m.Attr("type") == "error" && strings.Contains(m.XML, "policy-violation") && m.ErrorText() == "cancel" // of an answer
+		if m.Attr("from") == alice.JID && m.Local != "presence" && !instead {
 			t.Errorf("bob got %s", m.XML)
 		}
 	}
@@ -189,4 +190,48 @@ func TestNothingOfOursIsTakenForABypass(t *testing.T) {
 			t.Errorf("accused: %+v", e)
 		}
 	}
+}
+
+// notice waits for words of the gateway that are no error.
+func (s *setting) notice(r *xmpptest.Raw) string {
+	s.t.Helper()
+	m, err := r.Next(s.ctx, func(m *xmpptest.Stanza) bool {
+		return m.Local == "message" && m.Attr("from") == domain && m.Attr("type") != "error"
+	})
+	if err != nil {
+		s.t.Fatalf("no notice: %v", err)
+	}
+	return m.Body()
+}
+
+// TestARefusedAnswerHangsNobody: who answered is told in a message, and who asked gets an error in place of the answer.
+func TestARefusedAnswerHangsNobody(t *testing.T) {
+	s := start(t, nil)
+	alice, bob := s.bound("alice"), s.bound("bob")
+	for i, kind := range []string{"result", "error", "result"} {
+		id := "q" + string(rune('a'+i))
+		s.put(bob, "<iq type='get' to='"+alice.JID+"' id='"+id+"'><query xmlns='jabber:iq:version'/></iq>")
+		if _, err := alice.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("id") == id }); err != nil {
+			t.Fatal(err)
+		}
+		s.put(alice, "<iq type='"+kind+"' to='"+bob.JID+"' id='"+id+"'><query xmlns='jabber:iq:version'><name>"+card+"</name></query></iq>")
+		m, err := bob.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("id") == id })
+		if err != nil || m.Attr("type") != "error" || m.Attr("from") != alice.JID || !strings.Contains(m.XML, "policy-violation") || strings.Contains(m.XML, "4111") {
+			t.Fatalf("bob got %+v %v", m, err)
+		}
+		if i > 0 {
+			continue
+		}
+		if words := s.notice(alice); !strings.Contains(words, "Card numbers") {
+			t.Errorf("alice was told %q", words)
+		}
+	}
+	s.put(alice, "<message to='"+alice.JID+"' id='last' type='chat'><body>done</body></message>")
+	for _, m := range s.until(alice, "last") {
+		if m.Local == "message" && m.Attr("from") == domain {
+			t.Errorf("alice was told again: %s", m.XML)
+		}
+	}
+	s.count(event.Message, "4111", 3)
+	s.count(event.Message, "", 4)
 }

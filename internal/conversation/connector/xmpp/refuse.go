@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (s *session) warn(ctx context.Context, of *event.Event) error {
 	if words == "" || full == "" {
 		return nil
 	}
-	err := s.injectToClient(s.g.warning(full, of, words))
+	err := s.injectToClient(s.g.tidings(full, "warn-"+string(of.ID), words))
 	if err != nil {
 		return err
 	}
@@ -60,10 +61,22 @@ func (s *session) warn(ctx context.Context, of *event.Event) error {
 	return nil
 }
 
-func (g *Gateway) warning(to string, of *event.Event, words string) []byte {
+// notice tells the client in a message what it would not show as an error: why something was refused of which people do not see the answer.
+// The same words come once a minute, so that a client that answers by itself does not bury its user in them.
+func (s *session) notice(words string) error {
+	a := s.account.Load()
+	full, _ := a.jid()
+	if full == "" || !a.tell(words, s.g.clock.Now()) {
+		return nil
+	}
+	return s.injectToClient(s.g.tidings(full, "refused-"+string(event.NewID()), words))
+}
+
+// tidings is a message of the gateway's domain.
+func (g *Gateway) tidings(to, id, words string) []byte {
 	out := attribute([]byte("<message xmlns='jabber:client'"), "from", g.cfg.Domain)
 	out = attribute(out, "to", to)
-	out = attribute(out, "id", "warn-"+string(of.ID))
+	out = attribute(out, "id", id)
 	out = xmlstream.Escape(append(out, "><body>"...), words)
 	return append(out, "</body><no-store xmlns='urn:xmpp:hints'/></message>"...)
 }
@@ -101,18 +114,27 @@ func stops(v *event.Verdict) bool {
 
 // answer makes the error stanza for the sender of n. A message to nobody was to the account itself.
 func (r refusal) answer(n *xmlstream.Node, to, account string) []byte {
-	from := n.Attr("to")
-	if from == "" {
-		from = account
-	}
+	return r.stanza(n, cmp.Or(n.Attr("to"), account), to)
+}
+
+// instead makes the error that comes in the place of an answer. It has no words: those are for who was refused.
+func (r refusal) instead(n *xmlstream.Node, to string) []byte {
+	r.text = ""
+	return r.stanza(n, "", to)
+}
+
+func (r refusal) stanza(n *xmlstream.Node, from, to string) []byte {
 	out := append([]byte{'<'}, n.Local...)
 	out = append(out, " xmlns='jabber:client' type='error'"...)
 	out = attribute(out, "from", from)
 	out = attribute(out, "to", to)
 	out = attribute(out, "id", n.Attr("id"))
-	out = append(out, "><error type='"+r.kind+"'><"+r.condition+" xmlns='"+nsStanzas+"'/><text xmlns='"+nsStanzas+"' xml:lang='en'>"...)
-	out = xmlstream.Escape(out, r.text)
-	out = append(out, "</text></error></"...)
+	out = append(out, "><error type='"+r.kind+"'><"+r.condition+" xmlns='"+nsStanzas+"'/>"...)
+	if r.text != "" {
+		out = append(out, "<text xmlns='"+nsStanzas+"' xml:lang='en'>"...)
+		out = append(xmlstream.Escape(out, r.text), "</text>"...)
+	}
+	out = append(out, "</error></"...)
 	return append(append(out, n.Local...), '>')
 }
 

@@ -132,22 +132,24 @@ func (s *session) withhold(n *xmlstream.Node, r refusal) error {
 	if err != nil {
 		return ended("policy-violation", err.Error())
 	}
-	if !answerable(n) || n.Attr("type") == "groupchat" || n.Attr("from") == "" {
+	from := n.Attr("from")
+	switch {
+	case from == "":
 		return nil
+	case n.Local == "iq" && !answerable(n): // our client waits for it
+		return s.injectToClient(r.answer(&xmlstream.Node{Local: "iq", Attrs: []xmlstream.Attr{{Local: "to", Value: from}, {Local: "id", Value: n.Attr("id")}}}, full, bare))
+	case !answerable(n), n.Attr("type") == "groupchat", n.Local == "presence" && s.inRoom(from): // a room takes an error for a farewell
+		return nil
+	case n.Attr("to") == "":
+		return s.injectToServer(r.answer(n, from, full))
 	}
-	answer := r.answer(n, n.Attr("from"), bare)
-	if n.Attr("to") == "" {
-		answer = r.answer(n, n.Attr("from"), full)
-	}
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	a.mu.Lock()
-	err = a.toServer.Add(ack.Injected, answer)
-	a.mu.Unlock()
-	if err != nil {
-		return ended("policy-violation", err.Error())
-	}
-	return s.server.writeLocked(answer)
+	return s.injectToServer(r.answer(n, from, bare))
+}
+
+// inRoom reports whether a JID is of a room that the user is in.
+func (s *session) inRoom(jid string) bool {
+	_, in := s.account.Load().nick(bareJID(jid))
+	return in
 }
 
 // local reports whether a JID is of the domain behind this gateway, or of a service below it: what its users say was seen when they said it.
@@ -227,8 +229,7 @@ func (s *session) copies(from string, archive bool) bool {
 	if !archive {
 		return false
 	}
-	_, inRoom := a.nick(bareJID(from))
-	return inRoom && resource(from) == "" || s.g.local(from) && !strings.Contains(from, "@")
+	return s.inRoom(from) && resource(from) == "" || s.g.local(from) && !strings.Contains(from, "@")
 }
 
 // firstSight judges a message that came around the gateway, once for all its recipients here. It returns why it must be withheld, nil when
