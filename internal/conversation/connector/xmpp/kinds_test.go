@@ -91,6 +91,43 @@ func TestTextHidesNowhere(t *testing.T) {
 	}
 }
 
+// TestNoWordsInAnID: an id that reads like words is judged as words, whatever it stands at, and what passes keeps it.
+func TestNoWordsInAnID(t *testing.T) {
+	s := start(t, nil)
+	alice, bob := s.bound("alice"), s.bound("bob")
+	const stop, pass = "buy-EICAR-today", "meet-at-noon"
+	const state, ping = "<active xmlns='http://jabber.org/protocol/chatstates'/>", "<ping xmlns='urn:xmpp:ping'/>"
+	for _, x := range []string{
+		"<message to='bob@example.org' type='chat' id='" + stop + "'><body>hello</body></message>",
+		"<message to='" + bob.JID + "' type='chat' id='" + stop + "'>" + state + "</message>",
+		"<message to='" + bob.JID + "' type='chat' id='" + stop + "'><received xmlns='urn:xmpp:receipts' id='m1'/></message>",
+		"<iq to='" + bob.JID + "' type='get' id='" + stop + "'>" + ping + "</iq>",
+		"<presence to='bob@example.org' type='subscribe' id='" + stop + "'/>",
+	} {
+		s.put(alice, x)
+		m, err := alice.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("id") == stop })
+		if err != nil || m.Attr("type") != "error" {
+			t.Fatalf("%s was not refused: %+v %v", x, m, err)
+		}
+	}
+	s.put(alice, "<message to='"+bob.JID+"' type='chat' id='"+pass+"'>"+state+"</message>")
+	s.put(alice, "<message to='"+bob.JID+"' type='chat' id='0d2f1f7e-8a55-4b6d-9d3e-6a1f0e5c7b21'>"+state+"</message>")
+	s.put(alice, "<message to='"+bob.JID+"' id='last' type='chat'><body>done</body></message>")
+	var ids []string
+	for _, m := range s.until(bob, "last") {
+		if m.Local == "message" {
+			ids = append(ids, m.Attr("id"))
+		}
+	}
+	if len(ids) != 2 || ids[0] != pass {
+		t.Errorf("bob got %q", ids)
+	}
+	if e := s.count(event.Message, pass, 1)[0]; e.Text != pass || len(e.Evidence) != 0 {
+		t.Errorf("recorded %+v", e)
+	}
+	s.count(event.Message, "", 7)
+}
+
 func TestChatStatesPassWithoutARecord(t *testing.T) {
 	s := start(t, nil)
 	alice, bob := s.dial("alice"), s.dial("bob")

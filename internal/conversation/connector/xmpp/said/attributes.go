@@ -33,7 +33,7 @@ const (
 
 // take reads an element: what its known shape explains passes, all else is words.
 func (s *Content) take(n *xmlstream.Node) {
-	known, ok := s.shape(n)
+	known, ok := s.shapes(n.Space + " " + n.Local)
 	if !ok {
 		s.unknown(n)
 		return
@@ -45,16 +45,6 @@ func (s *Content) take(n *xmlstream.Node) {
 	for _, c := range n.Children {
 		s.take(c)
 	}
-}
-
-func (s *Content) shape(n *xmlstream.Node) (string, bool) {
-	name := n.Space + " " + n.Local
-	if s.iq != "" {
-		if known, ok := shape.IQ(name, s.iq); ok {
-			return known, true
-		}
-	}
-	return shape.Of(name)
 }
 
 func (s *Content) passes(form, v string) bool {
@@ -94,7 +84,7 @@ func (s *Content) declared(uri string) {
 // stanza takes what stands at the stanza itself. Servers may change it, so it counts for what is judged, not for what is compared.
 func (s *Content) stanza(n *xmlstream.Node) {
 	around := Content{}
-	known := "id:token to:any from:any type:any"
+	known := "id:id to:any from:any type:any"
 	for _, a := range sorted(n) {
 		switch {
 		case a.Space == "" && (a.Local == "to" || a.Local == "from"):
@@ -103,7 +93,7 @@ func (s *Content) stanza(n *xmlstream.Node) {
 				around.addExtra(resource)
 			}
 		case a.Space == "" && a.Local == "type":
-			if !slices.Contains([]string{"", "chat", "normal", "groupchat", "headline", "error", "get", "set", "result"}, a.Value) {
+			if !shape.Type(n.Local, a.Value) {
 				around.addExtra(a.Value)
 			}
 		default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -36,13 +37,13 @@ type Content struct {
 	html    []*xmlstream.Node // XEP-0071
 	Data    bool              // has data inside the stanza (XEP-0047, 0231)
 
-	iq   string // of an iq, between whom it is
-	told int    // length of the names that it tells
+	shapes func(name string) (string, bool) // what may stand in it and say nothing
+	told   int                              // length of the names that it tells
 }
 
 // Message gathers what a message says.
 func Message(n *xmlstream.Node) *Content {
-	s := &Content{}
+	s := &Content{shapes: shape.Of}
 	s.stanza(n)
 	hasSubject := false
 	for _, c := range n.Children {
@@ -84,12 +85,12 @@ func (s *Content) nested(n *xmlstream.Node) {
 	}
 }
 
-// thread lets the id of a thread pass: one word, and no longer than ids are.
+// thread lets the id of a thread pass.
 func (s *Content) thread(n *xmlstream.Node) {
-	if len(n.Text) > 128 || strings.ContainsAny(n.Text, " \t\n") {
+	if len(n.Text) > 128 || !shape.ID(n.Text) {
 		s.addExtra(n.Text)
 	}
-	s.attributes(n, "parent:token")
+	s.attributes(n, "parent:id")
 	s.nested(n)
 }
 

@@ -107,7 +107,7 @@ func (s *Content) reference(c *xmlstream.Node) bool {
 			s.attributes(r, "")
 			s.nested(r)
 		}
-		s.attributes(c, "id:token")
+		s.attributes(c, "id:id")
 		s.addExtra(c.Text)
 	case "urn:xmpp:receipts received":
 		s.Receipt = c.Attr("id")
@@ -131,7 +131,7 @@ func (s *Content) fastening(n *xmlstream.Node) {
 		}
 		s.unknown(c)
 	}
-	s.attributes(n, "id:token")
+	s.attributes(n, "id:id")
 	s.addExtra(n.Text)
 }
 

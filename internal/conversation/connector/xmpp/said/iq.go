@@ -9,7 +9,7 @@ import (
 
 // IQ gathers what an iq says to others.
 func IQ(n *xmlstream.Node, reach string) *Content {
-	s := &Content{iq: reach}
+	s := &Content{shapes: func(name string) (string, bool) { return shape.IQ(name, reach) }}
 	s.stanza(n)
 	for _, c := range n.Children {
 		if c.Space == "urn:xmpp:jingle:1" {
@@ -42,4 +42,15 @@ func (s *Content) loose(n *xmlstream.Node) {
 	for _, c := range n.Children {
 		s.loose(c)
 	}
+}
+
+// Presence gathers what a presence says: status texts, nicknames, and whatever else is more than a machine's.
+func Presence(n *xmlstream.Node) *Content {
+	s := &Content{shapes: shape.Presence}
+	s.stanza(n)
+	for _, c := range n.Children {
+		s.take(c)
+	}
+	s.addExtra(n.Text)
+	return s
 }

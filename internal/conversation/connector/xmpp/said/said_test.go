@@ -38,6 +38,9 @@ func TestKindsOfMessages(t *testing.T) {
 		{"<subject>s</subject><body>b</body>", event.Message, "", "b"},
 		{"<composing xmlns='http://jabber.org/protocol/chatstates'/>", "", "", ""},
 		{"<received xmlns='urn:xmpp:receipts' id='1'/>", "", "", ""},
+		{"<received xmlns='urn:xmpp:receipts' id='meet-at-noon'/>", event.Message, "", "meet-at-noon"},
+		{"<thread>meet-at-noon</thread>", event.Message, "", "meet-at-noon"},
+		{"<stanza-id xmlns='urn:xmpp:sid:0' by='desk@rooms.example.org' id='meet-at-noon'/>", "", "", ""},
 		{"<no-store xmlns='urn:xmpp:hints'/><origin-id xmlns='urn:xmpp:sid:0' id='7'/>", "", "", ""},
 		{"<body>b</body><replace xmlns='urn:xmpp:message-correct:0' id='1'/>", event.Edit, "1", "b"},
 		{"<replace xmlns='urn:xmpp:message-correct:0' id='1'>hidden</replace>", event.Edit, "1", "hidden"},
@@ -81,6 +84,9 @@ func TestWhatStandsAtTheStanza(t *testing.T) {
 	for at, want := range map[string]string{
 		"id='m1' type='chat' to='bob@example.org/desk' xml:lang='de'": "b",
 		"id='my card is 4111'":                      "b\nmy card is 4111",
+		"id='my-card-is-4111'":                      "b\nmy-card-is-4111",
+		"id='4111111111111111'":                     "b\n4111111111111111",
+		"id='0d2f1f7e-8a55-4b6d-9d3e-6a1f0e5c7b21'": "b",
 		"id='" + strings.Repeat("4", 300) + "'":     "b\n" + strings.Repeat("4", 300),
 		"zz='words'":                                "b\nzz\nwords",
 		"type='bogus'":                              "b\nbogus",
@@ -96,6 +102,53 @@ func TestWhatStandsAtTheStanza(t *testing.T) {
 			t.Errorf("%s: %q", at, m.Kind())
 		}
 	}
+}
+
+func TestPresenceSays(t *testing.T) {
+	for xml, want := range map[string]string{
+		"<presence/>": "",
+		"<presence type='subscribe' to='bob@example.org'/>":                                                                          "",
+		"<presence type='of words'/>":                                                                                                "of words",
+		"<presence><show>dnd</show><priority>-5</priority></presence>":                                                               "",
+		"<presence><show>busy with words</show></presence>":                                                                          "busy with words",
+		"<presence><priority>4111 1111</priority></presence>":                                                                        "4111 1111",
+		"<presence><status/></presence>":                                                                                             "",
+		"<presence><status>at lunch</status><status xml:lang='de'>zu Tisch</status></presence>":                                      "at lunch\nzu Tisch",
+		"<presence><status>x<y xmlns='urn:y'>z</y></status></presence>":                                                              "x\nurn:y y\nz",
+		"<presence><nick xmlns='http://jabber.org/protocol/nick'>Al</nick></presence>":                                               "Al",
+		"<presence><c xmlns='http://jabber.org/protocol/caps' hash='h' node='n' ver='v'/></presence>":                                "",
+		"<presence><c xmlns='http://jabber.org/protocol/caps' hash='h' node='n' ver='v' ext='two words'/></presence>":                "ext\ntwo words",
+		"<presence><x xmlns='vcard-temp:x:update'><photo>da39a3ee</photo></x></presence>":                                            "",
+		"<presence><x xmlns='http://jabber.org/protocol/muc'><password>secret</password><history maxstanzas='20'/></x></presence>":   "",
+		"<presence><x xmlns='http://jabber.org/protocol/muc'><password>a whole sentence</password></x></presence>":                   "a whole sentence",
+		"<presence><x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='none' nick='Al B'/></x></presence>": "",
+		"<presence><x xmlns='http://jabber.org/protocol/muc#user'><item><reason>for being late</reason></item></x></presence>":       "for being late",
+		"<presence><x xmlns='jabber:x:signed'>iQEcBAABAgAGBQJ two</x></presence>":                                                    "jabber:x:signed x\niQEcBAABAgAGBQJ two",
+		"<presence>loose words</presence>":                                                                                           "loose words",
+	} {
+		if got := Presence(parse(t, xml)).All(); got != want {
+			t.Errorf("%s says %q, want %q", xml, got, want)
+		}
+	}
+}
+
+// FuzzPresence holds what FuzzReadMessage does, for presence.
+func FuzzPresence(f *testing.F) {
+	for _, seed := range []string{"<status>4 4</status>", "<show>4 4</show>", "<x xmlns='vcard-temp:x:update'><photo>4 4</photo></x>", "4 4", "<a xmlns='urn:a'><b>4 4</b></a>"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, inner string) {
+		n, err := xmlstream.Parse([]byte("<presence>"+inner+"</presence>"), clientScope, xmlstream.DefaultLimits)
+		if err != nil {
+			return
+		}
+		says := Presence(n).All()
+		for _, word := range wordsOf(n) {
+			if !strings.Contains(says, word) {
+				t.Errorf("%q is not in %q of %s", word, says, inner)
+			}
+		}
+	})
 }
 
 func TestEncryptedMessages(t *testing.T) {

@@ -23,7 +23,7 @@ func Of(name string) (string, bool) {
 	case "urn:xmpp:hints":
 		return "", slices.Contains([]string{"no-store", "no-permanent-store", "no-copy", "store"}, local)
 	case "urn:xmpp:jingle-message:0", "urn:xmpp:jingle-message:1":
-		return "id:token to:token", slices.Contains([]string{"propose", "accept", "proceed", "reject", "retract", "ringing", "finish", "migrated"}, local)
+		return "id:id to:token", slices.Contains([]string{"propose", "accept", "proceed", "reject", "retract", "ringing", "finish", "migrated"}, local)
 	case "urn:ietf:params:xml:ns:xmpp-stanzas":
 		return "by:jid", condition(local)
 	case "http://jabber.org/protocol/muc#user":
@@ -35,15 +35,15 @@ func Of(name string) (string, bool) {
 	case "urn:xmpp:receipts request", "urn:xmpp:chat-markers:0 markable", "urn:xmpp:attention:0 attention", "urn:xmpp:carbons:2 private",
 		"jabber:x:oob x", "jabber:x:oob url", "jabber:x:oob desc", "http://jabber.org/protocol/nick nick", "http://jabber.org/protocol/address addresses":
 		return "", true
-	case "urn:xmpp:receipts received", "urn:xmpp:sid:0 origin-id", "urn:xmpp:occupant-id:0 occupant-id", "urn:xmpp:reactions:0 reactions",
+	case "urn:xmpp:receipts received", "urn:xmpp:sid:0 origin-id", "urn:xmpp:reactions:0 reactions",
 		"urn:xmpp:message-correct:0 replace", "urn:xmpp:message-retract:1 retract", "urn:xmpp:message-retract:0 retract", "urn:xmpp:fasten:0 apply-to":
-		return "id:token", true
+		return "id:id", true
 	case "urn:xmpp:chat-markers:0 received", "urn:xmpp:chat-markers:0 displayed", "urn:xmpp:chat-markers:0 acknowledged":
-		return "id:token sender:jid", true
-	case "urn:xmpp:sid:0 stanza-id":
+		return "id:id sender:jid", true
+	case "urn:xmpp:sid:0 stanza-id", "urn:xmpp:occupant-id:0 occupant-id": // servers add these: taken for words they would make a copy another message
 		return "id:token by:jid", true
 	case "urn:xmpp:reply:0 reply":
-		return "id:token to:jid", true
+		return "id:id to:jid", true
 	}
 	return helperShape(name)
 }
@@ -108,14 +108,20 @@ func Fits(form, v string) bool {
 	switch form {
 	case "token":
 		return Token(v)
+	case "id":
+		return ID(v)
 	case "word":
 		return len(v) <= 20 && !strings.ContainsFunc(v, func(r rune) bool { return r != '-' && r != '_' && !unicode.IsLetter(r) })
 	case "number":
 		return len(v) <= 10 && !strings.ContainsFunc(v, func(r rune) bool { return r < '0' || r > '9' })
 	case "jid":
 		return Address(strings.TrimPrefix(v, "xmpp:"))
+	case "integer":
+		return Fits("number", strings.TrimPrefix(v, "-"))
 	case "known":
 		return known(v)
+	case "nick":
+		return Nick(v)
 	case "stamp": // XEP-0082, and the older XEP-0091
 		_, now := time.Parse(time.RFC3339Nano, v)
 		_, before := time.Parse("20060102T15:04:05", v)
@@ -124,15 +130,20 @@ func Fits(form, v string) bool {
 	return false
 }
 
-// Token reports whether a value is one word, no longer than ids are: what machines write.
+// Token reports whether a value is one word, no longer than addresses are: what machines write.
 func Token(v string) bool {
 	return len(v) <= MaxToken && utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+}
+
+// Nick reports whether a value can be no more than a name: a few words, and no number that means something.
+func Nick(v string) bool {
+	return len(v) <= 32 && strings.Count(v, " ") <= 2 && Digits(v) <= 8
 }
 
 // Address reports whether a value can be a JID. Nicknames may have spaces, words of a message have more.
 func Address(v string) bool {
 	bare, nick, _ := strings.Cut(v, "/")
-	return Token(bare) && (Token(nick) || len(nick) <= 32 && strings.Count(nick, " ") <= 2 && Digits(nick) <= 8)
+	return Token(bare) && (Token(nick) || Nick(nick))
 }
 
 // Digits counts the digits of a text.
@@ -176,6 +187,37 @@ func Form(shape, name string) string {
 	return ""
 }
 
+// Type reports whether a value is a type of such a stanza.
+func Type(stanza, v string) bool {
+	if stanza == "presence" {
+		return slices.Contains([]string{"", "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error"}, v)
+	}
+	return slices.Contains([]string{"", "chat", "normal", "groupchat", "headline", "error", "get", "set", "result"}, v)
+}
+
+// Presence is Of for what stands in a presence.
+func Presence(name string) (string, bool) {
+	switch name {
+	case "jabber:client show":
+		return "text:word", true
+	case "jabber:client priority":
+		return "text:integer", true
+	case "jabber:client status", "vcard-temp:x:update x", "http://jabber.org/protocol/muc x":
+		return "", true
+	case "http://jabber.org/protocol/caps c":
+		return "hash:token node:token ver:token", true
+	case "vcard-temp:x:update photo", "http://jabber.org/protocol/muc password":
+		return "text:token", true
+	case "http://jabber.org/protocol/muc history":
+		return "maxchars:number maxstanzas:number seconds:number since:stamp", true
+	case "http://jabber.org/protocol/muc#user item":
+		return "affiliation:word role:word jid:jid nick:nick", true
+	case "urn:xmpp:pars:0 preauth":
+		return "token:token", true
+	}
+	return Of(name)
+}
+
 // Where an iq goes, as far as others can read it.
 const (
 	ToPeer   = "peer"   // to another person's client or account, as a question or an order
@@ -185,6 +227,15 @@ const (
 
 // IQ is Of for what stands in an iq: the exchanges that clients need. Names of programs may be told in answers, briefly.
 func IQ(name, reach string) (string, bool) {
+	if reach != "" {
+		if known, ok := exchange(name, reach); ok {
+			return known, true
+		}
+	}
+	return Of(name)
+}
+
+func exchange(name, reach string) (string, bool) {
 	label := ""
 	if reach == ToAsker {
 		label = "label"

@@ -43,7 +43,7 @@ func TestForms(t *testing.T) {
 func TestShapes(t *testing.T) {
 	for name, want := range map[string]string{
 		"http://jabber.org/protocol/chatstates composing": "",
-		"urn:xmpp:receipts received":                      "id:token",
+		"urn:xmpp:receipts received":                      "id:id",
 		"urn:ietf:params:xml:ns:xmpp-stanzas forbidden":   "by:jid",
 		"http://jabber.org/protocol/muc#user item":        "affiliation:word role:word jid:jid",
 	} {
