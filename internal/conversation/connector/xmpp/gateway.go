@@ -33,7 +33,8 @@ type Gateway struct {
 	serverTLS  []*tls.Config // by listener
 	clientTLS  *tls.Config
 	uploads    *uploads
-	memory     *sight.Memory
+	memory     *sight.Memory // of messages
+	statuses   *sight.Memory // of presences that say something
 	rooms      muc.Rooms
 	transfers  transfers
 	resumable  resumable
@@ -65,7 +66,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, deps: deps, log: deps.Log.With("gateway", cfg.ID), clock: deps.Clock, times: deps.Times.withDefaults(),
-		memory: sight.New(sightsKept), resumable: resumable{ids: map[string]*account{}}, ready: make(chan struct{}), perAddress: map[string]int{},
+		memory: sight.New(sightsKept), statuses: sight.New(sightsKept), resumable: resumable{ids: map[string]*account{}}, ready: make(chan struct{}), perAddress: map[string]int{},
 	}
 	g.cfg.Listen = slices.Clone(cfg.Listen)
 	for i := range g.cfg.Listen {
