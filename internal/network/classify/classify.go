@@ -55,6 +55,7 @@ type Classifier struct {
 	sockets    sockets
 	said       shared[said]
 	texts      shared[string] // names and facts
+	verdicts   map[opinion]*verdict
 	pending    Finding
 	blank      state // of a flow of which nothing is known yet
 }
@@ -70,7 +71,7 @@ func New(c Catalog, o Options) *Classifier {
 	}
 	k.memory.init()
 	k.sockets.init()
-	k.said, k.texts = newShared[said](), newShared[string]()
+	k.said, k.texts, k.verdicts = newShared[said](), newShared[string](), map[opinion]*verdict{}
 	return k
 }
 
@@ -128,6 +129,7 @@ func (c *Classifier) Learned(f *flow.Flow, facts []decode.Fact) {
 	} else if s == &c.blank {
 		f.State = stateCandidate
 	}
+	c.share(s)
 	if c.options.Live && !s.reported && s.rank >= rankTraffic {
 		c.report(f, s, false)
 	}
@@ -172,10 +174,14 @@ func (s *state) claim(f *flow.Flow, r rank, app, service string, e event.Evidenc
 	if app != s.app || s.verdict == unnamed {
 		s.named(f, app)
 	}
-	if service != "" && (better || s.service == "") {
-		s.service = service
+	if service == "" || !better && s.service != "" {
+		service = s.service
 	}
-	s.rank = max(s.rank, r)
+	if r = max(s.rank, r); service == s.service && r == s.rank && s.has(e) { // nothing new
+		return
+	}
+	s.change()
+	s.service, s.rank = service, r
 	s.add(e)
 }
 
@@ -269,6 +275,7 @@ func (c *Classifier) claimName(f *flow.Flow, s *state, r rank, how, name string)
 
 // revised reports a flow once more when another taught what it is after it had been reported.
 func (c *Classifier) revised(f *flow.Flow, s *state) {
+	c.share(s)
 	if c.options.Live && s.reported && s.revised {
 		c.report(f, s, false)
 	}

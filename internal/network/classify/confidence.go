@@ -34,10 +34,15 @@ func kindOf(fact string) int {
 
 const maxEvidence = 8
 
+// has reports whether s has that evidence.
+func (s *state) has(e event.Evidence) bool {
+	return slices.ContainsFunc(s.evidence, func(x event.Evidence) bool { return x.Fact == e.Fact && x.Value == e.Value })
+}
+
 // add notes evidence for s's app, and combines: independent facts that are each right so often are all wrong together as often as the
 // product of what each misses. Two low ones stay below medium, and nothing is surer than exact.
 func (s *state) add(e event.Evidence) {
-	if slices.ContainsFunc(s.evidence, func(x event.Evidence) bool { return x.Fact == e.Fact && x.Value == e.Value }) {
+	if s.has(e) {
 		return
 	}
 	if len(s.evidence) < maxEvidence {

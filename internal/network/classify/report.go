@@ -62,6 +62,7 @@ const (
 func (c *Classifier) phase(f *flow.Flow, s *state) bool {
 	there, back := f.Directions()
 	if s.service == "probe" && min(there, back) >= callPackets && f.Last.Time().Sub(f.First()) < time.Duration(min(there, back))*callGap {
+		s.change()
 		s.service, s.revised = "call", s.revised || c.options.Live
 		return true
 	}

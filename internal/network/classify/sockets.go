@@ -128,7 +128,7 @@ func (c *Classifier) described(f *flow.Flow, s *state, fact *decode.Fact) {
 		}
 		if end, err := netip.ParseAddrPort(a.Value); err == nil {
 			call, as := *s, *s.verdict
-			call.verdict, as.service = &as, "call"
+			call.verdict, as.service, as.common = &as, "call", false
 			c.teach(f, &call, end)
 			c.teach(f, &call, netip.AddrPortFrom(end.Addr(), end.Port()+1))
 		}

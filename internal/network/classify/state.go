@@ -1,6 +1,8 @@
 package classify
 
 import (
+	"slices"
+
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
 	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
@@ -25,6 +27,41 @@ type verdict struct {
 	evidence   []event.Evidence
 	strongest  [kinds]uint16 // of each kind of evidence, in thousandths
 	rank       rank
+	common     bool // several flows have it: it is changed in a copy
+}
+
+// opinion is what makes a verdict that rests on one fact: flows of one service often have the same.
+type opinion struct {
+	app, service string
+	decided      int64
+	rank         rank
+	evidence     event.Evidence
+}
+
+// share gives s the copy of its verdict that others have. It is bounded as what is shared else.
+func (c *Classifier) share(s *state) {
+	v := s.verdict
+	if v.common || len(v.evidence) != 1 {
+		return
+	}
+	key := opinion{v.app, v.service, v.decided, v.rank, v.evidence[0]}
+	if have := c.verdicts[key]; have != nil {
+		s.verdict = have
+		return
+	}
+	if len(c.verdicts) >= maxShared {
+		clear(c.verdicts)
+	}
+	v.common, c.verdicts[key] = true, v
+}
+
+// change makes s's verdict its own.
+func (s *state) change() {
+	if s.common {
+		own := *s.verdict
+		own.common, own.evidence = false, slices.Clone(s.evidence)
+		s.verdict = &own
+	}
 }
 
 // said is what a flow showed of itself. It is shared by the flows that showed the same, and never changed.
@@ -150,6 +187,7 @@ func (c *Classifier) look(f *flow.Flow) *state {
 }
 
 func (c *Classifier) note(f *flow.Flow, s *state) {
+	c.share(s)
 	if s == &c.blank && (s.app != "" || s.name != "") {
 		*c.stateOf(f) = *s
 	}

@@ -1,9 +1,14 @@
 package classify
 
 import (
+	"net/netip"
 	"strconv"
 	"testing"
 	"unsafe"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/network/flow"
 )
 
 // TestSharedIsBounded: what is shared is one copy, a flood of other values takes bounded room, and what was given stays.
@@ -26,10 +31,54 @@ func TestSharedIsBounded(t *testing.T) {
 
 // TestStatesAreSmall: what a flow without a messenger costs is a few words, and nobody writes to what all begin with.
 func TestStatesAreSmall(t *testing.T) {
-	if size := unsafe.Sizeof(state{}); size > 48 {
+	if size := unsafe.Sizeof(state{}); size > 40 {
 		t.Errorf("a state takes %d bytes", size)
 	}
 	if unnamed.app != "" || len(unnamed.evidence) > 0 || unnamed.rank != rankNone || *silent != (said{}) || *likeAnother != (said{decoder: candidateFact}) {
 		t.Errorf("%v, %v, %v", *unnamed, *silent, *likeAnother)
 	}
 }
+
+// TestVerdictsAreShared: flows of which the same fact is known have one verdict, what is learned of one of them changes no other, and a flood
+// of different verdicts takes bounded room.
+func TestVerdictsAreShared(t *testing.T) {
+	k := New(pigeons{}, Options{})
+	one := event.Evidence{Fact: "tls name", Value: "pigeon.example", Strength: event.High}
+	flows := []*flow.Flow{{Packets: 4}, {Packets: 4}, {Packets: 4}}
+	for _, f := range flows {
+		s := k.stateOf(f)
+		s.claim(f, rankName, "pigeon", "chat", one)
+		k.note(f, s)
+	}
+	a, b := k.stateOf(flows[0]), k.stateOf(flows[1])
+	if a.verdict != b.verdict {
+		t.Error("the same verdict is kept twice")
+	}
+	a.claim(flows[0], rankName, "pigeon", "chat", one)
+	if a.verdict != b.verdict {
+		t.Error("a fact that is known already made a copy")
+	}
+	a.claim(flows[0], rankName, "pigeon", "call", event.Evidence{Fact: "traffic:pigeon", Value: "coo", Strength: event.Exact})
+	if a.service != "call" || len(a.evidence) != 2 || b.service != "chat" || len(b.evidence) != 1 || k.stateOf(flows[2]).confidence != event.High {
+		t.Errorf("one is %+v, another %+v", *a.verdict, *b.verdict)
+	}
+	for i := range 10 * maxShared {
+		f := &flow.Flow{Packets: int64(i)}
+		s := k.stateOf(f)
+		s.claim(f, rankName, "pigeon", "", one)
+		k.note(f, s)
+		k.release(f)
+	}
+	if n := len(k.verdicts); n > maxShared {
+		t.Errorf("%d verdicts are kept", n)
+	}
+	if n := len(k.states.chunks); n != 1 {
+		t.Errorf("%d chunks of states for four at a time", n)
+	}
+}
+
+type pigeons struct{}
+
+func (pigeons) ByName(string) []catalog.Match        { return nil }
+func (pigeons) ByAddress(netip.Addr) []catalog.Match { return nil }
+func (pigeons) Traffic() []catalog.TrafficSignature  { return nil }
