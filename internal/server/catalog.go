@@ -30,7 +30,7 @@ func (r *Rules) Reload() error {
 
 // read reads the policy file and the state of the catalogs, and leaves what is in force.
 func (r *Rules) read() (*inForce, error) {
-	state, err := r.depot.State()
+	state, err := r.depot.Current()
 	next := &inForce{state: state}
 	if err != nil {
 		next.trouble = err.Error()
@@ -130,7 +130,7 @@ func (r *Rules) CatalogStatus(ctx context.Context) CatalogStatus {
 // setCatalogHealth makes a health item of the catalog in force: its age, its expiry, what is tried and what was refused.
 func (s *Server) setCatalogHealth() {
 	f, now := s.rules.inForce.Load(), s.store.Clock.Now()
-	text := "built into this program"
+	text := f.state.BuiltIn()
 	if n := f.pair.First.Serial; n != 0 {
 		text = fmt.Sprintf("number %d, %d days old", n, int(now.Sub(f.info.Created).Hours()/24))
 	}
@@ -257,6 +257,14 @@ func (s *Server) judgeTrial(ctx context.Context, judged *rollout.Pair) *rollout.
 	return p
 }
 
+// upgrade has the newest catalog in force after an upgrade of the program, and makes that an act.
+func (r *Rules) upgrade(ctx context.Context, store *Store) error {
+	if _, err := r.depot.Upgrade(r.clock.Now(), act(ctx, store, "serve", "catalog.upgrade", "the newest that is here, after an upgrade of the program")); err != nil {
+		return err
+	}
+	return r.Reload()
+}
+
 // rollback goes back, and makes that an act.
 func (r *Rules) rollback(ctx context.Context, store *Store, by string, to int64, reason string) error {
 	if _, err := r.depot.Rollback(to, reason, r.clock.Now(), act(ctx, store, by, "catalog.rollback", reason)); err != nil {
@@ -269,7 +277,7 @@ func (r *Rules) rollback(ctx context.Context, store *Store, by string, to int64,
 func act(ctx context.Context, store *Store, by, action, detail string) func(before, after rollout.State) error {
 	return func(before, after rollout.State) error {
 		serial, to := after.Candidate, string(after.Stage)
-		if after.Stage == rollout.None {
+		if after.Stage == rollout.None || action == "catalog.upgrade" {
 			serial, to = after.InForce, "all"
 		}
 		detail := strings.TrimPrefix(to+"; "+detail, "; ")

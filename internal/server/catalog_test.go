@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,10 +37,15 @@ func newAviary(t *testing.T) aviary {
 
 func (a aviary) bundle(t *testing.T, serial uint64, names string) []byte {
 	t.Helper()
+	return a.made(t, serial, names, time.Now().Add(-time.Hour))
+}
+
+// made makes a bundle of a time.
+func (a aviary) made(t *testing.T, serial uint64, names string, at time.Time) []byte {
+	t.Helper()
 	var files fs.FS = fstest.MapFS{"apps/pigeon.yaml": {Data: []byte("id: pigeon\nname: Pigeon\nsources: [\"docs.example, 2026-11\"]\nnames: {service: [" + names + "]}\n")}}
 	var b bytes.Buffer
-	at := time.Now().Add(-time.Hour)
-	if _, err := bundle.Pack(&b, files, bundle.Info{Serial: serial, Created: at, Expires: at.AddDate(0, 1, 0)}, a.secret); err != nil {
+	if _, err := bundle.Pack(&b, files, bundle.Info{Serial: serial, Created: at, Expires: at.AddDate(1, 0, 0)}, a.secret); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -221,6 +228,39 @@ func TestCatalogWhoseKeyIsGone(t *testing.T) {
 	h.serve()
 	if s := h.status(); !s.BuiltIn || !strings.Contains(s.Trouble, "no key is trusted") || state(t, at, "catalog").State != health.Degraded {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestCatalogAfterUpgrade: a program whose built-in catalog is newer than the bundle in force takes its own, once, and says so; what is then
+// chosen stays.
+func TestCatalogAfterUpgrade(t *testing.T) {
+	birds := newAviary(t)
+	at := free(t)
+	h := newHouse(t, t.TempDir(), "catalog: {keys: ['"+birds.verifier+"']}\nmetrics: {listen: '"+at+"'}\n")
+	h.write("policy.yaml", aviaryPolicy)
+	dir := filepath.Join(h.cfg.Data(), "state", "catalog")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"1.bundle": birds.made(t, 1, "pigeon.example", rollout.Edition().AddDate(0, -1, 0)), "state.json": []byte(`{"highest":1,"in_force":1}`)} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := h.serve()
+	if s := h.status(); !s.BuiltIn || s.Superseded != 1 || h.acts("catalog.upgrade") != 1 {
+		t.Errorf("%+v, %d acts", s, h.acts("catalog.upgrade"))
+	}
+	if x := state(t, at, "catalog"); x.State != health.OK || !strings.Contains(x.Detail, "number 1 is older and gave way") {
+		t.Errorf("%+v", x)
+	}
+	h.must("catalog.rollback", server.CatalogRollbackArgs{To: 1, Reason: "the new one stops our own"})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	h.serve()
+	if s := h.status(); s.InForce != 1 || s.BuiltIn || h.acts("catalog.upgrade") != 1 {
+		t.Errorf("%+v, %d acts", s, h.acts("catalog.upgrade"))
 	}
 }
 

@@ -66,7 +66,10 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, version stri
 	if s.store, err = OpenStore(ctx, cfg, s.rules.Class, s.board, log); err != nil {
 		return nil, err
 	}
-	if err := s.build(); err != nil {
+	if err = s.rules.upgrade(ctx, s.store); err == nil {
+		err = s.build()
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.discard())
 	}
 	return s, nil

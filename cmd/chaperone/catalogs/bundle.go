@@ -183,7 +183,7 @@ func catalogOperation(e *command.Env, d *command.DataFlags, name string, args an
 func printCatalogStatus(w io.Writer, s *server.CatalogStatus) error {
 	var b strings.Builder
 	if s.BuiltIn {
-		fmt.Fprintf(&b, "in force: the built-in catalog, version %.16s\n", s.Version)
+		fmt.Fprintf(&b, "in force: the catalog %s, version %.16s\n", s.State.BuiltIn(), s.Version)
 	} else {
 		fmt.Fprintf(&b, "in force: number %d of %s, version %.16s, expires %s\n", s.InForce, s.Made.Format(time.DateOnly), s.Version, s.Expires.Format(time.DateOnly))
 	}

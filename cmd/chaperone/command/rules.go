@@ -81,7 +81,7 @@ func (d *DataFlags) CatalogInForce() (*catalog.Catalog, error) {
 		return nil, err
 	}
 	depot := rollout.OpenDepot(cfg.Data(), cfg.Catalog.Keys)
-	s, err := depot.State()
+	s, err := depot.Current()
 	if err != nil {
 		return nil, err
 	}

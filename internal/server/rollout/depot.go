@@ -49,6 +49,9 @@ type State struct {
 	Stage     Stage     `json:"stage,omitempty"` // of the candidate
 	Staged    time.Time `json:"staged,omitzero"` // when it came to that stage
 	Refused   *Refusal  `json:"refused,omitempty"`
+
+	Edition    time.Time `json:"edition,omitzero"`     // of the built-in catalog when what is in force was chosen
+	Superseded uint64    `json:"superseded,omitempty"` // was in force when a program came whose built-in catalog is newer
 }
 
 // Refusal is the last bundle that was refused or taken back, and why.
@@ -63,6 +66,7 @@ type Refusal struct {
 type Depot struct {
 	dir      string
 	keys     []string
+	edition  time.Time  // of the built-in catalog
 	changing sync.Mutex // held from reading the state to writing it
 }
 
@@ -71,7 +75,7 @@ const keptBundles = 4
 
 // OpenDepot opens the depot in the data directory, which need not exist yet. Bundles must be signed by one of the keys.
 func OpenDepot(data string, keys []string) *Depot {
-	return &Depot{dir: filepath.Join(data, "state", "catalog"), keys: keys}
+	return &Depot{dir: filepath.Join(data, "state", "catalog"), keys: keys, edition: Edition()}
 }
 
 // State returns what is in force and what is waiting.
@@ -184,7 +188,7 @@ func (d *Depot) Load(serial uint64) (*catalog.Catalog, bundle.Info, error) {
 	return c, info, nil
 }
 
-// Accept checks a bundle and keeps it: it must be signed by a trusted key, newer than every bundle before, not expired, and pass its own
+// Accept checks a bundle and keeps it: it must be signed by a trusted key, newer than every bundle before and than the built-in catalog, not expired, and pass its own
 // test. What is refused is noted with its reason.
 func (d *Depot) Accept(ctx context.Context, b []byte, now time.Time) (bundle.Info, error) {
 	info, err := d.accept(ctx, b, now)
@@ -219,6 +223,8 @@ func (d *Depot) accept(ctx context.Context, b []byte, now time.Time) (bundle.Inf
 		return info, fmt.Errorf("%w: it is number %d, and number %d was accepted", ErrOld, info.Serial, s.Highest)
 	case now.After(info.Expires):
 		return info, fmt.Errorf("%w: on %s", ErrExpired, info.Expires.Format(time.DateOnly))
+	case info.Created.Before(d.edition) && now.After(d.edition): // else the clock is wrong, and tells nothing
+		return info, d.tooOld(info.Created)
 	case info.Created.After(now.Add(24 * time.Hour)):
 		return info, fmt.Errorf("the bundle was made on %s, which is yet to come", info.Created.Format(time.DateOnly))
 	}
@@ -256,7 +262,7 @@ func (d *Depot) sweep() error {
 		if len(kept)-n <= keptBundles {
 			break
 		}
-		if serial != s.InForce && serial != s.Previous && serial != s.Candidate {
+		if serial != s.InForce && serial != s.Previous && serial != s.Candidate && serial != s.Superseded {
 			if err := os.Remove(d.path(serial)); err != nil {
 				return err
 			}
@@ -312,6 +318,7 @@ func (d *Depot) Promote(canary bool, now time.Time, tell ...func(before, after S
 			return nil
 		}
 		s.Previous, s.InForce, s.Since, s.Promoted = s.InForce, s.Candidate, now.UTC(), now.UTC()
+		s.Edition, s.Superseded = d.edition, 0
 		s.Candidate, s.Stage, s.Staged = 0, None, time.Time{}
 		return nil
 	}, tell...)
@@ -321,7 +328,7 @@ func (d *Depot) Promote(canary bool, now time.Time, tell ...func(before, after S
 // none). This is the only way to a lower number.
 func (d *Depot) Rollback(to int64, reason string, now time.Time, tell ...func(before, after State) error) (State, error) {
 	return d.change(func(s *State) error {
-		back := s.InForce
+		back, before := s.InForce, s.InForce
 		switch {
 		case to >= 0 && (to == 0 || d.has(uint64(to))) && uint64(to) != s.InForce:
 			s.Previous, s.InForce, s.Since, s.Promoted = 0, uint64(to), now.UTC(), time.Time{}
@@ -337,6 +344,9 @@ func (d *Depot) Rollback(to int64, reason string, now time.Time, tell ...func(be
 			s.InForce, s.Previous, s.Since, s.Promoted = s.Previous, 0, now.UTC(), time.Time{}
 		}
 		s.Refused = &Refusal{back, now.UTC(), reason}
+		if s.InForce != before {
+			s.Edition, s.Superseded = d.edition, 0
+		}
 		return nil
 	}, tell...)
 }
