@@ -9,15 +9,6 @@ import (
 	"path/filepath"
 )
 
-// SyncDir makes the names in a folder durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Replace writes the file, in the place of one that is there.
 func Replace(path string, b []byte, mode fs.FileMode) error { return put(path, b, mode, os.Rename) }
 
