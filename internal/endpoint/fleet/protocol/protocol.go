@@ -1,0 +1,244 @@
+// Package protocol is what the fleet server and its agents say to each other: one stream of frames over TLS 1.3, signed bundles of policy
+// down, spooled items up.
+//
+// A frame is a kind, a length and a payload, and each kind has a limit of its own; HTTP/2 would bring header tables, three goroutines and
+// 20 to 40 KB for each idle agent, and nothing that is needed here. What holds for agents travels as bundles: a manifest that names parts by their
+// SHA-256, signed with Ed25519 over its text and numbered upward. The manifest always tells the whole state and only parts that an agent lacks
+// are sent, so that a delta and a first delivery are the same thing, and a lost one costs nothing.
+//
+// Everything here comes from the other side of a network: each decoder is bounded and fuzzed.
+package protocol
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Version is the version of the protocol.
+const Version = 1
+
+// Names by which a connection says what it is for (ALPN, RFC 7301): only the second asks for the agent's certificate.
+const (
+	Enrolling = "chaperone-enrol/1"
+	Streaming = "chaperone-fleet/1"
+)
+
+// ServerName is the name in every fleet server's certificate. An agent trusts the one authority that it pinned, so no host name is needed.
+const ServerName = "fleet.chaperone.invalid"
+
+// ErrMalformed says that what came is not what the protocol allows.
+var ErrMalformed = errors.New("malformed")
+
+// Enrol asks for a certificate, and again for what became of it.
+type Enrol struct {
+	Protocol  int      `json:"protocol"`
+	Code      string   `json:"code,omitempty"`   // id of the enrolment code; "" when only asking again
+	Secret    []byte   `json:"secret,omitempty"` // of the code
+	Request   []byte   `json:"request"`          // PKCS #10, signed with the agent's P-256 key
+	Name      string   `json:"name"`             // of the machine
+	Addresses []string `json:"addresses"`
+	OS        string   `json:"os"`
+	Arch      string   `json:"arch"`
+	Version   string   `json:"version"` // of the agent
+}
+
+// States of an enrolment.
+const (
+	Pending  = "pending"  // an administrator has not decided
+	Approved = "approved" //
+	Denied   = "denied"   //
+)
+
+// Enrolled answers Enrol.
+type Enrolled struct {
+	State       string `json:"state"`
+	Reason      string `json:"reason,omitempty"`
+	Fingerprint string `json:"fingerprint"` // of the agent's key, as the administrator sees it
+	ID          string `json:"id,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"` // DER
+	Fleet       string `json:"fleet,omitempty"`       // name of the fleet
+	Verifier    string `json:"verifier,omitempty"`    // of the key that signs bundles: pinned
+}
+
+// Hello is an agent's first frame.
+type Hello struct {
+	Protocol  int      `json:"protocol"`
+	Version   string   `json:"version"`
+	OS        string   `json:"os"`
+	Arch      string   `json:"arch"`
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+	Mode      string   `json:"mode"`  // of the agent: monitor, deny-list, lockdown, once
+	Fleet     uint64   `json:"fleet"` // generation in force of what holds for all
+	Host      uint64   `json:"host"`  // the same of what holds for this host
+	Spool     string   `json:"spool"` // random name of the spool, whose numbers are its own
+}
+
+// Welcome answers Hello.
+type Welcome struct {
+	Now       time.Time `json:"now"`
+	Heartbeat int       `json:"heartbeat"` // seconds between two signs of life
+	Acked     uint64    `json:"acked"`     // what is on record of the agent's spool
+}
+
+// Applied says what became of a bundle.
+type Applied struct {
+	Scope      string `json:"scope"`
+	Generation uint64 `json:"generation"`
+	Error      string `json:"error,omitempty"` // why it is not in force
+}
+
+// Refused is the last frame of a server that hangs up.
+type Refused struct {
+	Reason string `json:"reason"`
+	After  int    `json:"after"` // seconds to wait before another try
+}
+
+// Bounds of what agents report.
+const (
+	MaxPrograms = 1000
+	MaxOutcomes = 1000
+	maxText     = 4096
+)
+
+// Inventory is what a scan of a host found: the whole of it.
+type Inventory struct {
+	Scanned  time.Time `json:"scanned"`
+	Paths    []string  `json:"paths"` // what was scanned
+	Files    int64     `json:"files"`
+	Errors   int64     `json:"errors"`  // what could not be looked into
+	Omitted  int       `json:"omitted"` // programs beyond MaxPrograms
+	Programs []Program `json:"programs"`
+}
+
+// Program is one messenger on a host.
+type Program struct {
+	App       string `json:"app"`
+	Version   string `json:"version,omitempty"`
+	Form      string `json:"form,omitempty"`
+	Path      string `json:"path"`
+	Inside    string `json:"inside,omitempty"`
+	SHA256    string `json:"sha256"` // of the outermost file
+	Size      int64  `json:"size"`
+	Publisher string `json:"publisher,omitempty"`
+	Verdict   string `json:"verdict"`
+	Rule      string `json:"rule,omitempty"`
+	Certain   bool   `json:"certain"` // sure enough to be taken away
+}
+
+// Report says what became of an order.
+type Report struct {
+	Order    string    `json:"order"`
+	Plan     string    `json:"plan"`
+	Refused  string    `json:"refused,omitempty"` // why nothing was done
+	Outcomes []Outcome `json:"outcomes"`
+}
+
+// Outcome is what became of one file of an order.
+type Outcome struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Action string `json:"action"`       // removed, quarantined, restored or none
+	ID     string `json:"id,omitempty"` // in the host's quarantine
+	Undo   string `json:"undo,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Request asks for an exception on behalf of a person at the machine.
+type Request struct {
+	ID     string `json:"id"`
+	App    string `json:"app"`
+	SHA256 string `json:"sha256,omitempty"`
+	Path   string `json:"path,omitempty"`
+	User   string `json:"user,omitempty"` // login name on that machine
+	Reason string `json:"reason"`
+}
+
+// Decode reads a JSON payload strictly and checks the texts in it.
+func Decode[T any](b []byte) (T, error) {
+	var v T
+	if !utf8.Valid(b) {
+		return v, fmt.Errorf("%w: not UTF-8", ErrMalformed)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if c, ok := any(&v).(interface{ check() error }); ok {
+		if err := c.check(); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// Encode writes a payload in JSON.
+func Encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return b, nil
+}
+
+// texts refuses lists and texts that are longer than the protocol allows.
+func texts(list []string, more ...string) error {
+	if len(list) > 64 {
+		return fmt.Errorf("%w: %d values in a list", ErrMalformed, len(list))
+	}
+	for _, s := range append(more, list...) {
+		if len(s) > maxText {
+			return fmt.Errorf("%w: a text of %d bytes", ErrMalformed, len(s))
+		}
+	}
+	return nil
+}
+
+func (e *Enrol) check() error {
+	if e.Protocol != Version || len(e.Request) > 4096 || len(e.Secret) > 64 {
+		return fmt.Errorf("%w: another version of the protocol, or too long", ErrMalformed)
+	}
+	return texts(e.Addresses, e.Code, e.Name, e.OS, e.Arch, e.Version)
+}
+
+func (h *Hello) check() error {
+	if h.Protocol != Version {
+		return fmt.Errorf("%w: version %d of the protocol", ErrMalformed, h.Protocol)
+	}
+	return texts(h.Addresses, h.Version, h.OS, h.Arch, h.Name, h.Mode, h.Spool)
+}
+
+func (a *Applied) check() error { return texts(nil, a.Scope, a.Error) }
+
+func (i *Inventory) check() error {
+	if len(i.Programs) > MaxPrograms {
+		return fmt.Errorf("%w: %d programs", ErrMalformed, len(i.Programs))
+	}
+	for _, p := range i.Programs {
+		if err := texts(nil, p.App, p.Version, p.Form, p.Path, p.Inside, p.SHA256, p.Publisher, p.Verdict, p.Rule); err != nil {
+			return err
+		}
+	}
+	return texts(i.Paths)
+}
+
+func (r *Report) check() error {
+	if len(r.Outcomes) > MaxOutcomes {
+		return fmt.Errorf("%w: %d outcomes", ErrMalformed, len(r.Outcomes))
+	}
+	for _, o := range r.Outcomes {
+		if err := texts(nil, o.Path, o.SHA256, o.Action, o.ID, o.Undo, o.Error); err != nil {
+			return err
+		}
+	}
+	return texts(nil, r.Order, r.Plan, r.Refused)
+}
+
+func (r *Request) check() error {
+	if r.ID == "" || r.App == "" && r.SHA256 == "" {
+		return fmt.Errorf("%w: a request names a messenger or a file", ErrMalformed)
+	}
+	return texts(nil, r.ID, r.App, r.SHA256, r.Path, r.User, r.Reason)
+}
