@@ -18,6 +18,7 @@ type Config struct {
 	Pseudonyms Pseudonyms `yaml:"pseudonyms" doc:"Where readers see pseudonyms in the place of names, until they name somebody or ask for a name."`
 	Gateways   []Gateway  `yaml:"gateways" doc:"Connectors in line with conversation systems."`
 	Network    Network    `yaml:"network" doc:"The network plane."`
+	Fleet      Fleet      `yaml:"fleet" doc:"The server of a fleet of agents."`
 	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
 	Alerts     Alerts     `yaml:"alerts" doc:"Who is told, and how."`
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
@@ -146,6 +147,13 @@ type Resolver struct {
 	RebindProtection bool              `yaml:"rebind_protection" doc:"Drop private addresses from answers about public names."`
 	Answer           string            `yaml:"answer" doc:"What a stopped question gets: nxdomain (default), null or refused."`
 	Timeout          time.Duration     `yaml:"timeout" doc:"Wait for one upstream. Default 2s."`
+}
+
+// Fleet configures the server of agents.
+type Fleet struct {
+	Listen   string   `yaml:"listen" doc:"Address that agents connect to, e.g. 0.0.0.0:8444. Without it there is no fleet."`
+	MaxHosts int      `yaml:"max_hosts" doc:"Most machines that the fleet takes in. Default 20000."`
+	MustRun  []string `yaml:"must_run" doc:"Paths of programs that agents never block, besides their own: what must never be locked out, as the client of the VPN."`
 }
 
 // Inspectors configures inspectors that need a service.

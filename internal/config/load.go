@@ -109,7 +109,7 @@ func (c *Config) check() error {
 		}
 		seen[g.ID] = true
 	}
-	for _, l := range []struct{ key, address string }{{"console.listen", c.Console.Listen}, {"metrics.listen", c.Metrics.Listen}} {
+	for _, l := range []struct{ key, address string }{{"console.listen", c.Console.Listen}, {"metrics.listen", c.Metrics.Listen}, {"fleet.listen", c.Fleet.Listen}} {
 		if err := checkAddress(l.address); l.address != "" && err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.key, err))
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
+	"github.com/chaperone-im/chaperone/internal/server/fleet"
 	"github.com/chaperone-im/chaperone/internal/server/selfverify"
 	"github.com/chaperone-im/chaperone/internal/server/sensors"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
@@ -43,7 +44,8 @@ type Server struct {
 	observer event.Observer // of the planes: counts, and keeps for some days
 	objects  *object.Store
 	parts    []part
-	unused   []io.Closer // listeners that are bound and not served yet
+	agents   *fleet.Server // nil where no fleet is served
+	unused   []io.Closer   // listeners that are bound and not served yet
 }
 
 // part is one thing that runs until the context ends.
@@ -114,6 +116,11 @@ func (s *Server) build() error {
 	if err := s.sensors(); err != nil {
 		return err
 	}
+	if s.cfg.Fleet.Listen != "" {
+		if err := s.fleet(); err != nil {
+			return err
+		}
+	}
 	if err := s.control(); err != nil {
 		return err
 	}
@@ -137,9 +144,25 @@ func (s *Server) control() error {
 	}
 	s.unused = append(s.unused, l)
 	ops := operationsOn(s.store, s.rules, s.recorder)
+	if s.agents != nil {
+		ops = append(ops, s.agents.Operations()...)
+	}
 	s.add(part{name: "control", run: func(ctx context.Context) error {
 		return control.Serve(ctx, l, s.store.Dir, ops, s.store.Book)
 	}})
+	return nil
+}
+
+func (s *Server) fleet() (err error) {
+	d := fleet.Deps{Source: fleet.Rules{Pair: s.rules.Pair, Data: s.store.Dir}, Directory: s.store.People, Recorder: s.recorder, Acts: s.store.Recorder, Board: s.board, Clock: s.store.Clock, Log: s.log}
+	if s.store.Holds != nil {
+		d.Holds = s.store.Holds
+	}
+	if s.agents, err = fleet.New(fleet.FromConfig(s.cfg, s.version), d); err != nil {
+		return err
+	}
+	s.unused = append(s.unused, s.agents)
+	s.add(part{name: "fleet", run: s.agents.Run})
 	return nil
 }
 

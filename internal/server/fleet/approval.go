@@ -1,0 +1,248 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Subject says for whom an approval is.
+type Subject string
+
+// The kinds of subjects.
+const (
+	OneHost   Subject = "host"
+	OnePerson Subject = "person"
+	OneGroup  Subject = "group"
+)
+
+// Approval is an exception from the policy: a messenger, or one file, may run somewhere until it ends. Field names are API.
+type Approval struct {
+	ID      string    `json:"id"`
+	Subject Subject   `json:"subject"`
+	Name    string    `json:"name"` // of the host (or its id), person or group
+	App     string    `json:"app,omitempty"`
+	SHA256  string    `json:"sha256,omitempty"`
+	Until   time.Time `json:"until"`
+	Reason  string    `json:"reason"`
+	By      string    `json:"by"`
+	At      time.Time `json:"at"`
+	Asked   string    `json:"asked,omitempty"` // id of the request that it answers
+}
+
+// Asked is a request for an approval that waits for a decision. Field names are API.
+type Asked struct {
+	ID     string    `json:"id"`
+	Host   string    `json:"host"` // id
+	Name   string    `json:"name"` // of the host
+	Person string    `json:"person,omitempty"`
+	User   string    `json:"user,omitempty"`
+	App    string    `json:"app,omitempty"`
+	SHA256 string    `json:"sha256,omitempty"`
+	Path   string    `json:"path,omitempty"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Bounds of approvals and requests.
+const (
+	maxApprovals    = 10_000
+	maxAsked        = 2_000
+	maxAskedEach    = 20
+	MaxApprovalLife = 366 * 24 * time.Hour
+)
+
+// Errors of approvals.
+var (
+	ErrNoApproval = errors.New("no approval or request of that id")
+	ErrApproval   = errors.New("an approval names a host, person or group, a messenger or a file by its SHA-256, a reason, and a time at most a year ahead")
+)
+
+// approvals are kept in one file, whole.
+type approvals struct {
+	path string
+	now  func() time.Time
+	mu   sync.Mutex
+	d    approvalsFile
+}
+
+type approvalsFile struct {
+	InForce []Approval `json:"in_force"`
+	Asked   []Asked    `json:"asked"`
+}
+
+func openApprovals(dir string, now func() time.Time) (*approvals, error) {
+	a := &approvals{path: filepath.Join(dir, "approvals.json"), now: now}
+	if err := readJSON(a.path, &a.d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	return a, nil
+}
+
+// change changes a copy, writes it, and has it in force.
+func (a *approvals) change(f func(d *approvalsFile) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	next := approvalsFile{slices.Clone(a.d.InForce), slices.Clone(a.d.Asked)}
+	next.InForce = slices.DeleteFunc(next.InForce, func(x Approval) bool { return now.After(x.Until) })
+	if err := f(&next); err != nil {
+		return err
+	}
+	if err := writeJSON(a.path, next); err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	a.d = next
+	return nil
+}
+
+func (a *approvals) lists() (inForce []Approval, asked []Asked) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	inForce = slices.DeleteFunc(slices.Clone(a.d.InForce), func(x Approval) bool { return now.After(x.Until) })
+	return inForce, slices.Clone(a.d.Asked)
+}
+
+// add puts a request into the queue; the same one again changes nothing.
+func (a *approvals) add(q Asked) (queued bool, err error) {
+	err = a.change(func(d *approvalsFile) error {
+		same, each := false, 0
+		for _, x := range d.Asked {
+			same = same || x.ID == q.ID
+			if x.Host == q.Host {
+				each++
+			}
+		}
+		if queued = same || len(d.Asked) < maxAsked && each < maxAskedEach; queued && !same {
+			d.Asked = append(d.Asked, q)
+		}
+		return nil
+	})
+	return queued, err
+}
+
+// ask puts a request of an agent into the queue.
+func (s *Server) ask(ctx context.Context, h Host, r protocol.Request) error {
+	host := s.hostOf(h)
+	q := Asked{ID: string(event.ImportID(s.eventKey, "request "+h.ID, r.ID, "")), Host: h.ID, Name: h.Name, Person: host.Person, User: r.User, App: r.App, SHA256: r.SHA256, Path: r.Path,
+		Reason: r.Reason, At: s.deps.Clock.Now()}
+	queued, err := s.approvals.add(q)
+	if err != nil {
+		return err
+	}
+	outcome := "waiting"
+	if !queued {
+		outcome = "not queued: too many are waiting"
+	}
+	return s.deps.Acts.Record(ctx, &event.Event{Kind: event.Act, Phase: "approval.request", Connector: "fleet", Host: host, From: event.Party{Handle: r.User + "@" + h.Name, Name: r.User, Person: host.Person},
+		Content: event.Content{Act: &event.ActDetail{Action: "approval.request", Object: strings.TrimSpace(r.App + " " + r.SHA256), Purpose: r.Reason,
+			Details: []event.Fact{{Name: "request", Value: q.ID}, {Name: "path", Value: r.Path}, {Name: "outcome", Value: outcome}}}}})
+}
+
+// Approvals returns those in force and the requests that wait.
+func (s *Server) Approvals() ([]Approval, []Asked) { return s.approvals.lists() }
+
+// Grant approves something. When it answers a request, what that asked for is taken from it.
+func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, error) {
+	inForce, waiting := s.approvals.lists()
+	if a.Asked != "" {
+		i := slices.IndexFunc(waiting, func(q Asked) bool { return q.ID == a.Asked })
+		if i < 0 {
+			return a, ErrNoApproval
+		}
+		q := waiting[i]
+		a.App, a.SHA256 = q.App, ""
+		if q.App == "" {
+			a.SHA256 = q.SHA256
+		}
+		if a.Subject == "" {
+			a.Subject, a.Name = OneHost, q.Host
+		}
+		if a.Reason == "" {
+			a.Reason = q.Reason
+		}
+	}
+	now := s.deps.Clock.Now()
+	known := a.Subject == OneHost || a.Subject == OnePerson || a.Subject == OneGroup
+	if !known || a.Name == "" || (a.App == "") == (a.SHA256 == "") || a.Reason == "" || !a.Until.After(now) || a.Until.Sub(now) > MaxApprovalLife || a.SHA256 != "" && len(a.SHA256) != 64 {
+		return a, ErrApproval
+	}
+	if len(inForce) >= maxApprovals {
+		return a, fmt.Errorf("there are %d approvals already", maxApprovals)
+	}
+	if a.Subject == OneHost {
+		h, err := s.roster.find(a.Name, Approved)
+		if err != nil {
+			return a, err
+		}
+		a.Name = h.ID
+	}
+	a.ID, a.By, a.At, a.Until = event.RandomID()[:12], by, now, a.Until.UTC().Truncate(time.Second)
+	err := s.act(ctx, by, "approval.grant", strings.TrimSpace(a.App+" "+a.SHA256), event.Fact{Name: "approval", Value: a.ID}, event.Fact{Name: string(a.Subject), Value: a.Name},
+		event.Fact{Name: "until", Value: a.Until.Format(time.RFC3339)}, event.Fact{Name: "reason", Value: a.Reason})
+	if err != nil {
+		return a, err
+	}
+	err = s.approvals.change(func(d *approvalsFile) error {
+		d.InForce = append(d.InForce, a)
+		d.Asked = slices.DeleteFunc(d.Asked, func(q Asked) bool { return q.ID == a.Asked })
+		return nil
+	})
+	s.pokeAll(hostFlag)
+	return a, err
+}
+
+// Withdraw ends an approval, or refuses a request.
+func (s *Server) Withdraw(ctx context.Context, by, id, reason string) error {
+	inForce, waiting := s.approvals.lists()
+	action := ""
+	switch {
+	case slices.ContainsFunc(inForce, func(a Approval) bool { return a.ID == id }):
+		action = "approval.withdraw"
+	case slices.ContainsFunc(waiting, func(q Asked) bool { return q.ID == id }):
+		action = "approval.refuse"
+	default:
+		return ErrNoApproval
+	}
+	if err := s.act(ctx, by, action, id, event.Fact{Name: "reason", Value: reason}); err != nil {
+		return err
+	}
+	err := s.approvals.change(func(d *approvalsFile) error {
+		d.InForce = slices.DeleteFunc(d.InForce, func(a Approval) bool { return a.ID == id })
+		d.Asked = slices.DeleteFunc(d.Asked, func(q Asked) bool { return q.ID == id })
+		return nil
+	})
+	s.pokeAll(hostFlag)
+	return err
+}
+
+// approvedFor returns what is approved for a host, its person or that person's groups.
+func (a *approvals) approvedFor(h Host, person string, groups []string) []protocol.Approval {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	var out []protocol.Approval
+	for _, x := range a.d.InForce {
+		switch {
+		case now.After(x.Until):
+		case x.Subject == OneHost && x.Name == h.ID, x.Subject == OnePerson && person != "" && x.Name == person, x.Subject == OneGroup && slices.Contains(groups, x.Name):
+			if len(out) < maxPerHost {
+				out = append(out, protocol.Approval{ID: x.ID, App: x.App, SHA256: x.SHA256, Until: x.Until, Reason: x.Reason})
+			}
+		}
+	}
+	return out
+}
+
+// maxPerHost bounds the approvals of one host.
+const maxPerHost = 500

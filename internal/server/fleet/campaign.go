@@ -1,0 +1,351 @@
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Stage is how far a campaign has gone.
+type Stage string
+
+// The stages. A plan changes nothing; the canary hosts go first, then all; undoing brings back what can be brought back.
+const (
+	Planned Stage = "planned"
+	Canary  Stage = "canary"
+	All     Stage = "all"
+	Stopped Stage = "stopped"
+	Undoing Stage = "undoing"
+)
+
+// Campaign removes a messenger from all hosts that have it. Field names are API.
+type Campaign struct {
+	ID      string     `json:"id"`
+	App     string     `json:"app"`
+	Version string     `json:"version,omitempty"` // only that one
+	Action  string     `json:"action"`            // remove or quarantine
+	Reason  string     `json:"reason"`
+	By      string     `json:"by"`
+	Made    time.Time  `json:"made"`
+	Digest  string     `json:"digest"` // of the plan: who starts it names it
+	Stage   Stage      `json:"stage"`
+	Hosts   []PlanHost `json:"hosts"`
+}
+
+// PlanHost is what a campaign does on one host, and what became of it.
+type PlanHost struct {
+	ID     string               `json:"id"`
+	Name   string               `json:"name"`
+	Canary bool                 `json:"canary,omitempty"`
+	Held   bool                 `json:"held,omitempty"` // at planning time; asked again before each order
+	Items  []protocol.OrderItem `json:"items"`
+	Unsure int                  `json:"unsure,omitempty"` // files that are not known surely enough to be taken away
+
+	Done     *protocol.Report `json:"done,omitempty"`
+	DoneAt   time.Time        `json:"done_at,omitzero"`
+	Undone   *protocol.Report `json:"undone,omitempty"`
+	UndoneAt time.Time        `json:"undone_at,omitzero"`
+}
+
+// orderLife is how long a host that is away may take to carry an order out.
+const orderLife = 30 * 24 * time.Hour
+
+const maxCampaigns = 200
+
+// Errors of campaigns.
+var (
+	ErrNoCampaign = errors.New("no campaign of that id")
+	ErrStage      = errors.New("the campaign is not at a stage from which that goes")
+	ErrPlan       = errors.New("that is not the plan that was shown: look at it again")
+	ErrNothing    = errors.New("no host has it: nothing is to be done")
+)
+
+// campaigns are kept in a file each.
+type campaigns struct {
+	dir  string
+	mu   sync.Mutex
+	list map[string]*Campaign
+}
+
+func openCampaigns(dir string) (*campaigns, error) {
+	c := &campaigns{dir: filepath.Join(dir, "campaigns"), list: map[string]*Campaign{}}
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(c.dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range files {
+		var x Campaign
+		if err := readJSON(path, &x); err != nil {
+			return nil, fmt.Errorf("fleet: %w", err)
+		}
+		c.list[x.ID] = &x
+	}
+	return c, nil
+}
+
+// clone copies what may change.
+func (x Campaign) clone() Campaign {
+	x.Hosts = slices.Clone(x.Hosts)
+	return x
+}
+
+func (c *campaigns) get(id string) (Campaign, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.list[id]
+	if x == nil {
+		return Campaign{}, ErrNoCampaign
+	}
+	return x.clone(), nil
+}
+
+// change changes a copy, writes it, and has it in force.
+func (c *campaigns) change(id string, f func(x *Campaign) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.list[id]
+	if old == nil {
+		return ErrNoCampaign
+	}
+	next := old.clone()
+	if err := f(&next); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(c.dir, id+".json"), next); err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	c.list[id] = &next
+	return nil
+}
+
+func (c *campaigns) add(x Campaign) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.list) >= maxCampaigns {
+		return fmt.Errorf("there are %d campaigns already", maxCampaigns)
+	}
+	if err := writeJSON(filepath.Join(c.dir, x.ID+".json"), x); err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	c.list[x.ID] = &x
+	return nil
+}
+
+// Ids of orders: what a campaign does, and how it is undone.
+func (x *Campaign) doID() string   { return x.ID + "-do" }
+func (x *Campaign) undoID() string { return x.ID + "-undo" }
+
+// ordersFor are the orders in force for a host. A held host gets none that remove.
+func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []protocol.Order
+	for _, id := range slices.Sorted(maps.Keys(c.list)) {
+		x := c.list[id]
+		if x.Stage == Planned || x.Stage == Stopped {
+			continue
+		}
+		i := slices.IndexFunc(x.Hosts, func(p PlanHost) bool { return p.ID == host })
+		if i < 0 {
+			continue
+		}
+		p := x.Hosts[i]
+		if x.Stage == Undoing {
+			if items := undoable(p); p.Undone == nil && len(items) > 0 {
+				out = append(out, protocol.Order{ID: x.undoID(), Plan: x.Digest, Action: protocol.RestoreOrder, Expires: x.Made.Add(2 * orderLife), Items: items})
+			}
+			continue
+		}
+		if p.Done == nil && len(p.Items) > 0 && !held && (x.Stage == All || p.Canary) {
+			out = append(out, protocol.Order{ID: x.doID(), Plan: x.Digest, Action: x.Action, Expires: x.Made.Add(orderLife), Items: p.Items})
+		}
+	}
+	return out
+}
+
+// undoable are the files that a host can bring back: those in its quarantine. A removed package is brought back by its manager.
+func undoable(p PlanHost) []protocol.OrderItem {
+	if p.Done == nil {
+		return nil
+	}
+	var out []protocol.OrderItem
+	for _, o := range p.Done.Outcomes {
+		if o.ID != "" && o.Error == "" {
+			out = append(out, protocol.OrderItem{Path: o.Path, SHA256: o.SHA256, ID: o.ID})
+		}
+	}
+	return out
+}
+
+// report keeps what a host did. A report of something that it was not told is passed over: the acts on record say what was done there.
+func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
+	id, what, ok := strings.Cut(r.Order, "-")
+	if !ok {
+		return nil
+	}
+	err := c.change(id, func(x *Campaign) error {
+		i := slices.IndexFunc(x.Hosts, func(p PlanHost) bool { return p.ID == h.ID })
+		if i < 0 || r.Plan != x.Digest {
+			return ErrNoCampaign
+		}
+		if p := &x.Hosts[i]; what == "do" {
+			p.Done, p.DoneAt = &r, now
+		} else {
+			p.Undone, p.UndoneAt = &r, now
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNoCampaign) {
+		return nil
+	}
+	return err
+}
+
+// Plan says what a campaign would do, from the last inventory of each host, and keeps that. Nothing is changed anywhere.
+func (s *Server) Plan(ctx context.Context, by string, x Campaign, canary []string) (Campaign, error) {
+	if x.Action != protocol.RemoveOrder && x.Action != protocol.QuarantineOrder || x.App == "" || x.Reason == "" {
+		return x, errors.New("a campaign names a messenger, a reason, and whether to remove or quarantine")
+	}
+	x.ID, x.By, x.Made, x.Stage, x.Hosts = event.RandomID()[:12], by, s.deps.Clock.Now().Truncate(time.Second), Planned, nil
+	for _, h := range s.roster.list(Approved) {
+		p, err := s.planHost(h, x)
+		if err != nil {
+			return x, err
+		}
+		if p.Canary = slices.Contains(canary, h.ID) || slices.Contains(canary, h.Name); len(p.Items)+p.Unsure > 0 {
+			x.Hosts = append(x.Hosts, p)
+		}
+	}
+	if len(x.Hosts) == 0 {
+		return x, ErrNothing
+	}
+	chooseCanary(x.Hosts, len(canary) > 0)
+	digest, err := planDigest(x)
+	if err != nil {
+		return x, err
+	}
+	x.Digest = digest
+	if err := s.act(ctx, by, "campaign.plan", x.App, s.facts(x)...); err != nil {
+		return x, err
+	}
+	return x, s.campaigns.add(x)
+}
+
+func (s *Server) planHost(h Host, x Campaign) (PlanHost, error) {
+	p := PlanHost{ID: h.ID, Name: h.Name}
+	if h.Inventory == nil {
+		return p, nil
+	}
+	for _, prog := range h.Inventory.Programs {
+		if prog.App != x.App || x.Version != "" && prog.Version != x.Version {
+			continue
+		}
+		if !prog.Certain {
+			p.Unsure++
+			continue
+		}
+		item := protocol.OrderItem{Path: prog.Path, SHA256: prog.SHA256, App: prog.App, Rule: prog.Rule}
+		if len(p.Items) < protocol.MaxOutcomes && !slices.ContainsFunc(p.Items, func(o protocol.OrderItem) bool { return o.Path == item.Path }) {
+			p.Items = append(p.Items, item)
+		}
+	}
+	var err error
+	if len(p.Items) > 0 {
+		p.Held, err = s.held(s.hostOf(h))
+	}
+	return p, err
+}
+
+// chooseCanary makes a twentieth of the hosts the canary group, at least one, when nobody was named.
+func chooseCanary(hosts []PlanHost, named bool) {
+	if named {
+		return
+	}
+	want := (len(hosts) + 19) / 20
+	for i := range hosts {
+		if want > 0 && len(hosts[i].Items) > 0 && !hosts[i].Held {
+			hosts[i].Canary = true
+			want--
+		}
+	}
+}
+
+// planDigest is the SHA-256 of what would be done where.
+func planDigest(x Campaign) (string, error) {
+	b, err := json.Marshal(struct {
+		App, Version, Action string
+		Hosts                []PlanHost
+	}{x.App, x.Version, x.Action, x.Hosts})
+	if err != nil {
+		return "", fmt.Errorf("digest of the plan: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func (s *Server) facts(x Campaign) []event.Fact {
+	files := 0
+	for _, h := range x.Hosts {
+		files += len(h.Items)
+	}
+	return []event.Fact{{Name: "campaign", Value: x.ID}, {Name: "plan", Value: x.Digest}, {Name: "action", Value: x.Action}, {Name: "hosts", Value: fmt.Sprint(len(x.Hosts))},
+		{Name: "files", Value: fmt.Sprint(files)}, {Name: "reason", Value: x.Reason}}
+}
+
+// Advance takes a campaign to another stage: canary, all, stopped or undoing. Who starts it names the plan that they have seen.
+func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest string) (Campaign, error) {
+	x, err := s.campaigns.get(id)
+	if err != nil {
+		return x, err
+	}
+	from := map[Stage][]Stage{Canary: {Planned}, All: {Planned, Canary, Stopped}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped}}[to]
+	if !slices.Contains(from, x.Stage) {
+		return x, fmt.Errorf("%w: from %s to %s", ErrStage, x.Stage, to)
+	}
+	if (to == Canary || to == All) && digest != x.Digest {
+		return x, ErrPlan
+	}
+	if err := s.act(ctx, by, "campaign."+string(to), x.App, s.facts(x)...); err != nil {
+		return x, err
+	}
+	err = s.campaigns.change(id, func(x *Campaign) error {
+		x.Stage = to
+		return nil
+	})
+	if err != nil {
+		return x, err
+	}
+	s.pokeAll(hostFlag)
+	return s.campaigns.get(id)
+}
+
+// Campaigns returns the campaigns, the newest first.
+func (s *Server) Campaigns() []Campaign {
+	s.campaigns.mu.Lock()
+	defer s.campaigns.mu.Unlock()
+	var out []Campaign
+	for _, x := range s.campaigns.list {
+		out = append(out, x.clone())
+	}
+	slices.SortFunc(out, func(a, b Campaign) int { return b.Made.Compare(a.Made) })
+	return out
+}
+
+// Campaign returns one campaign.
+func (s *Server) Campaign(id string) (Campaign, error) { return s.campaigns.get(id) }
