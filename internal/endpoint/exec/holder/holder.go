@@ -1,0 +1,326 @@
+// Package holder owns the fanotify descriptor of the execution control. It is the process that must not fail: it runs as root without
+// network, reads no file's content, and holds no policy.
+//
+// The kernel stops whoever starts a program until the holder has answered. The holder hands the opened file to a worker and passes on what
+// the worker says. What the worker allowed is in a table here, by device, inode, size and time of change, under one policy generation; such
+// files are let through at once, and also while there is no worker. When no answer comes in time, the holder refuses, except what is in its
+// tables: so a worker that is killed, stopped or replaced never opens the machine, and never bricks it. When the holder itself ends, the kernel lets
+// everything through: its service manager starts it again.
+//
+// While a file that others than root can change is decided, the holder has a read lease on it (fcntl(2)): nobody can open it for writing, so
+// that what was looked at is what is started.
+package holder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+)
+
+// Options are how a holder works. Binary and Command are needed.
+type Options struct {
+	Binary   string           // our own, which the worker and its parsers are started from; it is never asked about
+	Command  func() *exec.Cmd // makes the command of a worker; its end of the socket becomes descriptor 3
+	Opens    bool             // lockdown: also ask when a file is opened, and about every start
+	Only     string           // tests: mark nothing but file systems mounted at or below this folder, and never that of "/"
+	Deadline time.Duration    // for the worker; default 2 s
+	Alive    func()           // called every now and then, each five seconds at least, while the loop turns
+	Ready    func()           // called once, when the first worker decides and all file systems are marked
+	Log      *slog.Logger     // written to outside of the decision path
+	Signals  <-chan os.Signal // passed on to the worker, which ends on SIGTERM and is then started anew
+}
+
+const (
+	leaseTime  = 200 * time.Millisecond // how long after its answer a file may not be written: until the kernel forbids it by itself
+	maxLeases  = 1024
+	maxSleep   = 5 * time.Second
+	maxKnown   = 1 << 18
+	maxMust    = 4096
+	readBuffer = 4096
+)
+
+// ask is one start that waits for its answer.
+type ask struct {
+	id       uint64
+	fd       int
+	thread   int32
+	open     bool
+	flags    uint8
+	leased   bool
+	key      wire.Key
+	deadline time.Time
+	sent     bool
+	done     bool
+}
+
+// lease is a file that may not be written yet.
+type lease struct {
+	fd    int
+	until time.Time
+}
+
+// Holder is the state of the loop, which alone touches it.
+type Holder struct {
+	o        Options
+	log      *ring.Ring
+	fan      int
+	wake     int
+	changes  chan change
+	worker   *connection // nil while there is none
+	heard    time.Time   // when the worker last said something
+	started  bool        // the first worker was ready
+	marks    *marks
+	next     uint64
+	pending  map[uint64]*ask
+	order    []*ask // pending and some that are done, by deadline
+	leases   []lease
+	known    map[wire.Key]struct{}
+	must     map[wire.Key]struct{}
+	current  uint64 // policy generation
+	plain    bool   // the kernel does not take error numbers
+	response [8]byte
+	events   [readBuffer]byte
+}
+
+// Run holds until the context ends. It returns an error when it cannot begin: no rights, no fanotify, a worker that is never ready.
+func Run(ctx context.Context, o Options) error {
+	if o.Deadline == 0 {
+		o.Deadline = 2 * time.Second
+	}
+	runtime.LockOSThread() // one thread of the loop, which never waits for another
+	defer runtime.UnlockOSThread()
+	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, known: map[wire.Key]struct{}{}, must: map[wire.Key]struct{}{}}
+	var err error
+	// O_NONBLOCK: should a FIFO or a device ever be asked about, its opening must not wait.
+	h.fan, err = unix.FanotifyInit(unix.FAN_CLOEXEC|unix.FAN_CLASS_PRE_CONTENT|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS|
+		unix.FAN_REPORT_TID, unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC|unix.O_NOATIME|unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("fanotify: %w", err)
+	}
+	defer unix.Close(h.fan) // lets everything through that waits
+	if h.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	defer unix.Close(h.wake)
+	h.log = ring.New(o.Log)
+	defer h.log.Close()
+	if h.marks, err = newMarks(h.fan, o.Only, o.Opens, h.log); err != nil {
+		return err
+	}
+	defer h.marks.close()
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); h.supervise(ctx) }()
+	defer func() { cancel(); <-done }()
+	return h.loop(ctx)
+}
+
+// loop waits for the kernel, the worker and the clock.
+func (h *Holder) loop(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, h.rouse)
+	defer stop()
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(h.fan), Events: unix.POLLIN}, {Fd: int32(h.wake), Events: unix.POLLIN},
+			{Fd: int32(h.marks.table), Events: unix.POLLPRI}, {Fd: -1, Events: unix.POLLIN}}
+		if h.worker != nil {
+			fds[3].Fd = int32(h.worker.fd)
+		}
+		if _, err := unix.Poll(fds, h.patience()); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if fds[1].Revents != 0 {
+			var b [8]byte
+			_, _ = unix.Read(h.wake, b[:]) // it only wakes
+			if err := h.changed(); err != nil {
+				return err
+			}
+		}
+		if fds[2].Revents != 0 && h.started {
+			h.marks.update()
+		}
+		if fds[3].Revents != 0 && h.worker != nil {
+			h.listen()
+		}
+		if fds[0].Revents != 0 {
+			if err := h.take(); err != nil {
+				return err
+			}
+		}
+		h.expire(time.Now())
+		if h.o.Alive != nil {
+			h.o.Alive()
+		}
+	}
+	return nil
+}
+
+// rouse wakes the loop.
+func (h *Holder) rouse() { _, _ = unix.Write(h.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) } // it fails only when the loop is woken already
+
+// patience is how long the loop may sleep, in milliseconds.
+func (h *Holder) patience() int {
+	next := maxSleep
+	if len(h.order) > 0 {
+		next = min(next, time.Until(h.order[0].deadline))
+	}
+	if len(h.leases) > 0 {
+		next = min(next, time.Until(h.leases[0].until))
+	}
+	return max(0, int(next/time.Millisecond)+1)
+}
+
+// take reads what the kernel asks.
+func (h *Holder) take() error {
+	n, err := unix.Read(h.fan, h.events[:])
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return nil
+	case err != nil: // one event could not be made a descriptor (and is refused by the kernel), as when none is left
+		h.log.Say("fanotify event", "error", err.Error())
+		return nil
+	}
+	now := time.Now()
+	for b := h.events[:n]; len(b) >= metadataSize; {
+		m := metadata(b)
+		if m.length < metadataSize || int(m.length) > len(b) {
+			return errors.New("fanotify: malformed event")
+		}
+		if m.fd >= 0 {
+			h.asked(m, now)
+		}
+		b = b[m.length:]
+	}
+	return nil
+}
+
+// asked decides one event or hands it on.
+func (h *Holder) asked(m event, now time.Time) {
+	h.next++
+	a := &ask{id: h.next, fd: int(m.fd), thread: m.thread, open: m.mask&unix.FAN_OPEN_PERM != 0, deadline: now.Add(h.o.Deadline)}
+	var st unix.Stat_t
+	if err := unix.Fstat(a.fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		h.answer(a, a.open, unix.EPERM) // what is no regular file is not started; it is opened by many
+		return
+	}
+	a.key = wire.KeyOf(&st)
+	switch {
+	case a.open: // a lease would make whoever opens it for writing wait for us
+		a.flags = wire.Open
+	case wire.RootOnly(&st):
+		a.flags = wire.Quiet
+	default:
+		_, err := unix.FcntlInt(uintptr(a.fd), unix.F_SETLEASE, unix.F_RDLCK)
+		if errors.Is(err, unix.EAGAIN) { // somebody has it open for writing: the kernel will not start it, unless he is quick
+			h.answer(a, false, unix.ETXTBSY)
+			return
+		}
+		if a.leased = err == nil; a.leased {
+			a.flags = wire.Quiet
+		}
+	}
+	if !h.o.Opens && h.knows(a) {
+		h.answer(a, true, 0)
+		return
+	}
+	h.pending[a.id] = a
+	h.order = append(h.order, a)
+	h.send(a)
+}
+
+// knows reports whether the tables let the file through.
+func (h *Holder) knows(a *ask) bool {
+	if _, ok := h.must[a.key]; ok {
+		return true
+	}
+	_, ok := h.known[a.key]
+	return ok && a.flags&wire.Quiet != 0
+}
+
+// answer tells the kernel, and keeps the lease of what is started a little.
+func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {
+	a.done = true
+	delete(h.pending, a.id)
+	h.respond(a.fd, allow, refusal)
+	switch {
+	case !a.leased:
+		_ = unix.Close(a.fd)
+		return
+	case !allow:
+		unlease(a.fd)
+		return
+	}
+	if len(h.leases) >= maxLeases {
+		h.unlease(1)
+	}
+	h.leases = append(h.leases, lease{a.fd, time.Now().Add(leaseTime)})
+}
+
+func (h *Holder) respond(fd int, allow bool, refusal unix.Errno) {
+	code := uint32(unix.FAN_ALLOW)
+	if !allow {
+		code = unix.FAN_DENY
+		if !h.plain && refusal != unix.EPERM {
+			code |= uint32(refusal) << 24
+		}
+	}
+	put(h.response[:], uint32(fd), code)
+	_, err := unix.Write(h.fan, h.response[:])
+	if errors.Is(err, unix.EINVAL) && code != unix.FAN_ALLOW && code != unix.FAN_DENY { // before Linux 6.13
+		h.plain = true
+		put(h.response[:], uint32(fd), unix.FAN_DENY)
+		_, err = unix.Write(h.fan, h.response[:])
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: whoever asked was killed
+		h.log.Say("fanotify answer", "error", err.Error())
+	}
+}
+
+// unlease ends the n oldest leases.
+func (h *Holder) unlease(n int) {
+	for _, l := range h.leases[:n] {
+		unlease(l.fd)
+	}
+	h.leases = h.leases[n:]
+}
+
+// unlease ends a lease, which would else live as long as the worker has the file.
+func unlease(fd int) {
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	_ = unix.Close(fd)
+}
+
+// expire answers what the worker left, and ends leases.
+func (h *Holder) expire(now time.Time) {
+	late := 0
+	for len(h.order) > 0 && (h.order[0].done || !h.order[0].deadline.After(now)) {
+		a := h.order[0]
+		h.order[0] = nil
+		h.order = h.order[1:]
+		if a.done {
+			continue
+		}
+		late++
+		h.answer(a, h.knows(a), unix.EPERM)
+	}
+	if late > 0 {
+		h.log.Say("no answer from the worker in time: decided by what was allowed before", "files", late)
+		if h.worker != nil && h.worker.ready && now.Sub(h.heard) > h.o.Deadline {
+			h.worker.kill() // it hangs, or was stopped
+		}
+	}
+	n := 0
+	for n < len(h.leases) && !h.leases[n].until.After(now) {
+		n++
+	}
+	h.unlease(n)
+}

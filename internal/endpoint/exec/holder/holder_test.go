@@ -1,0 +1,94 @@
+package holder_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/holder"
+)
+
+// What a holder does with real events is tried in cmd/chaperone/agentcmd. These watch a folder in which nothing is mounted.
+
+func options(t *testing.T, script string) holder.Options {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root, for fanotify")
+	}
+	return holder.Options{Binary: "/proc/self/exe", Only: t.TempDir(), Command: func() *exec.Cmd { return exec.Command("/bin/sh", "-c", script) }}
+}
+
+// TestAWorkerThatIsNeverReady ends the holder: nothing is watched yet, and whoever starts it must know.
+func TestAWorkerThatIsNeverReady(t *testing.T) {
+	err := holder.Run(t.Context(), options(t, "exit 3"))
+	if err == nil || !strings.Contains(err.Error(), "never ready") {
+		t.Error(err)
+	}
+}
+
+func TestNoBinary(t *testing.T) {
+	o := options(t, "exit 0")
+	o.Binary = filepath.Join(t.TempDir(), "none")
+	if err := holder.Run(t.Context(), o); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// ready is the message of a worker that decides, as a shell writes it to its descriptor 3.
+const ready = `printf '\005%63s' '' | tr ' ' '\000' >&3; exec sleep 100`
+
+// TestEnd ends with the context, and its worker with it. It says that it is alive meanwhile.
+func TestEnd(t *testing.T) {
+	o := options(t, ready)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	alive := 0
+	o.Alive = func() { alive++ }
+	o.Ready = cancel
+	if err := holder.Run(ctx, o); err != nil {
+		t.Error(err)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) || alive == 0 {
+		t.Error("it was never ready")
+	}
+}
+
+// TestSignals are passed on to the worker, and a worker that ends is started again.
+func TestSignals(t *testing.T) {
+	o := options(t, ready)
+	signals := make(chan os.Signal, 1)
+	o.Signals = signals
+	started := make(chan struct{}, 10)
+	command := o.Command
+	o.Command = func() *exec.Cmd { started <- struct{}{}; return command() }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Ready = func() { signals <- unix.SIGTERM }
+	done := make(chan error)
+	go func() { done <- holder.Run(ctx, o) }()
+	<-started
+	<-started
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoRoot(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may")
+	}
+	if err := holder.Run(t.Context(), holder.Options{}); !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+}
