@@ -1,0 +1,135 @@
+package exception_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
+)
+
+var (
+	secret = []byte("0123456789abcdef0123")
+	sum    = strings.Repeat("ab", 32)
+	now    = time.Date(2026, 11, 25, 20, 10, 0, 0, time.UTC)
+)
+
+func code(t *testing.T, host, sum string, until time.Time) string {
+	t.Helper()
+	c, err := exception.NewCode(secret, host, sum, until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestCodeIsForOneProgramOnOneMachine takes a code as people write it, and nothing else.
+func TestCodeIsForOneProgramOnOneMachine(t *testing.T) {
+	c := code(t, "laptop-17", sum, now.Add(24*time.Hour))
+	other := strings.Repeat("cd", 32)
+	changed := []byte(c)
+	changed[len(changed)-1] ^= 1
+	for _, test := range []struct {
+		name, host, sum, code string
+		secret                []byte
+		at                    time.Time
+		err                   error
+	}{
+		{"as it is", "laptop-17", sum, c, secret, now, nil},
+		{"another case of the name", "Laptop-17", sum, c, secret, now, nil},
+		{"spoken", "laptop-17", sum, strings.ToLower(strings.ReplaceAll(c, "-", " ")), secret, now, nil},
+		{"look-alikes", "laptop-17", sum, strings.NewReplacer("0", "O", "1", "l").Replace(c), secret, now, nil},
+		{"another machine", "laptop-18", sum, c, secret, now, exception.ErrCode},
+		{"another program", "laptop-17", other, c, secret, now, exception.ErrCode},
+		{"another secret", "laptop-17", sum, c, []byte("another secret of the same kind"), now, exception.ErrCode},
+		{"changed", "laptop-17", sum, string(changed), secret, now, exception.ErrCode},
+		{"longer", "laptop-17", sum, c + "0", secret, now, exception.ErrCode},
+		{"nothing", "laptop-17", sum, "", secret, now, exception.ErrCode},
+		{"later", "laptop-17", sum, c, secret, now.Add(25 * time.Hour), exception.ErrExpired},
+		{"for ever", "laptop-17", sum, code(t, "laptop-17", sum, now.Add(2*exception.MaxTime)), secret, now, exception.ErrExpired},
+	} {
+		until, err := exception.Verify(test.secret, test.host, test.sum, test.code, test.at)
+		if !errors.Is(err, test.err) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if err == nil && (until.Before(now.Add(24*time.Hour)) || until.After(now.Add(25*time.Hour))) {
+			t.Errorf("%s: until %s", test.name, until)
+		}
+	}
+	if _, err := exception.NewCode([]byte("short"), "h", sum, now); err == nil {
+		t.Error("a short secret was taken")
+	}
+	if _, err := exception.NewCode(secret, "h", "ab", now); err == nil {
+		t.Error("half a hash was taken")
+	}
+}
+
+// TestStore takes a code once, keeps the exception over a restart, and until its time only.
+func TestStore(t *testing.T) {
+	dir := t.TempDir()
+	s, err := exception.Open(dir, "h", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Approved(sum, now) {
+		t.Error("approved from the start")
+	}
+	c := code(t, "h", sum, now.Add(time.Hour))
+	until, err := s.Redeem(sum, c, "alice", now)
+	if err != nil || !s.Approved(sum, now) || s.Approved(sum, until) {
+		t.Fatal(err, until)
+	}
+	if s, err = exception.Open(dir, "h", secret); err != nil || !s.Approved(sum, now) || len(s.List()) != 1 {
+		t.Fatal(err)
+	}
+	if _, err := s.Redeem(sum, strings.ToLower(c), "bob", now); !errors.Is(err, exception.ErrUsed) {
+		t.Errorf("a code was taken twice: %v", err)
+	}
+}
+
+func TestGuessing(t *testing.T) {
+	s, err := exception.Open(t.TempDir(), "h", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if _, err := s.Redeem(sum, "000000-000000-000000-000000", "mallory", now); !errors.Is(err, exception.ErrCode) {
+			t.Fatal(err)
+		}
+	}
+	good := code(t, "h", sum, now.Add(time.Hour))
+	if _, err := s.Redeem(sum, good, "mallory", now); !errors.Is(err, exception.ErrOften) {
+		t.Error(err)
+	}
+	if _, err := s.Redeem(sum, good, "alice", now.Add(2*time.Minute)); err != nil {
+		t.Error(err)
+	}
+	if s, err = exception.Open(t.TempDir(), "h", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Redeem(sum, good, "alice", now); err == nil {
+		t.Error("a code was taken without a secret")
+	}
+}
+
+func TestBrokenStore(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "exceptions.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exception.Open(dir, "h", secret); err == nil {
+		t.Error("opened")
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	f.Add("000000-000000-000000-000000")
+	f.Fuzz(func(t *testing.T, c string) {
+		if _, err := exception.Verify(secret, "h", sum, c, now); err == nil {
+			t.Errorf("%q was taken", c)
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package exception
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/durable"
+)
+
+const (
+	maxFile  = 4 << 20
+	maxTries = 5 // wrong codes a minute
+)
+
+// Exception is one program that was approved.
+type Exception struct {
+	SHA256 string    `json:"sha256"`
+	Until  time.Time `json:"until"`
+	Code   string    `json:"code"` // that approved it, kept so that it is taken once
+	By     string    `json:"by"`   // who gave the code in
+	Since  time.Time `json:"since"`
+}
+
+// Store keeps exceptions in a file. It is safe for concurrent use.
+type Store struct {
+	path   string
+	secret []byte
+	host   string
+
+	mu    sync.RWMutex
+	all   []Exception
+	until map[string]time.Time // by hash
+	tries []time.Time
+}
+
+// Open opens the store in a folder. Without a secret no code is taken.
+func Open(dir, host string, secret []byte) (*Store, error) {
+	s := &Store{path: filepath.Join(dir, "exceptions.json"), secret: secret, host: host, until: map[string]time.Time{}}
+	info, err := os.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("exceptions: %w", err)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("exceptions: %s is larger than %d bytes", s.path, maxFile)
+	}
+	b, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("exceptions: %w", err)
+	}
+	if err := json.Unmarshal(b, &s.all); err != nil {
+		return nil, fmt.Errorf("exceptions: %s: %w", s.path, err)
+	}
+	s.index()
+	return s, nil
+}
+
+func (s *Store) index() {
+	clear(s.until)
+	for _, e := range s.all {
+		if e.Until.After(s.until[e.SHA256]) {
+			s.until[e.SHA256] = e.Until
+		}
+	}
+}
+
+// Approved reports whether a program is approved now.
+func (s *Store) Approved(sha256 string, now time.Time) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.until[sha256].After(now)
+}
+
+// Redeem takes a code that somebody gives in, and returns until when the program is approved.
+func (s *Store) Redeem(sha256, code, by string, now time.Time) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.tries) > 0 && now.Sub(s.tries[0]) > time.Minute {
+		s.tries = s.tries[1:]
+	}
+	if len(s.tries) >= maxTries {
+		return time.Time{}, ErrOften
+	}
+	until, err := Verify(s.secret, s.host, sha256, code, now)
+	if err != nil {
+		s.tries = append(s.tries, now)
+		return time.Time{}, err
+	}
+	kept := make([]Exception, 0, len(s.all)+1)
+	for _, e := range s.all {
+		if plain(e.Code) == plain(code) {
+			return time.Time{}, ErrUsed
+		}
+		if e.Until.After(now) {
+			kept = append(kept, e)
+		}
+	}
+	kept = append(kept, Exception{SHA256: sha256, Until: until, Code: code, By: by, Since: now})
+	b, err := json.MarshalIndent(kept, "", "  ")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := durable.Replace(s.path, b, 0o600); err != nil {
+		return time.Time{}, fmt.Errorf("exceptions: %w", err)
+	}
+	s.all = kept
+	s.index()
+	return until, nil
+}
+
+// List returns what is approved.
+func (s *Store) List() []Exception {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append([]Exception(nil), s.all...)
+}

@@ -1,0 +1,64 @@
+package judge
+
+import (
+	"sync"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+)
+
+// known is what is known of one file.
+type known struct {
+	programs   []scan.Program // the file itself first
+	reason     string         // why it could not be looked into
+	medium     string
+	recognised bool // a messenger is among the programs
+	trusted    bool // a package brought it
+	lasting    bool // it stays true while the key stays the same
+}
+
+// half is how many files each of the two halves of the cache holds.
+const half = 1 << 15
+
+// cache keeps what is known of files. It has two halves: what was used since the last turn, and what was before.
+type cache struct {
+	mu          sync.Mutex
+	young, aged map[wire.Key]*known
+}
+
+func newCache() *cache {
+	return &cache{young: map[wire.Key]*known{}, aged: map[wire.Key]*known{}}
+}
+
+func (c *cache) get(key wire.Key) *known {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.young[key]; k != nil {
+		return k
+	}
+	k := c.aged[key]
+	if k != nil {
+		c.add(key, k)
+	}
+	return k
+}
+
+func (c *cache) put(key wire.Key, k *known) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(key, k)
+}
+
+func (c *cache) add(key wire.Key, k *known) {
+	if len(c.young) >= half {
+		c.young, c.aged = make(map[wire.Key]*known), c.young
+	}
+	c.young[key] = k
+}
+
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.young)
+	clear(c.aged)
+}

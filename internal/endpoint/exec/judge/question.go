@@ -1,0 +1,280 @@
+package judge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// Rules of verdicts that no rule of the policy gave.
+const (
+	RuleException = "exception"       // somebody approved it
+	RuleRemovable = "removable-media" // it lies on a stick or disc
+	RuleLockdown  = "lockdown"        // no package brought it, and nobody approved it
+	RuleLoader    = "loader"          // a dynamic loader, started by hand to start something else
+)
+
+// What these say to the person.
+const (
+	sayRemovable = "Programs on removable media do not run on this machine."
+	sayLockdown  = "Only programs that were installed or approved run on this machine."
+	sayLoader    = "The loader of programs does not run by itself on this machine."
+)
+
+const (
+	settle     = time.Second // a file that changed less long ago may change again within the same tick of its clock
+	longLook   = time.Minute // how long a file is looked at after its time, for whoever starts it again
+	maxScript  = 64 << 20    // what is no program is hashed up to here
+	loaderTime = time.Second // from the start of a program to the request for its loader
+	maxLoading = 1 << 14
+	removable  = "removable" // scan's word
+)
+
+// question is one ask on its way to an answer.
+type question struct {
+	judge *Judge
+	rules *Rules
+	ask   *wire.Message
+	file  *os.File
+	stat  unix.Stat_t
+	path  string
+	kept  bool // the file is still looked at, and closed there
+}
+
+// decision is the answer to a question.
+type decision struct {
+	allow, remember, ignore bool
+	once                    bool // it may end by itself
+	stop                    *Stop
+}
+
+// decide decides. Whatever fails on the way is "not inspected", and policy says what that means.
+func (q *question) decide(ctx context.Context) decision {
+	if err := unix.Fstat(int(q.file.Fd()), &q.stat); err != nil {
+		return decision{allow: q.judge.o.Mode == Monitor}
+	}
+	key := wire.KeyOf(&q.stat)
+	if _, must := (*q.judge.must.Load())[key]; must && !q.loader() {
+		d := decision{allow: true}
+		q.expectLoader(&d)
+		return d
+	}
+	opened := q.ask.Has(wire.Open)
+	if opened && (q.judge.o.Mode != Lockdown || !q.loadable() || q.byRoot()) {
+		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}
+	}
+	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
+	known := q.identify(ctx, key)
+	d := q.judgeAll(known)
+	q.expectLoader(&d)
+	lasting := known.lasting && known.reason == "" && !known.recognised && !q.rules.Varying
+	d.remember = d.allow && d.stop == nil && !d.once && lasting
+	d.ignore = d.remember && wire.RootOnly(&q.stat)
+	return d
+}
+
+// identify returns what the file is, from the cache where nobody can have changed it since.
+func (q *question) identify(ctx context.Context, key wire.Key) *known {
+	if k := q.judge.cache.get(key); k != nil && q.ask.Has(wire.Quiet) {
+		return k
+	}
+	limited, cancel := context.WithTimeout(ctx, q.judge.o.Timeout)
+	defer cancel()
+	k := q.look(limited, key)
+	if k.lasting && k.reason == "" {
+		q.judge.cache.put(key, k)
+	}
+	if k.reason == event.ReasonTimeout {
+		q.lookOn(ctx, key)
+	}
+	return k
+}
+
+// look looks at the file itself.
+func (q *question) look(ctx context.Context, key wire.Key) *known {
+	k := &known{medium: q.rules.Identifier.Medium(uint64(q.stat.Dev))}
+	programs, problems, err := q.rules.Identifier.Identify(ctx, q.file, q.path)
+	k.programs = programs
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		k.reason = event.ReasonTimeout
+	case err != nil:
+		k.reason = event.ReasonUnavailable
+	default:
+		k.reason = blind(programs, problems)
+	}
+	if len(programs) == 0 && k.reason == "" {
+		k.programs, k.reason = q.plain(k.medium)
+	}
+	for i := range k.programs {
+		k.recognised = k.recognised || k.programs[i].App != ""
+	}
+	if q.judge.o.Trust != nil && k.reason == "" {
+		k.trusted = q.judge.o.Trust.Trusted(q.file)
+	}
+	k.lasting = q.lasting(key, k)
+	return k
+}
+
+// blind says why the file itself could not be looked into, "" when it could. A container inside that is not opened is none of this: starting
+// the file starts what stands at its front.
+func blind(programs []scan.Program, problems []scan.Problem) string {
+	for _, p := range problems {
+		switch p.Reason {
+		case event.ReasonEncrypted, event.ReasonTooDeep, event.ReasonBomb, event.ReasonOversize, event.ReasonUnparseable, "unsupported":
+			continue // its hash and tokens are known
+		}
+		if len(programs) == 0 || p.Inside == "" {
+			return p.Reason
+		}
+	}
+	return ""
+}
+
+// plain is a file that is no program by its format, as a script: its hash is what is known.
+func (q *question) plain(medium string) ([]scan.Program, string) {
+	if q.stat.Size > maxScript {
+		return nil, event.ReasonOversize
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(q.file, 0, q.stat.Size)); err != nil {
+		return nil, event.ReasonUnreadable
+	}
+	return []scan.Program{{Program: event.Program{Path: q.path, SHA256: hex.EncodeToString(h.Sum(nil)), Size: q.stat.Size,
+		Owner: q.rules.Identifier.Owner(q.stat.Uid), Media: medium}}}, ""
+}
+
+// lasting reports whether what is known of the file holds as long as its key is the same: nobody had it open for writing, its file system
+// marks every change, also through a mapping, and the change is not so fresh that the next would bear the same time. Removable media are
+// changed elsewhere.
+func (q *question) lasting(key wire.Key, k *known) bool {
+	if !q.ask.Has(wire.Quiet) || k.medium == removable || q.ask.Key != key {
+		return false
+	}
+	if wire.RootOnly(&q.stat) {
+		return true
+	}
+	return q.judge.o.Now().UnixNano()-key.Changed > int64(settle) && marksChanges(int(q.file.Fd()))
+}
+
+// marksChanges reports whether the file system of a file sets the time of change also when a page of a shared mapping is written. tmpfs does
+// not where the page was read first.
+func marksChanges(fd int) bool {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return false
+	}
+	switch int64(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.SQUASHFS_MAGIC, unix.ISOFS_SUPER_MAGIC,
+		unix.EROFS_SUPER_MAGIC_V1:
+		return true
+	}
+	return false
+}
+
+// lookOn goes on looking at a file whose time is over, so that the next start has its answer.
+func (q *question) lookOn(ctx context.Context, key wire.Key) {
+	select {
+	case q.judge.slow <- struct{}{}:
+	default:
+		return // two are enough
+	}
+	q.kept = true
+	q.judge.wg.Go(func() {
+		defer func() { <-q.judge.slow }()
+		defer q.file.Close()
+		ctx, cancel := context.WithTimeout(ctx, longLook)
+		defer cancel()
+		var now unix.Stat_t
+		k := q.look(ctx, key)
+		err := unix.Fstat(int(q.file.Fd()), &now)
+		// The holder's lease is over: who wrote meanwhile changed the time, since nobody had the file open before.
+		if k.lasting && k.reason == "" && err == nil && wire.KeyOf(&now) == key {
+			q.judge.cache.put(key, k)
+		}
+	})
+}
+
+// judgeAll asks policy about all that the file is and carries; the first that is stopped decides.
+func (q *question) judgeAll(k *known) decision {
+	j := q.judge
+	base := q.event(k)
+	if len(k.programs) == 0 {
+		return q.carry(k, base)
+	}
+	var first *event.Event
+	for i := range k.programs {
+		e := *base
+		p := k.programs[i].Program
+		p.Path = q.path
+		e.Program, e.Evidence = &p, k.programs[i].Evidence
+		if i > 0 && p.App == "" {
+			continue // parts of a program that nobody knows
+		}
+		e.Verdict = q.rules.Policy.Decide(&policy.Input{Event: &e, Now: j.o.Now(), Final: true})
+		if first == nil {
+			first = &e
+		}
+		if e.Verdict.Action.Stops() {
+			return q.carry(k, &e)
+		}
+	}
+	return q.carry(k, first)
+}
+
+// event is the event of this start, still without program and verdict.
+func (q *question) event(k *known) *event.Event {
+	now := q.judge.o.Now()
+	e := &event.Event{Kind: event.ProgramRun, Time: now, Received: now, Connector: "agent", Host: q.judge.o.Host,
+		From: event.Party{Handle: q.rules.Identifier.Owner(q.uid())}}
+	if k.reason != "" {
+		e.NotChecked = []event.NotInspected{{Inspector: "program", Reason: k.reason, File: q.path}}
+	}
+	e.Program = &event.Program{Path: q.path, Size: q.stat.Size, Media: k.medium}
+	return e
+}
+
+// carry makes a decision of a verdict, by the mode and by what no rule of the policy says.
+func (q *question) carry(k *known, e *event.Event) decision {
+	j, v := q.judge, &e.Verdict
+	if v.Policy == "" {
+		*v = q.rules.Policy.Decide(&policy.Input{Event: e, Now: j.o.Now(), Final: true})
+	}
+	undecided := v.Rule == policy.OtherwiseRule && !v.Action.Stops()
+	approved := j.o.Exceptions != nil && e.Program.SHA256 != "" && j.o.Exceptions.Approved(e.Program.SHA256, j.o.Now())
+	switch {
+	case approved:
+		v.Action, v.Rule, v.Say, v.Enforced = event.Allow, RuleException, "", true
+	case undecided && k.reason != "" && q.rules.NotInspected.Stops():
+		j.unseen.Add(1)
+		v.Action, v.Reason = q.rules.NotInspected, "not inspected: "+k.reason
+		v.Say = "This program could not be looked into (" + k.reason + "). Try again in a moment."
+	case undecided && j.o.Removable && k.medium == removable:
+		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayRemovable
+	case undecided && j.o.Mode == Lockdown && !k.trusted:
+		v.Action, v.Rule, v.Say, v.Enforced = event.Block, RuleLockdown, sayLockdown, true
+	}
+	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode == Monitor, once: approved}
+	v.Enforced = v.Enforced && (!v.Action.Stops() || !d.allow)
+	if v.Action.Stops() || len(v.Obligations) > 0 {
+		d.stop = q.stop(e)
+	}
+	return d
+}
+
+func (q *question) stop(e *event.Event) *Stop {
+	e.ID = event.NewID()
+	return &Stop{Event: e, UID: q.uid()}
+}

@@ -1,0 +1,264 @@
+// Package spool keeps what an agent has to report until it is on record elsewhere: durable, bounded, and never waited for.
+//
+// Put hands an event over without waiting. One goroutine writes it to a file and syncs it, another takes it from there to the recorder, again
+// and again until that succeeds. What finds no room is dropped and counted, and the count is an event of its own. An event may be recorded
+// twice when the process ends between its recording and the mark that says so; it bears the same id.
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+const (
+	queue      = 1024     // events on their way to the file
+	maxSize    = 64 << 20 // of the file
+	maxLine    = 1 << 20
+	batch      = 256
+	shortPause = time.Second
+	longPause  = time.Minute
+)
+
+// Spool is a file of events. It is safe for concurrent use.
+type Spool struct {
+	in      chan *event.Event
+	to      event.Recorder
+	log     *slog.Logger
+	dropped atomic.Int64
+	more    chan struct{}
+
+	mu   sync.Mutex
+	file *os.File
+	size int64
+	sent int64
+}
+
+// Open opens the spool in a folder, with what an earlier process left in it. The recorder may be nil: then events stay.
+func Open(dir string, to event.Recorder, log *slog.Logger) (*Spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "spool.jsonl"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s := &Spool{in: make(chan *event.Event, queue), to: to, log: log, more: make(chan struct{}, 1), file: f}
+	if s.size, err = whole(f); err == nil {
+		err = f.Truncate(s.size)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
+	}
+	if log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// whole returns where the last whole line ends: one that a crash cut off is none.
+func whole(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	var end int64
+	r := bufio.NewReader(io.NewSectionReader(f, 0, info.Size()))
+	for at := int64(0); ; {
+		part, err := r.ReadSlice('\n')
+		at += int64(len(part))
+		switch {
+		case err == nil:
+			end = at
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF):
+			return end, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
+// Put hands an event over. It never waits.
+func (s *Spool) Put(e *event.Event) {
+	select {
+	case s.in <- e:
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+// Record implements event.Recorder for a scan: it is on record once it is in the file.
+func (s *Spool) Record(_ context.Context, events ...*event.Event) error {
+	return s.write(events)
+}
+
+// Pending tells how many bytes wait to be recorded.
+func (s *Spool) Pending() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size - s.sent
+}
+
+// Run writes and records until the context ends.
+func (s *Spool) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.deliver(ctx) })
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case e := <-s.in:
+			s.gather(e)
+		}
+	}
+	for len(s.in) > 0 { // what was handed over is kept for the next process
+		s.gather(<-s.in)
+	}
+	wg.Wait()
+	return s.file.Close()
+}
+
+// gather writes an event with those that came in the meantime.
+func (s *Spool) gather(e *event.Event) {
+	events := []*event.Event{e}
+	for len(s.in) > 0 && len(events) < batch {
+		events = append(events, <-s.in)
+	}
+	if n := s.dropped.Swap(0); n > 0 {
+		events = append(events, gap(n))
+	}
+	if err := s.write(events); err != nil {
+		s.dropped.Add(int64(len(events)))
+		s.log.Warn("events cannot be spooled", "error", err)
+	}
+}
+
+// gap is the event that says how many were dropped.
+func gap(n int64) *event.Event {
+	now := time.Now()
+	return &event.Event{ID: event.NewID(), Kind: event.Gap, Time: now, Until: now, Received: now, Connector: "agent",
+		Content: event.Content{Explanation: fmt.Sprintf("%d events were dropped: they came faster than they could be written", n)}}
+}
+
+var errFull = errors.New("the spool is full")
+
+func (s *Spool) write(events []*event.Event) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for _, e := range events {
+		if err := enc.Encode(e); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size+int64(b.Len()) > maxSize {
+		return errFull
+	}
+	if _, err := s.file.WriteAt(b.Bytes(), s.size); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.size += int64(b.Len())
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// deliver takes what is in the file to the recorder.
+func (s *Spool) deliver(ctx context.Context) {
+	if s.to == nil {
+		return
+	}
+	pause := shortPause
+	for ctx.Err() == nil {
+		done, err := s.next(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			if pause == shortPause {
+				s.log.Warn("events stay in the spool", "error", err)
+			}
+			wait(ctx, pause)
+			pause = min(2*pause, longPause)
+		case done:
+			pause = shortPause
+			select {
+			case <-ctx.Done():
+			case <-s.more:
+			}
+		default:
+			pause = shortPause
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// next records one batch, and says whether nothing is left.
+func (s *Spool) next(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	from, to := s.sent, s.size
+	s.mu.Unlock()
+	if from == to {
+		return true, nil
+	}
+	events, n, err := read(io.NewSectionReader(s.file, from, to-from))
+	if err != nil {
+		return false, err
+	}
+	if len(events) > 0 {
+		if err := s.to.Record(ctx, events...); err != nil {
+			return false, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sent += n; s.sent < s.size {
+		return false, nil
+	}
+	s.sent, s.size = 0, 0
+	return true, s.file.Truncate(0)
+}
+
+// read reads a batch of events, and tells how long they are. A line that is none is passed by: nothing comes of it later either.
+func read(r io.Reader) ([]*event.Event, int64, error) {
+	var events []*event.Event
+	var n int64
+	lines := bufio.NewReaderSize(r, maxLine)
+	for len(events) < batch {
+		line, err := lines.ReadSlice('\n')
+		n += int64(len(line))
+		if errors.Is(err, io.EOF) {
+			return events, n, nil
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, 0, fmt.Errorf("spool: %w", err)
+		}
+		e := &event.Event{}
+		if json.Unmarshal(line, e) == nil && e.Kind != "" {
+			events = append(events, e)
+		}
+	}
+	return events, n, nil
+}
