@@ -22,11 +22,19 @@ type Config struct {
 	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
 	Alerts     Alerts     `yaml:"alerts" doc:"Who is told, and how."`
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
+	Agent      Agent      `yaml:"agent" doc:"What chaperone agent does on this machine."`
 	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
 
 	Observations Observations `yaml:"observations" doc:"What was seen and allowed, or is unknown: no records."`
 
 	Dir string `yaml:"-"` // folder of the file, which relative paths start from
+}
+
+// Agent configures execution control on the machine that reads this file.
+type Agent struct {
+	Mode      string `yaml:"mode" doc:"deny-list (default): what policy forbids does not start. monitor: it starts and is recorded. lockdown: only programs that a package brought, or that were approved, start."`
+	Removable string `yaml:"removable" doc:"deny (default): programs on removable media start only where a rule or an exception allows them. policy: they are judged as all others."`
+	Secret    string `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
 }
 
 // Catalog says where newer catalogs come from.

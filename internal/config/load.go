@@ -83,6 +83,12 @@ func (c *Config) defaults() {
 	if c.DataDir == "" {
 		c.DataDir = "./data"
 	}
+	if c.Agent.Mode == "" {
+		c.Agent.Mode = "deny-list"
+	}
+	if c.Agent.Removable == "" {
+		c.Agent.Removable = "deny"
+	}
 	for i := range c.Gateways {
 		g := &c.Gateways[i]
 		if g.OnFailure == "" {
@@ -125,11 +131,26 @@ func (c *Config) check() error {
 	if d := c.Observations.Days; d != nil && (*d < 0 || *d > MaxObservationDays) {
 		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))
 	}
+	errs = append(errs, checkAgent(c.Agent))
 	if c.Keys.Unlock != "" && !reference(c.Keys.Unlock) {
 		errs = append(errs, fmt.Errorf("keys.unlock: want file:PATH, env:NAME or credential:NAME, never the passphrase itself"))
 	}
 	if m := c.Alerts.Mail; m != nil && m.Password != "" && !reference(m.Password) {
 		errs = append(errs, fmt.Errorf("alerts.mail.password: want file:PATH or env:NAME, never the password itself"))
+	}
+	return errors.Join(errs...)
+}
+
+func checkAgent(a Agent) error {
+	var errs []error
+	if !slices.Contains([]string{"monitor", "deny-list", "lockdown"}, a.Mode) {
+		errs = append(errs, fmt.Errorf("agent.mode: %q is none of monitor, deny-list and lockdown", a.Mode))
+	}
+	if a.Removable != "deny" && a.Removable != "policy" {
+		errs = append(errs, fmt.Errorf("agent.removable: %q is neither deny nor policy", a.Removable))
+	}
+	if a.Secret != "" && !reference(a.Secret) {
+		errs = append(errs, errors.New("agent.secret: want file:PATH, env:NAME or credential:NAME, never the secret itself"))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,250 @@
+// Package agent is the worker side of `chaperone agent`: it puts together what decides on programs, what is told to people, and what is kept
+// for the record.
+//
+// A holder (endpoint/exec/holder) started it, and starts it again whenever it ends. It loads policy and catalog, tells the holder which
+// programs the machine cannot do without, and answers. A policy that cannot be loaded later leaves the old one in force.
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/spool"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/policy"
+)
+
+// Rules are a policy and the catalog that it names messengers by.
+type Rules struct {
+	Policy  *policy.Policy
+	Catalog *catalog.Catalog
+}
+
+// Options are what an agent works with. Socket, Load and Dir are needed.
+type Options struct {
+	Socket    judge.Socket // to the holder
+	Load      func(ctx context.Context) (Rules, error)
+	Dir       string // spool and exceptions
+	Mode      judge.Mode
+	Removable bool           // programs on removable media do not start unless a rule allows them
+	Recorder  event.Recorder // where the record is, nil when there is none
+	Secret    []byte         // for codes; none are taken without
+	Host      event.Host
+	Door      string // socket that people ask at; none without
+	Sys       string // where sysfs is; default /sys
+	Teller    Teller // nil: nobody is told
+	Reload    <-chan os.Signal
+	Log       *slog.Logger
+}
+
+// Teller tells a person why a program did not start. It never waits.
+type Teller interface {
+	Tell(s judge.Stop)
+}
+
+const (
+	lookWorkers = 4
+	mustEvery   = 10 * time.Second
+)
+
+// Agent is one worker.
+type Agent struct {
+	o          Options
+	log        *ring.Ring // in the decision path
+	judge      *judge.Judge
+	spool      *spool.Spool
+	exceptions *exception.Store
+	seen       *seen
+	trust      *freshTrust // in lockdown
+
+	mu      sync.Mutex
+	rules   Rules
+	scanner *scan.Scanner
+}
+
+// Run works until the holder hangs up or the context ends.
+func Run(ctx context.Context, o Options) error {
+	a := &Agent{o: o, log: ring.New(o.Log), seen: newSeen()}
+	defer a.log.Close()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	rules, err := o.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	decide, err := a.adopt(rules)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if a.exceptions, err = exception.Open(o.Dir, o.Host.Name, o.Secret); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, o.Log); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped,
+		Loaders: loaders()}
+	if o.Mode == judge.Lockdown {
+		if a.trust, err = packages(ctx); err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+		jo.Trust = a.trust
+	}
+	a.judge = judge.New(jo)
+	return a.serve(ctx, decide)
+}
+
+// serve answers the holder, with all that goes on beside it.
+func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := errors.Join(a.judge.SetRules(a.o.Socket, r), a.judge.SetMust(a.o.Socket, mustRun())); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	beside := func(what string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				a.log.Say(what, "error", err.Error())
+			}
+		})
+	}
+	beside("spool", a.spool.Run)
+	beside("must-run programs", a.keepMust)
+	beside("reload", a.reload)
+	beside("media", a.watchMedia)
+	if a.trust != nil {
+		beside("packages", func(ctx context.Context) error { return a.trust.keep(ctx, a.judge.Forget) })
+	}
+	if a.o.Door != "" {
+		beside("door", a.openDoor)
+	}
+	err := a.judge.Serve(ctx, a.o.Socket)
+	cancel()
+	wg.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Join(err, a.scanner.Close())
+}
+
+// adopt makes what decides of rules.
+func (a *Agent) adopt(r Rules) (judge.Rules, error) {
+	s, err := scan.New(scan.Options{Catalog: r.Catalog, Policy: r.Policy, Host: a.o.Host, Connector: "agent", Recorder: recorder{a}, Workers: lookWorkers,
+		Sys: a.o.Sys, Log: a.o.Log})
+	if err != nil {
+		return judge.Rules{}, err
+	}
+	a.mu.Lock()
+	old := a.scanner
+	a.rules, a.scanner = r, s
+	a.mu.Unlock()
+	if old != nil {
+		go old.Close() // once what it looks at is done
+	}
+	return judge.Rules{Identifier: s, Policy: r.Policy, Generation: generation(r, a.o), NotInspected: notInspected(r.Policy),
+		Varying: varying(r.Policy)}, nil
+}
+
+// recorder spools what a scan finds. The spool is opened after the first scanner.
+type recorder struct{ a *Agent }
+
+// Record implements event.Recorder.
+func (r recorder) Record(ctx context.Context, events ...*event.Event) error {
+	return r.a.spool.Record(ctx, events...)
+}
+
+// generation is another number for whatever may change a verdict.
+func generation(r Rules, o Options) uint64 {
+	sum := sha256.Sum256(fmt.Append(nil, r.Policy.Version(), "\x00", r.Catalog.Version(), "\x00", o.Mode, "\x00", o.Removable))
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+// notInspected is what policy says of what could not be looked into.
+func notInspected(p *policy.Policy) event.Action {
+	if a := event.Action(p.File().Otherwise.NotInspected); a != "" {
+		return a
+	}
+	return event.Block
+}
+
+// varying reports whether a rule that needs no messenger depends on who starts a program, or when: then what is allowed to one now says
+// nothing about others.
+func varying(p *policy.Policy) bool {
+	ids := map[string]bool{}
+	for _, info := range p.Rules() {
+		for _, plane := range info.Planes {
+			if plane == "programs" {
+				ids[info.ID] = true
+			}
+		}
+	}
+	for _, r := range p.File().Rules {
+		if ids[r.ID] && len(r.Apps) == 0 && (len(r.Groups) > 0 || len(r.Hours) > 0 || r.Until != "" || r.When != "") {
+			return true
+		}
+	}
+	return false
+}
+
+// reload puts a changed policy in force when told to.
+func (a *Agent) reload(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.o.Reload:
+		}
+		rules, err := a.o.Load(ctx)
+		if err == nil {
+			var next judge.Rules
+			if next, err = a.adopt(rules); err == nil {
+				err = a.judge.SetRules(a.o.Socket, next)
+			}
+		}
+		if err != nil {
+			a.log.Say("the old policy stays in force", "error", err.Error())
+			continue
+		}
+		a.log.Say("policy loaded", "version", rules.Policy.Version())
+	}
+}
+
+// keepMust tells the holder of must-run programs that were replaced.
+func (a *Agent) keepMust(ctx context.Context) error {
+	tick := time.NewTicker(mustEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := a.judge.SetMust(a.o.Socket, mustRun()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// stopped takes what the judge stopped. It never waits.
+func (a *Agent) stopped(s judge.Stop) {
+	if a.seen.first(&s) {
+		a.spool.Put(s.Event)
+	}
+	if s.Refused && a.o.Teller != nil {
+		a.o.Teller.Tell(s)
+	}
+}

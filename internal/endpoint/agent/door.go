@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
+	"github.com/chaperone-im/chaperone/internal/event"
+)
+
+// Request is what somebody asks the agent of this machine. With a code it asks that the program be approved at once.
+type Request struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Reason string `json:"reason,omitempty"`
+	Code   string `json:"code,omitempty"`
+	Status bool   `json:"status,omitempty"` // nothing is asked for but how the agent does
+}
+
+// Reply is the agent's answer.
+type Reply struct {
+	Error        string    `json:"error,omitempty"`
+	ID           string    `json:"id,omitempty"`   // of the record
+	Until        time.Time `json:"until,omitzero"` // of an exception
+	Mode         string    `json:"mode,omitempty"` // of the agent
+	Policy       string    `json:"policy,omitempty"`
+	Asked        int64     `json:"asked,omitempty"`
+	Refused      int64     `json:"refused,omitempty"`
+	NotInspected int64     `json:"not_inspected,omitempty"`
+	Spooled      int64     `json:"spooled_bytes,omitempty"`
+	Exceptions   int       `json:"exceptions,omitempty"`
+}
+
+const (
+	doorTimeout = 5 * time.Second
+	maxRequest  = 16 << 10
+	maxVisitors = 16
+	maxReason   = 1000
+	perMinute   = 6 // requests of one user
+)
+
+// Ask asks the agent of this machine.
+func Ask(ctx context.Context, door string, r *Request) (*Reply, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", door)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(doorTimeout)); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	var reply Reply
+	if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&reply); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if reply.Error != "" {
+		return nil, errors.New(reply.Error)
+	}
+	return &reply, nil
+}
+
+// openDoor answers people until the context ends.
+func (a *Agent) openDoor(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(a.o.Door), 0o755); err != nil {
+		return err
+	}
+	_ = os.Remove(a.o.Door) // of an earlier process
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", a.o.Door)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	if err := os.Chmod(a.o.Door, 0o666); err != nil { // whoever is stopped may ask
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	places := make(chan struct{}, maxVisitors)
+	visits := &visits{last: map[uint32][]time.Time{}}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			defer conn.Close()
+			a.visit(conn, visits)
+		})
+	}
+}
+
+// visit answers one person.
+func (a *Agent) visit(conn net.Conn, v *visits) {
+	if conn.SetDeadline(time.Now().Add(doorTimeout)) != nil {
+		return
+	}
+	uid, err := peer(conn)
+	reply := &Reply{}
+	if err == nil {
+		reply, err = a.reply(bufio.NewReader(io.LimitReader(conn, maxRequest)), uid, v)
+	}
+	if err != nil {
+		reply = &Reply{Error: err.Error()}
+	}
+	_ = json.NewEncoder(conn).Encode(reply) // whoever asked is gone when it fails
+}
+
+// peer tells who is at the other end.
+func peer(conn net.Conn) (uint32, error) {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, errors.New("no unix socket")
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, failed); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+var (
+	errRequest = errors.New("this is no request")
+	errOften   = errors.New("too many requests: wait a minute")
+)
+
+func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
+	var r Request
+	if err := json.NewDecoder(in).Decode(&r); err != nil {
+		return nil, errRequest
+	}
+	if r.Status {
+		return a.status(), nil
+	}
+	if len(r.SHA256) != 64 || len(r.Reason) > maxReason {
+		return nil, errRequest
+	}
+	now := time.Now()
+	if !v.may(uid, now) {
+		return nil, errOften
+	}
+	who := a.current().Owner(uid)
+	e := &event.Event{ID: event.NewID(), Kind: event.Act, Phase: "program.request", Time: now, Received: now, Connector: "agent", Host: a.o.Host,
+		From: event.Party{Handle: who}}
+	e.Act = &event.ActDetail{Action: e.Phase, Object: r.SHA256, Purpose: r.Reason, Details: []event.Fact{{Name: "path", Value: r.Path}}}
+	reply := &Reply{ID: string(e.ID)}
+	if r.Code != "" {
+		until, err := a.exceptions.Redeem(r.SHA256, r.Code, who, now)
+		if err != nil {
+			return nil, err
+		}
+		e.Phase, e.Act.Action = "program.except", "program.except"
+		e.Act.Details = append(e.Act.Details, event.Fact{Name: "until", Value: until.Format(time.RFC3339)})
+		reply.Until = until
+	}
+	a.spool.Put(e)
+	return reply, nil
+}
+
+func (a *Agent) status() *Reply {
+	c := a.judge.Counts()
+	a.mu.Lock()
+	version := a.rules.Policy.Version()
+	a.mu.Unlock()
+	return &Reply{Mode: string(a.o.Mode), Policy: version, Asked: c.Asked, Refused: c.Refused, NotInspected: c.NotInspected,
+		Spooled: a.spool.Pending(), Exceptions: len(a.exceptions.List())}
+}
+
+// visits bounds how often one user asks.
+type visits struct {
+	mu   sync.Mutex
+	last map[uint32][]time.Time
+}
+
+func (v *visits) may(uid uint32, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	times := v.last[uid]
+	for len(times) > 0 && now.Sub(times[0]) > time.Minute {
+		times = times[1:]
+	}
+	if len(times) >= perMinute {
+		return false
+	}
+	v.last[uid] = append(times, now)
+	return true
+}
+
+// HowToAsk says how a person asks for an exception.
+func HowToAsk(s judge.Stop) string {
+	return "To ask for an exception: chaperone agent request " + strconv.Quote(s.Event.Program.Path)
+}
