@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/agentcmd"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/catalogs"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
@@ -40,6 +41,7 @@ type cli struct {
 	Policy     policies.Command `cmd:"" help:"Check, test, explain and try a policy."`
 	Inspect    inspectCmd       `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
 	Scan       scanCmd          `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
+	Agent      agentcmd.Command `cmd:"" help:"Keep what policy forbids from being started on this machine."`
 	Quarantine quarantineCmd    `cmd:"" help:"List and bring back files that scan took away."`
 	Survey     surveyCmd        `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 

@@ -1,0 +1,193 @@
+// Package agentcmd holds `chaperone agent`: execution control on this machine, and what people and administrators ask of it.
+package agentcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/holder"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/tell"
+	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/seal"
+	"github.com/chaperone-im/chaperone/internal/telemetry"
+)
+
+// Command is `chaperone agent`.
+type Command struct {
+	Run     runCmd     `cmd:"" default:"withargs" help:"Decide on every program that is started on this machine, until ended. Needs root."`
+	Status  statusCmd  `cmd:"" help:"Say how the agent of this machine does."`
+	Request requestCmd `cmd:"" help:"Ask for an exception for a program, or give in the code of one."`
+	Code    codeCmd    `cmd:"" help:"Make the code of an exception, for one program on one machine."`
+	Worker  workerCmd  `cmd:"" hidden:"" help:"The part that decides; the agent starts it."`
+	Tell    tellCmd    `cmd:"" hidden:"" help:"The part that tells people; the worker starts it."`
+}
+
+// flags are those of agent and worker.
+type flags struct {
+	command.DataFlags
+	Policy string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
+	Mode   string `name:"mode" enum:",monitor,deny-list,lockdown" default:"" help:"monitor, deny-list or lockdown; else that of the configuration."`
+	Host   string `name:"host" placeholder:"NAME" help:"The machine that records are about; this one without it."`
+	Door   string `name:"socket" placeholder:"PATH" default:"/run/chaperone/agent.sock" hidden:"" help:"Where people ask."`
+	Only   string `name:"only" placeholder:"DIR" hidden:"" help:"For tests: watch nothing but file systems mounted below this folder."`
+	Sys    string `name:"sysfs" placeholder:"DIR" hidden:"" help:"For tests: where devices are looked up."`
+}
+
+// args gives the flags to a worker.
+func (f *flags) args() []string {
+	args := []string{"agent", "worker"}
+	for _, a := range [][2]string{{"--data", f.Data}, {"--config", f.Config}, {"--policy", f.Policy}, {"--mode", f.Mode}, {"--host", f.Host},
+		{"--socket", f.Door}, {"--only", f.Only}, {"--sysfs", f.Sys}} {
+		if a[1] != "" {
+			args = append(args, a[0], a[1])
+		}
+	}
+	return args
+}
+
+// settings returns the section of the configuration, with what the flags say instead.
+func (f *flags) settings() (*config.Config, error) {
+	c, err := f.Load()
+	if err != nil {
+		return nil, err
+	}
+	if f.Mode != "" {
+		c.Agent.Mode = f.Mode
+	}
+	return c, nil
+}
+
+type runCmd struct{ flags }
+
+// Run holds. The policy is tried first, so that a mistake in it is told here.
+func (c *runCmd) Run(e *command.Env) error {
+	if os.Geteuid() != 0 {
+		return hint.New(errors.New("the agent needs root: fanotify answers nobody else"), "sudo chaperone agent, or the unit chaperone-agent of the package")
+	}
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
+	set, err := c.Rules(e, c.Policy)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log := telemetry.NewLog(e.ErrOut, true, slog.LevelInfo)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
+	defer signal.Stop(signals)
+	s := newService(os.Getenv("NOTIFY_SOCKET"))
+	defer s.close()
+	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, set.Policy.File().Name(), set.Policy.Version())
+	err = holder.Run(e.Ctx, holder.Options{
+		Binary: self, Opens: settings.Agent.Mode == string(judge.Lockdown), Only: c.Only, Log: log, Signals: passed(e.Ctx, signals),
+		Alive: s.alive, Ready: func() { s.say("READY=1"); log.Info("agent decides") },
+		Command: func() *exec.Cmd {
+			cmd := exec.Command(self, c.args()...)
+			cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
+			cmd.Stderr = os.Stderr
+			cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+			return cmd
+		},
+	})
+	if errors.Is(err, unix.EPERM) {
+		return hint.New(err, "the agent needs CAP_SYS_ADMIN in the first user namespace: it does not run in a container")
+	}
+	return err
+}
+
+// passed turns the signals of an administrator into those of a worker: HUP loads the policy, USR1 starts the worker anew, from the binary that is
+// there now.
+func passed(ctx context.Context, in <-chan os.Signal) <-chan os.Signal {
+	out := make(chan os.Signal)
+	go func() {
+		for {
+			var s os.Signal
+			select {
+			case s = <-in:
+			case <-ctx.Done():
+				return
+			}
+			if s == unix.SIGUSR1 {
+				s = unix.SIGTERM
+			}
+			select {
+			case out <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+type workerCmd struct{ flags }
+
+// socketFD is where the holder puts the socket.
+const socketFD = 3
+
+// Run decides until the holder hangs up.
+func (c *workerCmd) Run(e *command.Env) error {
+	unix.CloseOnExec(socketFD)
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
+	host := c.Host
+	if host == "" {
+		if host, err = os.Hostname(); err != nil {
+			return fmt.Errorf("name of this machine: %w", err)
+		}
+	}
+	var secret []byte
+	if settings.Agent.Secret != "" {
+		text, err := seal.Passphrase(settings.Agent.Secret, settings.Dir)
+		if err != nil {
+			return err
+		}
+		secret = []byte(text)
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	defer signal.Stop(reload)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	teller := newTeller(self)
+	defer teller.close()
+	return agent.Run(e.Ctx, agent.Options{
+		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
+		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
+		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: telemetry.NewLog(e.ErrOut, true, slog.LevelInfo),
+		Load: func(context.Context) (agent.Rules, error) {
+			set, err := c.Rules(e, c.Policy)
+			if err != nil {
+				return agent.Rules{}, err
+			}
+			return agent.Rules{Policy: set.Policy, Catalog: set.Catalog}, nil
+		},
+	})
+}
+
+type tellCmd struct{}
+
+// Run tells people until the worker ends.
+func (tellCmd) Run(e *command.Env) error { return tell.Run(e.Ctx, e.In, tell.Options{}) }

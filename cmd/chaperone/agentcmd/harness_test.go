@@ -1,0 +1,251 @@
+package agentcmd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/agentcmd"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/internal/sandbox"
+	"github.com/chaperone-im/chaperone/internal/unpack/reveal"
+)
+
+// TestMain makes this test binary the chaperone that the tests start, and the programs that they attack it with.
+func TestMain(m *testing.M) {
+	sandbox.Child(os.Args, []sandbox.Parser{reveal.Parser()})
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		var cli struct {
+			Agent agentcmd.Command `cmd:""`
+		}
+		ctx, stop := notify()
+		defer stop()
+		os.Exit(command.Run(&cli, os.Args[1:], &command.Env{Ctx: ctx, In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
+	}
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "attack-") {
+		os.Exit(attack(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+const inside = "CHAPERONE_TEST_NAMESPACE" // set in the test process that has mounts of its own
+
+// limit is how long one test may take: then everything of it is killed, which closes the fanotify descriptor.
+const limit = 4 * time.Minute
+
+// namespace runs the test in a process with a mount namespace of its own, and reports whether this is that process. Nothing that the test
+// mounts is seen outside, and nothing outside is ever marked: agents are started with --only.
+func namespace(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(inside) != "" {
+		return true
+	}
+	if os.Geteuid() != 0 {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root, for fanotify and mounts")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+(limit-5*time.Second).String())
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return false
+}
+
+// field is a file system of its own, with an agent that watches it.
+type field struct {
+	t      *testing.T
+	dir    string // the mount
+	work   string // on the machine's file system: image, policy, data
+	binary string // that the agent is started from
+	args   []string
+	agent  *exec.Cmd
+	log    *logBuffer
+}
+
+// messenger is what makes a program Telegram: two tokens of the catalog. A real program that does nothing carries them here.
+const messenger = "\x00tdesktop-palette\x00tg://login?token=\x00"
+
+const denyPolicy = `version: 1
+mode: enforce
+rules:
+  - {id: no-messengers, apps: ["*"], verdict: block, say: "Please use the firm's own chat."}
+otherwise: {programs: allow}
+`
+
+// newField mounts a loop image.
+func newField(t *testing.T) *field {
+	t.Helper()
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil { // of this process namespace
+		t.Fatal(err)
+	}
+	f := &field{t: t, work: t.TempDir(), binary: "/proc/self/exe", log: &logBuffer{}}
+	if real, err := os.Readlink(f.binary); err == nil {
+		f.binary = real
+	}
+	f.dir = f.mountImage("field")
+	f.write(filepath.Join(f.work, "policy.yaml"), denyPolicy, 0o644)
+	return f
+}
+
+// mountImage makes an ext4 image and mounts it below the folder that agents watch.
+func (f *field) mountImage(name string) string {
+	f.t.Helper()
+	image, dir := filepath.Join(f.work, name+".img"), filepath.Join(f.work, "watched", name)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, 128<<20)); err != nil {
+		f.t.Fatal(err)
+	}
+	f.run("mkfs.ext4", "-q", "-F", image)
+	f.run("mount", "-o", "loop", image, dir)
+	f.t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func (f *field) run(name string, args ...string) string {
+	f.t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		f.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func (f *field) write(path, text string, mode os.FileMode) string {
+	f.t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		f.t.Fatal(err)
+	}
+	return path
+}
+
+// program puts /bin/true, or another program, with more bytes behind it on the field. It belongs to a user, unless its name begins with "root".
+func (f *field) program(name, more string) string {
+	f.t.Helper()
+	b, err := os.ReadFile("/bin/true")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	path := name
+	if !filepath.IsAbs(name) {
+		path = filepath.Join(f.dir, name)
+	}
+	f.write(path, string(b)+more, 0o755)
+	if !strings.HasPrefix(name, "root") {
+		if err := os.Chown(path, 1000, 1000); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// start starts an agent and waits until it decides.
+func (f *field) start(args ...string) {
+	f.t.Helper()
+	f.args = append([]string{"agent", "--only", filepath.Join(f.work, "watched"), "--policy", filepath.Join(f.work, "policy.yaml"),
+		"--socket", filepath.Join(f.work, "agent.sock"), "--host", "field", "--data", filepath.Join(f.work, "data")}, args...)
+	f.agent = exec.Command(f.binary, f.args...)
+	f.agent.Args[0] = os.Args[0]
+	f.agent.Stderr = f.log
+	f.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := f.agent.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(limit-30*time.Second, func() { _ = f.agent.Process.Kill() })
+	f.t.Cleanup(func() {
+		watchdog.Stop()
+		_ = f.agent.Process.Kill()
+		_ = f.agent.Wait()
+		if f.t.Failed() {
+			f.t.Logf("agent:\n%s", f.log.String())
+		}
+	})
+	f.await("agent decides")
+}
+
+// await waits for words in the agent's log.
+func (f *field) await(words string) {
+	f.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(f.log.String(), words); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("the agent does not say %q:\n%s", words, f.log.String())
+		}
+	}
+}
+
+// starts reports whether a program may be started, by anybody.
+func (f *field) starts(path string, args ...string) bool {
+	f.t.Helper()
+	err := exec.Command(path, args...).Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil, errors.As(err, &exit):
+		return true
+	case errors.Is(err, unix.EPERM):
+		return false
+	}
+	f.t.Fatal(err)
+	return false
+}
+
+func (f *field) want(path string, start bool) {
+	f.t.Helper()
+	if got := f.starts(path); got != start {
+		f.t.Errorf("%s: started %v, want %v", strings.TrimPrefix(path, f.work), got, start)
+	}
+}
+
+// workers returns the process ids of the agent's workers.
+func (f *field) workers() []int {
+	var out []int
+	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, e := range entries {
+		b, _ := os.ReadFile(e)
+		if bytes.Contains(b, []byte("agent\x00worker\x00")) {
+			pid := 0
+			for _, c := range filepath.Base(filepath.Dir(e)) {
+				pid = pid*10 + int(c-'0')
+			}
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+var _ io.Writer = (*logBuffer)(nil)
