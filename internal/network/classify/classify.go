@@ -56,6 +56,7 @@ type Classifier struct {
 	said       shared[said]
 	texts      shared[string] // names and facts
 	verdicts   map[opinion]*verdict
+	lessons    shared[lesson]
 	pending    Finding
 	blank      state // of a flow of which nothing is known yet
 }
@@ -71,7 +72,8 @@ func New(c Catalog, o Options) *Classifier {
 	}
 	k.memory.init()
 	k.sockets.init()
-	k.said, k.texts, k.verdicts = newShared[said](), newShared[string](), map[opinion]*verdict{}
+	k.said, k.texts, k.lessons = newShared[said](), newShared[string](), newShared[lesson]()
+	k.verdicts = map[opinion]*verdict{}
 	return k
 }
 

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strconv"
 
-	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
 	"github.com/chaperone-im/chaperone/internal/network/flow/decode"
 )
@@ -65,7 +64,7 @@ func (c *Classifier) isNode(f *flow.Flow, k *socket) {
 			continue
 		}
 		c.revised(other, o)
-		k.app, k.service, k.fact, k.strength, k.until = o.app, o.service, skypeFact, event.Medium, until
+		k.lesson, k.until = c.lessons.get(lesson{o.app, o.service, skypeFact}), flow.MomentOf(until)
 		c.sockets.peers.put(pair{f.Client.Addr(), other.Server.Addr()}, true, now(f).Add(c.thresholds.KeepAnswer))
 		c.sockets.peers.put(pair{f.Client.Addr(), networkOf(other.Server.Addr())}, true, now(f).Add(c.thresholds.KeepAnswer))
 	}
@@ -86,7 +85,7 @@ func (k *socket) skypeLike(t *Thresholds, fact *decode.Fact) bool {
 	}
 	k.last = uint16(id)
 	k.peers++
-	return k.peers >= t.SkypePeers && float64(k.steps) >= t.SkypeShare*float64(k.peers-1) && float64(k.others) <= t.SkypeMisfit*float64(k.peers)
+	return int(k.peers) >= t.SkypePeers && float64(k.steps) >= t.SkypeShare*float64(k.peers-1) && float64(k.others) <= t.SkypeMisfit*float64(k.peers)
 }
 
 // skypePeer claims a TCP flow of a machine that has a classic Skype socket: to a peer of that socket, to the socket's own port, or, weakly,

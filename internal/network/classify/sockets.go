@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/flow"
@@ -14,20 +13,23 @@ import (
 // socket is one UDP address and port and what its flows said. Interactive Connectivity Establishment (RFC 8445) speaks with servers and
 // peers from one socket, so what names one of its flows names the others; classic Skype does the same.
 type socket struct {
-	app, service string
-	fact         string
-	strength     event.Confidence
-	until        time.Time
-	flows        []*flow.Flow
-	busy         bool // several were heard
+	*lesson             // untaught until one of its flows was named
+	until   flow.Moment // the lesson is worth something
+	flows   []*flow.Flow
+	busy    bool // several were heard
 
 	// what may be classic Skype
-	peers  int // whose first datagram fits
-	others int // whose does not
-	steps  int
 	last   uint16
+	peers  int32 // whose first datagram fits
+	others int32 // whose does not
+	steps  int32
 	told   netip.Addr // the address of its own that a peer's refusal told
 }
+
+// lesson is what one flow of a socket teaches of the others. It is shared by the sockets that were taught the same, and never changed.
+type lesson struct{ app, service, fact string }
+
+var untaught = &lesson{}
 
 // sockets remembers the sockets of UDP flows that had facts. It is bounded as memory is.
 type sockets struct {
@@ -141,9 +143,8 @@ func (c *Classifier) teach(f *flow.Flow, s *state, end netip.AddrPort) {
 	if k.app == s.app && s.rank < rankTraffic { // nothing new, and not at first hand
 		return
 	}
-	k.app, k.service, k.until = s.app, s.service, now(f).Add(c.thresholds.KeepSocket)
-	k.fact = factOf(s.evidence[0].Fact)
-	k.strength = event.Medium
+	k.lesson = c.lessons.get(lesson{s.app, s.service, factOf(s.evidence[0].Fact)})
+	k.until = flow.MomentOf(now(f).Add(c.thresholds.KeepSocket))
 	for _, other := range k.flows {
 		if o := c.stateOf(other); other != f && o.rank < rankSocket {
 			c.claimSocket(other, o, k, end)
@@ -160,7 +161,7 @@ func factOf(fact string) string {
 
 func (c *Classifier) claimSocket(f *flow.Flow, s *state, k *socket, end netip.AddrPort) {
 	s.claim(f, rankSocket, k.app, k.service, event.Evidence{
-		Fact: *c.texts.get("socket:" + k.fact), Value: end.String(), Strength: k.strength, Source: "RFC 8445: one socket, one session",
+		Fact: *c.texts.get("socket:" + k.fact), Value: end.String(), Strength: event.Medium, Source: "RFC 8445: one socket, one session",
 	})
 }
 
@@ -173,7 +174,7 @@ func (c *Classifier) bySocket(f *flow.Flow, s *state) {
 		return
 	}
 	for _, end := range f.Ends() {
-		if k := c.sockets.find(end); k != nil && k.app != "" && now(f).Before(k.until) {
+		if k := c.sockets.find(end); k != nil && k.app != "" && now(f).Before(k.until.Time()) {
 			c.claimSocket(f, s, k, end)
 			return
 		}

@@ -39,6 +39,16 @@ func TestStatesAreSmall(t *testing.T) {
 	}
 }
 
+// TestSocketsAreSmall: sixteen thousand are kept of those with one flow, and as many of the others.
+func TestSocketsAreSmall(t *testing.T) {
+	if size := unsafe.Sizeof(socket{}); size > 80 {
+		t.Errorf("a socket takes %d bytes", size)
+	}
+	if *untaught != (lesson{}) {
+		t.Errorf("%v", *untaught)
+	}
+}
+
 // TestVerdictsAreShared: flows of which the same fact is known have one verdict, what is learned of one of them changes no other, and a flood
 // of different verdicts takes bounded room.
 func TestVerdictsAreShared(t *testing.T) {

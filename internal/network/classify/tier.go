@@ -120,7 +120,7 @@ func (s *sockets) get(a netip.AddrPort) *socket {
 	if k := s.find(a); k != nil {
 		return k
 	}
-	k := &socket{}
+	k := &socket{lesson: untaught}
 	if first, ok := s.first.take(a); ok {
 		k.flows = append(k.flows, first.flow)
 		switch {

@@ -7,7 +7,7 @@ type buffers struct {
 }
 
 // sizes are the capacities of buffers: the beginning of a direction moves to the next larger one as it grows.
-var sizes = [...]int{256, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10}
+var sizes = [...]int{128, 256, 512, 1 << 10, 1536, 2 << 10, 4 << 10, 8 << 10, 16 << 10}
 
 // maxKept bounds the bytes of buffers that wait to be used again.
 const maxKept = 1 << 20

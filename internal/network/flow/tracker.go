@@ -88,7 +88,7 @@ type Limits struct {
 	Stream int           // bytes kept of each direction of a TCP flow; default 16 KiB
 	Budget int64         // packets with payload that decoders look at; default 48
 	Idle   time.Duration // silence after which a flow ends; 0 keeps it until the end of the capture
-	Memory int           // bytes that are kept at one time for decoders that wait for more; default 16 MiB
+	Memory int           // bytes that are kept at one time for decoders that wait for more; default 12 MiB
 }
 
 func (l *Limits) setDefaults() {
@@ -102,7 +102,7 @@ func (l *Limits) setDefaults() {
 		l.Budget = 48
 	}
 	if l.Memory <= 0 {
-		l.Memory = 16 << 20
+		l.Memory = 12 << 20
 	}
 }
 
