@@ -1,21 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
-	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
-	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
@@ -24,6 +21,7 @@ import (
 type quarantineCmd struct {
 	List    quarantineListCmd    `cmd:"" help:"List what is in quarantine."`
 	Restore quarantineRestoreCmd `cmd:"" help:"Bring files back to where they were, exactly as they were."`
+	Purge   quarantinePurgeCmd   `cmd:"" help:"Delete files for good that have been in quarantine for long enough; changes nothing unless told to."`
 }
 
 // quarantineOptions are what acts are done with; what is nil is not asked.
@@ -149,82 +147,64 @@ func (c *quarantineRestoreCmd) Run(e *command.Env) error {
 	return nil
 }
 
-// actLine says what was done about a file. Its names are API.
-type actLine struct {
-	Type    string `json:"type"` // "act"
-	Action  string `json:"action"`
-	Path    string `json:"path"`
-	Base64  string `json:"path_base64,omitempty"`
-	ID      string `json:"id,omitempty"`
-	Command string `json:"command,omitempty"`
-	Note    string `json:"note,omitempty"`
-	Error   string `json:"error,omitempty"`
+type quarantinePurgeCmd struct {
+	command.DataFlags
+	Age    time.Duration `name:"age" default:"720h" help:"How long a file must have been in quarantine; a day at least."`
+	Delete bool          `name:"delete" help:"Delete them. Without it they are only listed."`
+	IDs    []string      `arg:"" optional:"" name:"id" help:"Ids, as quarantine list shows them; without any, all that are old enough."`
+
+	options quarantineOptions
 }
 
-// actor does something about the files that hold what policy forbids, once for each.
-type actor struct {
-	store  *quarantine.Store
-	remove bool
-	out    io.Writer
-	json   bool
-	failed int
-}
-
-// act takes the file away, or removes the package that owns it.
-func (a *actor) act(ctx context.Context, f *scan.Finding) error {
-	t := quarantine.Target{Path: f.Real, Dev: f.File.Dev, Ino: f.File.Ino, Size: f.File.Size, SHA256: f.File.SHA256,
-		App: f.Event.Program.App, Reason: "rule " + f.Event.Verdict.Rule}
-	line := actLine{Type: "act", Action: "quarantine"}
-	line.Path, line.Base64 = scan.Name(f.Real)
-	if !f.Certain() {
-		line.Action, line.Note = "none", scanned.Unsure(f)
-		return a.say(line)
-	}
-	err := a.do(ctx, t, &line)
+// Run deletes what is old enough, each recorded before it is done and refused under a hold. One that cannot be does not keep the others back.
+func (c *quarantinePurgeCmd) Run(e *command.Env) error {
+	host, err := os.Hostname()
 	if err != nil {
-		a.failed++
-		line.Error = err.Error()
+		return fmt.Errorf("name of this machine: %w", err)
 	}
-	return a.say(line)
-}
-
-func (a *actor) do(ctx context.Context, t quarantine.Target, line *actLine) error {
-	if a.remove {
-		if owner, ok := quarantine.OwnerOf(ctx, t.Path); ok {
-			line.Action, line.Command, line.Note = "remove", strings.Join(owner.Command(), " "), "undo: "+owner.Undo()
-			return a.store.Remove(ctx, owner, t)
-		}
+	if c.options.recorder == nil {
+		c.options = acts(e, &c.DataFlags)
 	}
-	item, err := a.store.Take(ctx, t)
+	store, err := openQuarantine(&c.DataFlags, host, c.options)
 	if err != nil {
 		return err
 	}
-	line.ID = item.ID
-	if item.Links > 1 {
-		line.Note = fmt.Sprintf("the file has %d more names, which still lead to it", item.Links-1)
+	defer store.Close()
+	items, err := store.List()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, id := range c.IDs {
+		if !slices.ContainsFunc(items, func(i quarantine.Item) bool { return i.ID == id }) {
+			failed = append(failed, fmt.Errorf("%w: %s", quarantine.ErrNotFound, id))
+		}
+	}
+	for _, i := range items {
+		err := c.one(e, store, i)
+		if errors.Is(err, quarantine.ErrTooYoung) && len(c.IDs) == 0 {
+			continue
+		}
+		failed = append(failed, err)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return hint.New(err, "chaperone quarantine list shows what is in quarantine, and since when")
 	}
 	return nil
 }
 
-func (a *actor) say(l actLine) error {
-	if a.json {
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(l)
+func (c *quarantinePurgeCmd) one(e *command.Env, store *quarantine.Store, i quarantine.Item) error {
+	if len(c.IDs) > 0 && !slices.Contains(c.IDs, i.ID) {
+		return nil
 	}
-	var err error
-	switch {
-	case l.Error != "":
-		_, err = fmt.Fprintf(a.out, "NOT DONE %s: %s\n", printable.Line(l.Path), printable.Line(l.Error))
-	case l.Action == "none":
-		_, err = fmt.Fprintf(a.out, "%s: %s\n", printable.Line(l.Path), printable.Line(l.Note))
-	case l.Command != "":
-		_, err = fmt.Fprintf(a.out, "removed %s (%s; %s)\n", printable.Line(l.Path), printable.Line(fmt.Sprint(l.Command)), printable.Line(l.Note))
-	default:
-		if l.Note != "" {
-			l.Note = " (" + l.Note + ")"
-		}
-		_, err = fmt.Fprintf(a.out, "in quarantine as %s: %s%s\n", l.ID, printable.Line(l.Path), printable.Line(l.Note))
+	err, done := store.Due(i, c.Age), "would be deleted with --delete"
+	if err == nil && c.Delete {
+		done = "is deleted"
+		_, err = store.Purge(e.Ctx, i.ID, c.Age)
 	}
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w", i.ID, i.Path, err)
+	}
+	_, err = fmt.Fprintf(e.Out, "%s %s, in quarantine since %s: %s\n", i.ID, done, i.Time.Format("2006-01-02"), printable.Line(i.Path))
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
+	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -23,10 +24,14 @@ type scanCmd struct {
 	OneFileSystem bool   `name:"one-file-system" help:"Do not cross into other file systems."`
 	Quarantine    bool   `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
 	Remove        bool   `name:"remove" xor:"act" help:"Remove the package that owns such a file; quarantine files that no package owns."`
+	Plan          string `name:"plan" type:"path" placeholder:"FILE" xor:"plan" help:"With --quarantine or --remove: write what would be done to a new file, and do nothing."`
+	Apply         string `name:"apply" type:"path" placeholder:"FILE" xor:"plan,act" help:"Do exactly what a plan says, about files that are still what they were."`
+	NoHistory     bool   `name:"no-history" help:"Do not look for where messengers keep conversations."`
 	command.DataFlags
-	Paths []string `arg:"" name:"path" help:"Files and folders."`
+	Paths []string `arg:"" optional:"" name:"path" help:"Files and folders."`
 
 	options quarantineOptions // the recorder takes findings and acts
+	set     *rules.Set        // what is decided by
 }
 
 // Run scans.
@@ -34,28 +39,33 @@ func (c *scanCmd) Run(e *command.Env) error {
 	if c.options.recorder == nil {
 		c.options = acts(e, &c.DataFlags)
 	}
+	plan, err := c.plan()
+	if err != nil {
+		return err
+	}
 	scanner, err := c.scanner(e)
 	if err != nil {
 		return err
 	}
 	defer scanner.Close()
-	var out scanned.Writer = scanned.NewTable(e.Out, c.Quarantine || c.Remove)
+	planner := &scanned.Planner{Scanner: scanner, Remove: true}
+	var out scanned.Writer = scanned.NewTable(e.Out, planner)
+	if c.Quarantine || c.Remove {
+		planner.Remove = c.Remove
+		out = scanned.NewTable(e.Out, nil)
+	}
 	if c.JSON {
 		out = scanned.NewLines(e.Out)
 	}
 	bombs := scanned.Gather(out)
-	forbidden, summary, err := c.scan(e, scanner, bombs)
+	forbidden, summary, err := c.scan(e, planner, bombs)
 	if err := errors.Join(err, bombs.Flush()); err != nil {
 		return err
 	}
-	status, err := scanner.Sandbox(e.Ctx)
-	if err != nil {
+	if err := warn(e, scanner); err != nil {
 		return err
 	}
-	if d := status.Degraded(); d != "" {
-		fmt.Fprintln(e.ErrOut, "chaperone: warning: sandbox:", d)
-	}
-	failed, err := c.act(e, forbidden)
+	failed, err := c.act(e, planner, plan, forbidden)
 	if err != nil {
 		return err
 	}
@@ -64,9 +74,53 @@ func (c *scanCmd) Run(e *command.Env) error {
 	}
 	switch {
 	case failed > 0:
-		return fmt.Errorf("%d of %d files could not be taken away", failed, len(forbidden))
+		return fmt.Errorf("%d files could not be taken away", failed)
 	case len(forbidden) > 0:
 		return command.ErrFindings
+	}
+	return nil
+}
+
+// plan reads the plan that is to be carried out, and takes over what it says.
+func (c *scanCmd) plan() (*scanned.Plan, error) {
+	switch {
+	case c.Plan != "" && !c.Quarantine && !c.Remove:
+		return nil, hint.New(errors.New("--plan without --quarantine or --remove"), "chaperone scan --remove --plan FILE PATH... writes down what --remove would do")
+	case c.Apply == "" && len(c.Paths) == 0:
+		return nil, hint.New(errors.New("expected \"<path> ...\""), "chaperone scan PATH... looks into files and folders")
+	case c.Apply == "":
+		return nil, nil
+	case len(c.Paths) > 0:
+		return nil, hint.New(errors.New("--apply with paths"), "a plan names its files; write another for others")
+	}
+	plan, err := scanned.ReadPlan(c.Apply)
+	if err != nil {
+		return nil, hint.New(err, "chaperone scan --remove --plan FILE PATH... writes a plan")
+	}
+	host, err := c.host()
+	if err != nil {
+		return nil, err
+	}
+	if plan.Host != host {
+		return nil, hint.New(fmt.Errorf("the plan is for host %s, this is %s", plan.Host, host), "a plan is carried out where it was made")
+	}
+	c.Remove, c.Quarantine, c.NoHistory = plan.Remove, !plan.Remove, true
+	for _, p := range plan.Paths() {
+		if _, err := os.Lstat(p); err == nil { // Apply says what is gone
+			c.Paths = append(c.Paths, p)
+		}
+	}
+	return plan, nil
+}
+
+// warn says how far the parsers are not confined.
+func warn(e *command.Env, scanner *scan.Scanner) error {
+	status, err := scanner.Sandbox(e.Ctx)
+	if err != nil {
+		return err
+	}
+	if d := status.Degraded(); d != "" {
+		fmt.Fprintln(e.ErrOut, "chaperone: warning: sandbox:", d)
 	}
 	return nil
 }
@@ -75,13 +129,16 @@ func (c *scanCmd) Run(e *command.Env) error {
 const maxActs = 100_000
 
 // scan runs the scan and returns the findings that policy forbids, one for each file.
-func (c *scanCmd) scan(e *command.Env, scanner *scan.Scanner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
+func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
 	var forbidden []*scan.Finding
-	stop := scanProgress(e, scanner)
+	stop := scanProgress(e, planner.Scanner)
 	defer stop()
-	summary, err := scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
+	summary, err := planner.Scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
 		if r.Problem != nil {
 			return out.Problem(r.Problem)
+		}
+		if r.Finding.Event.Program.Form == scan.History && len(planner.Found) < maxActs {
+			planner.Found = append(planner.Found, r.Finding)
 		}
 		if r.Finding.Event.Verdict.Action.Stops() {
 			forbidden = addForbidden(forbidden, r.Finding)
@@ -106,26 +163,48 @@ func addForbidden(forbidden []*scan.Finding, f *scan.Finding) []*scan.Finding {
 }
 
 // act does what the flags ask for, after the scan, and returns how many files it could not be done to.
-func (c *scanCmd) act(e *command.Env, forbidden []*scan.Finding) (failed int, err error) {
-	if !c.Quarantine && !c.Remove || len(forbidden) == 0 {
+func (c *scanCmd) act(e *command.Env, planner *scanned.Planner, plan *scanned.Plan, forbidden []*scan.Finding) (failed int, err error) {
+	if !c.Quarantine && !c.Remove || len(forbidden) == 0 && plan == nil && c.Plan == "" {
 		return 0, nil
 	}
 	host, err := c.host()
 	if err != nil {
 		return 0, err
 	}
-	store, err := openQuarantine(&c.DataFlags, host, c.options)
-	if err != nil {
+	if planner.Store, err = openQuarantine(&c.DataFlags, host, c.options); err != nil {
 		return 0, err
 	}
-	defer store.Close()
-	a := &actor{store: store, remove: c.Remove, out: e.Out, json: c.JSON}
+	defer planner.Store.Close()
+	if c.Plan != "" {
+		return 0, c.write(e, planner, host, forbidden)
+	}
+	a := &scanned.Actor{Planner: *planner, Out: e.Out, JSON: c.JSON}
+	if plan != nil {
+		err = plan.Apply(e.Ctx, a, forbidden)
+		return a.Failed, err
+	}
 	for _, f := range forbidden {
-		if err := a.act(e.Ctx, f); err != nil {
-			return a.failed, err
+		if err := a.Do(e.Ctx, a.Act(e.Ctx, f)); err != nil {
+			return a.Failed, err
 		}
 	}
-	return a.failed, nil
+	return a.Failed, nil
+}
+
+// write writes the plan.
+func (c *scanCmd) write(e *command.Env, planner *scanned.Planner, host string, forbidden []*scan.Finding) error {
+	p := scanned.Plan{Host: host, Time: time.Now().UTC(), Remove: c.Remove, Policy: c.set.Policy.Version(), Catalog: c.set.Catalog.Version()}
+	for _, f := range forbidden {
+		p.Add(e.Ctx, planner, f)
+	}
+	if err := p.Write(c.Plan); err != nil {
+		return err
+	}
+	if c.JSON {
+		return nil
+	}
+	_, err := fmt.Fprintf(e.Out, "plan for %d files in %s; nothing was changed. chaperone scan --apply %s carries it out\n", len(p.Acts), c.Plan, c.Plan)
+	return err
 }
 
 // host is the machine that findings are attributed to.
@@ -150,6 +229,7 @@ func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.set = set
 	host, err := c.host()
 	if err != nil {
 		return nil, err
@@ -165,7 +245,7 @@ func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 		}
 	}
 	return scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: c.options.recorder, Host: event.Host{Name: host},
-		OneFileSystem: c.OneFileSystem, Skip: skip})
+		OneFileSystem: c.OneFileSystem, NoHistory: c.NoHistory, Skip: skip})
 }
 
 // scanProgress shows counts on a terminal until the function it returns is called.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/retention"
 )
 
@@ -175,11 +176,15 @@ type HostHeld struct {
 	Held   bool   `json:"held"`
 }
 
-func (o *operations) holdHost(ctx context.Context, call *control.Call, host string) error {
+// holdHost answers for a host, the person whose host it is, and the person whose local account is named beside it.
+func (o *operations) holdHost(ctx context.Context, call *control.Call, host event.Host) error {
 	var h HostHeld
 	var err error
 	if o.store.Holds != nil {
-		h.Matter, h.Held, err = o.store.Holds.HostHeld(ctx, o.store.People.Host(host, "", o.store.Clock.Now()))
+		h.Matter, h.Held, err = o.store.Holds.HostHeld(ctx, o.store.People.Host(host.Name, "", o.store.Clock.Now()))
+		if err == nil && !h.Held && host.Person != "" {
+			h.Matter, h.Held, err = o.store.Holds.PersonHeld(ctx, host.Person)
+		}
 	}
 	if err != nil {
 		return err

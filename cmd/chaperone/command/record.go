@@ -59,12 +59,12 @@ func (r *Remote) Record(ctx context.Context, events ...*event.Event) error {
 	return nil
 }
 
-// HostHeld implements quarantine.Holds.
+// HostHeld implements quarantine.Holds. Host.Person may name whose file it is: that person may be held though the host is not.
 func (r *Remote) HostHeld(ctx context.Context, host event.Host) (string, bool, error) {
 	e := *r.e
 	e.Ctx = ctx
 	var out strings.Builder
-	if err := Operate(&e, r.d, "hold.host", host.Name, nil, &out); err != nil {
+	if err := Operate(&e, r.d, "hold.host", host, nil, &out); err != nil {
 		return "", false, err
 	}
 	var h server.HostHeld

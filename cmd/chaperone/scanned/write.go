@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
@@ -52,12 +51,12 @@ func (s *lines) Close(n scan.Summary, _ []*scan.Finding) error { return s.encode
 
 type table struct {
 	out    io.Writer
-	acts   bool // something was done already
+	next   *Planner
 	errors int
 }
 
-// NewTable returns the Writer for people. acts says that the run does something about what is forbidden.
-func NewTable(w io.Writer, acts bool) Writer { return &table{out: w, acts: acts} }
+// NewTable returns the Writer for people. next tells what could be done about what is forbidden; nil when the run does it.
+func NewTable(w io.Writer, next *Planner) Writer { return &table{out: w, next: next} }
 
 // maxProblems bounds the problems that people are shown one by one.
 const maxProblems = 50
@@ -128,30 +127,37 @@ func (t *table) Close(s scan.Summary, forbidden []*scan.Finding) error {
 		s.Files, Bytes(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors); err != nil {
 		return err
 	}
-	return t.next(forbidden)
+	return t.steps(forbidden)
 }
 
 // maxNext bounds the files for which the next step is said.
 const maxNext = 10
 
-// next says what can be done about what policy forbids: nothing was changed yet.
-func (t *table) next(forbidden []*scan.Finding) error {
-	if t.acts || len(forbidden) == 0 {
+// steps says what can be done about what policy forbids: nothing was changed yet.
+func (t *table) steps(forbidden []*scan.Finding) error {
+	if t.next == nil || len(forbidden) == 0 {
 		return nil
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nPolicy forbids what is in %d files. Nothing was changed. What can be done:\n", len(forbidden))
+	said := map[string]bool{}
 	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
-		name, _ := scan.Name(f.Real)
-		if !f.Certain() {
-			fmt.Fprintf(&b, "  %s: %s\n", printable.Line(name), Unsure(f))
-			continue
+		a := t.next.Act(context.Background(), f)
+		name := printable.Line(a.Path)
+		switch a.Action {
+		case actNone:
+			fmt.Fprintf(&b, "  %s: %s\n", name, printable.Line(a.Note))
+		case actRemove:
+			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", name, printable.Line(a.Command))
+		default:
+			fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", name)
 		}
-		if owner, ok := quarantine.OwnerOf(context.Background(), f.Real); ok {
-			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", printable.Line(name), printable.Line(strings.Join(owner.Command(), " ")))
-			continue
+		for _, s := range a.stores {
+			if !said[s.Path] && len(said) < maxNext {
+				fmt.Fprintf(&b, "    --remove would first seal the history of %s in %s\n", printable.Line(s.App), printable.Line(s.Path))
+				said[s.Path] = true
+			}
 		}
-		fmt.Fprintf(&b, "  %s: --quarantine moves it away; chaperone quarantine restore brings it back\n", printable.Line(name))
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -92,17 +92,7 @@ func (s *Store) writeManifest(i Item) error {
 	if err != nil {
 		return fmt.Errorf("quarantine: manifest: %w", err)
 	}
-	name := i.ID + manifestSuffix
-	fd, err := unix.Openat(int(s.dir.Fd()), name+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("quarantine: manifest: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = unix.Renameat(int(s.dir.Fd()), name+".new", int(s.dir.Fd()), name)
-	}
-	if err = errors.Join(err, s.dir.Sync()); err != nil {
+	if err := s.writeFile(i.ID+manifestSuffix, b); err != nil {
 		return fmt.Errorf("quarantine: manifest: %w", err)
 	}
 	return nil
@@ -140,6 +130,23 @@ func (s *Store) readManifest(id string) (Item, error) {
 
 // manifests reads all manifests.
 func (s *Store) manifests() ([]Item, error) {
+	names, err := s.names(manifestSuffix)
+	if err != nil {
+		return nil, err
+	}
+	var out []Item
+	for _, name := range names {
+		i, err := s.readManifest(strings.TrimSuffix(name, manifestSuffix))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// names lists the files of the folder that end in suffix.
+func (s *Store) names(suffix string) ([]string, error) {
 	if _, err := s.dir.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("quarantine: list: %w", err)
 	}
@@ -147,19 +154,9 @@ func (s *Store) manifests() ([]Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("quarantine: list: %w", err)
 	}
-	var out []Item
-	for _, name := range names {
-		id, ok := strings.CutSuffix(name, manifestSuffix)
-		if !ok {
-			continue
-		}
-		i, err := s.readManifest(id)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, i)
-	}
-	return out, nil
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, suffix) })
+	slices.Sort(names)
+	return names, nil
 }
 
 // stat looks at an item's file.

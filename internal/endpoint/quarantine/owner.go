@@ -134,9 +134,10 @@ func ask(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return cmd.Output()
 }
 
-// Remove removes a package through its manager: recorded first, with what brings it back.
+// Remove removes a package through its manager: recorded first, with what brings it back. See Check for whether
+// the file is still the one that was judged.
 func (s *Store) Remove(ctx context.Context, o Owner, t Target) error {
-	if err := s.CheckHold(ctx); err != nil {
+	if err := s.CheckHoldOf(ctx, t.Owner); err != nil {
 		return err
 	}
 	words := o.Command()

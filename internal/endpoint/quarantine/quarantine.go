@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,11 +53,12 @@ type Target struct {
 	SHA256   string
 	App      string
 	Reason   string // e.g. the rule
+	Owner    string // local user, asked for holds; "" asks for the host alone
 }
 
 // Errors of the package.
 var (
-	ErrHeld     = errors.New("the host is under a legal hold: nothing is removed from it")
+	ErrHeld     = errors.New("under a legal hold: nothing is removed")
 	ErrChanged  = errors.New("the file is not the one that was judged")
 	ErrExists   = errors.New("something else is there now")
 	ErrNotFound = errors.New("no such item in quarantine")
@@ -146,9 +149,31 @@ func (s *Store) CheckHold(ctx context.Context) error {
 	return nil
 }
 
+// CheckHoldOf returns ErrHeld when the host, or the local user whose file it is (by name or number), is under a hold.
+func (s *Store) CheckHoldOf(ctx context.Context, owner string) error {
+	if err := s.CheckHold(ctx); err != nil || s.opts.Holds == nil || owner == "" {
+		return err
+	}
+	if _, err := strconv.ParseUint(owner, 10, 32); err == nil {
+		if u, err := user.LookupId(owner); err == nil {
+			owner = u.Username
+		}
+	}
+	host := s.opts.Host
+	host.Person = owner
+	matter, held, err := s.opts.Holds.HostHeld(ctx, host)
+	if err != nil {
+		return fmt.Errorf("quarantine: look up holds: %w", err)
+	}
+	if held {
+		return fmt.Errorf("%w (owner %s, matter %s)", ErrHeld, owner, matter)
+	}
+	return nil
+}
+
 // Take moves a file into quarantine.
 func (s *Store) Take(ctx context.Context, t Target) (Item, error) {
-	if err := s.CheckHold(ctx); err != nil {
+	if err := s.CheckHoldOf(ctx, t.Owner); err != nil {
 		return Item{}, err
 	}
 	parent, err := openDir(filepath.Dir(t.Path))
@@ -180,6 +205,24 @@ func (s *Store) Take(ctx context.Context, t Target) (Item, error) {
 		return Item{}, err
 	}
 	return item, nil
+}
+
+// Check returns ErrChanged unless what is at the target's path is still the file that was judged.
+func (s *Store) Check(t Target) error {
+	parent, err := openDir(filepath.Dir(t.Path))
+	if err != nil {
+		return fmt.Errorf("check %s: %w", t.Path, err)
+	}
+	defer parent.Close()
+	f, err := openFile(parent, filepath.Base(t.Path))
+	if err != nil {
+		return fmt.Errorf("check %s: %w", t.Path, err)
+	}
+	defer f.Close()
+	if _, err := s.describe(f, t); err != nil {
+		return fmt.Errorf("check %s: %w", t.Path, err)
+	}
+	return nil
 }
 
 // describe checks that f is the target and writes down all that must come back.

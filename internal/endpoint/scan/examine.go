@@ -90,27 +90,28 @@ func (s *Scanner) changed(j *job) bool {
 
 // judge turns what was revealed into findings.
 func (s *Scanner) judge(j *job, report *reveal.Report) {
-	known := map[string]string{} // recognised packages and containers: inside → app
+	seen := map[string]string{} // recognised packages and containers: inside → app
 	for i := range report.Items {
 		item := &report.Items[i]
 		inside := string(item.Inside)
-		app, evidence, confidence := s.match.app(&item.Identity)
+		k := s.match.best(&item.Identity)
+		app := k.app
 		if !item.Identity.Format.Program() && app == "" {
 			continue
 		}
-		if within(known, inside, app) {
+		if within(seen, inside, app) {
 			continue // part of the package that is reported already
 		}
 		e := s.event(j, item, inside)
-		e.Program.App, e.Evidence, e.Program.Confidence = app, evidence, confidence
+		e.Program.App, e.Evidence, e.Program.Confidence = app, k.evidence, k.confidence
 		e.Verdict = s.opts.Policy.Decide(&policy.Input{Event: e, Now: e.Received, Final: true})
 		if app == "" && (!e.Verdict.Action.Stops() || e.Verdict.Rule == "otherwise") {
 			continue // a program like any other
 		}
 		if app != "" {
-			known[inside] = app
+			seen[inside] = app
 		}
-		j.results = append(j.results, Result{Finding: &Finding{Path: j.path, Real: j.real, File: j.stat, Inside: inside, Event: e}})
+		j.results = append(j.results, Result{Finding: &Finding{Path: j.path, Real: j.real, File: j.stat, Inside: inside, Identified: k.identity, Event: e}})
 	}
 }
 

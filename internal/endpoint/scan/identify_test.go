@@ -109,3 +109,30 @@ func BenchmarkIdentify(b *testing.B) {
 		}
 	}
 }
+
+// TestMayRemove: packages go only when something identifies the messenger for itself.
+func TestMayRemove(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "claims"), scantest.Installer())
+	write(t, filepath.Join(dir, "deb"), programtest.Deb("telegram-desktop", "1", nil))
+	s := newScanner(t, scan.Options{})
+	r := run(t, scan.Options{}, dir)
+	for _, c := range []struct {
+		file, manager, name string
+		want                bool
+	}{
+		{"claims", "dpkg", "image-tools", false}, {"claims", "dpkg", "telegram-desktop:amd64", true}, {"claims", "rpm", "telegram-desktop", true},
+		{"claims", "dpkg", "signal-desktop", false}, {"claims", "other", "telegram-desktop", false}, {"deb", "dpkg", "image-tools", true},
+	} {
+		f := r.findings[c.file]
+		if f == nil {
+			t.Fatalf("%s was not found: %q", c.file, r.order)
+		}
+		if got := s.MayRemove(f, c.manager, c.name); got != c.want {
+			t.Errorf("%s of %s %s: %v (identified: %v)", c.file, c.manager, c.name, got, f.Identified)
+		}
+	}
+	if f := r.findings["claims"]; !f.Certain() || f.Identified {
+		t.Errorf("a claim: certain %v, identified %v", f.Certain(), f.Identified)
+	}
+}

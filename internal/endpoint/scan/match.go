@@ -46,13 +46,29 @@ func (m *matcher) texts() []string {
 type candidate struct {
 	evidence []event.Evidence
 	firm     bool // something other than hints and bare names
+	identity bool // a fact that identifies alone: package, bundle, hash, publisher
+}
+
+// known is what an identity is known as, and by what. App is "" when nothing suffices.
+type known struct {
+	app        string
+	evidence   []event.Evidence
+	confidence event.Confidence
+	identity   bool
 }
 
 // app returns the app that most speaks for, "" when nothing suffices.
 func (m *matcher) app(id *program.Identity) (string, []event.Evidence, event.Confidence) {
+	k := m.best(id)
+	return k.app, k.evidence, k.confidence
+}
+
+// best returns what most speaks for.
+func (m *matcher) best(id *program.Identity) known {
 	found := map[string]*candidate{}
 	for _, match := range m.facts(id) {
 		add(found, match.App, match.Evidence, match.Identity || match.Evidence.Strength >= event.Medium)
+		found[match.App].identity = found[match.App].identity || match.Identity
 	}
 	m.addProduct(found, id)
 	m.addTokens(found, id.Tokens)
@@ -68,11 +84,11 @@ func (m *matcher) app(id *program.Identity) (string, []event.Evidence, event.Con
 		}
 	}
 	if best < threshold {
-		return "", nil, 0
+		return known{}
 	}
 	evidence := found[app].evidence
 	slices.SortStableFunc(evidence, func(a, b event.Evidence) int { return int(b.Strength - a.Strength) })
-	return app, evidence[:min(len(evidence), maxEvidence)], best
+	return known{app, evidence[:min(len(evidence), maxEvidence)], best, found[app].identity}
 }
 
 func add(found map[string]*candidate, app string, e event.Evidence, firm bool) {

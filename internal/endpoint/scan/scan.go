@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,9 @@ type Finding struct {
 	Real   string // absolute, free of links
 	File   Stat   // of the outermost file, for quarantine
 	Inside string // within nested archives
-	Event  *event.Event
+
+	Identified bool // by a fact that identifies alone: package, bundle, hash, publisher
+	Event      *event.Event
 }
 
 // Certain reports whether the finding is sure enough to take the file away: it is recognised with at least ActFrom, or policy names it by
@@ -70,6 +73,24 @@ func (f *Finding) Certain() bool {
 	p := f.Event.Program
 	return p.App == "" || p.Confidence >= ActFrom
 }
+
+// MayRemove reports whether the evidence is good enough to remove a package for: it identifies the messenger, or policy names the file by
+// another of its facts. manager and name are the package's, as the package manager's own database has them: one that the catalog knows as this
+// messenger's identifies it too.
+func (s *Scanner) MayRemove(f *Finding, manager, name string) bool {
+	if manager == "dpkg" {
+		manager, name = "deb", strings.SplitN(name, ":", 2)[0] // without the architecture
+	}
+	for _, m := range s.match.catalog.ByPackage(manager, name) {
+		if m.App == f.Event.Program.App && m.Identity {
+			return true
+		}
+	}
+	return f.Certain() && (f.Identified || f.Event.Program.App == "")
+}
+
+// Stores returns where on this machine the messenger app keeps what was said.
+func (s *Scanner) Stores(app string) []history.Place { return s.history.Locate(app, history.Homes()) }
 
 // Stat is the identity of a file at the moment it was read.
 type Stat struct {

@@ -1,0 +1,208 @@
+package scanned
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/history"
+	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
+	"github.com/chaperone-im/chaperone/internal/printable"
+)
+
+// What is done about a file.
+const (
+	actNone       = "none"
+	actQuarantine = "quarantine"
+	actRemove     = "remove"
+)
+
+// Act is what is to be done about one file, or was done. Its names are API: a plan is made of them.
+type Act struct {
+	Type       string            `json:"type"` // "act"
+	Action     string            `json:"action"`
+	Path       string            `json:"path"`
+	PathBase64 string            `json:"path_base64,omitempty"`
+	ID         string            `json:"id,omitempty"`
+	Command    string            `json:"command,omitempty"`
+	Note       string            `json:"note,omitempty"`
+	Error      string            `json:"error,omitempty"`
+	Planned    *Planned          `json:"planned,omitempty"` // in a plan only
+	Sealed     []quarantine.Seal `json:"sealed,omitempty"`  // histories, before the act
+
+	target quarantine.Target
+	owner  quarantine.Owner
+	stores []history.Place // to be sealed before
+}
+
+// Planned is by what a file of a plan is known again.
+type Planned struct {
+	App        string   `json:"app"`
+	Owner      string   `json:"owner"`
+	Device     uint64   `json:"device"`
+	Inode      uint64   `json:"inode"`
+	Size       int64    `json:"size"`
+	SHA256     string   `json:"sha256"`
+	Rule       string   `json:"rule"`
+	Confidence float64  `json:"confidence"`
+	Manager    string   `json:"manager,omitempty"`
+	Package    string   `json:"package,omitempty"`
+	Version    string   `json:"version,omitempty"`
+	Undo       string   `json:"undo"`
+	Histories  []string `json:"histories,omitempty"` // sealed before anything is removed
+	Held       string   `json:"held,omitempty"`      // why nothing would be done
+}
+
+// Planner tells what is to be done about each file that policy forbids. Remove goes through package managers; without it files are only moved.
+type Planner struct {
+	Scanner *scan.Scanner
+	Remove  bool
+	Store   *quarantine.Store // asked for holds; nil in a run that changes nothing
+	Found   []*scan.Finding   // stores that the scan itself found
+}
+
+// Act tells what is to be done about the file of a finding.
+func (p *Planner) Act(ctx context.Context, f *scan.Finding) Act {
+	e := f.Event
+	a := Act{Type: "act", Action: actQuarantine, target: quarantine.Target{Path: f.Real, Dev: f.File.Dev, Ino: f.File.Ino, Size: f.File.Size,
+		SHA256: f.File.SHA256, App: e.Program.App, Reason: "rule " + e.Verdict.Rule, Owner: e.Program.Owner}}
+	a.Path, a.PathBase64 = scan.Name(f.Real)
+	switch {
+	case e.Program.Form == scan.History:
+		a.Action, a.Note = actNone, "left alone: where conversations are kept may be evidence"
+		return a
+	case !f.Certain():
+		a.Action, a.Note = actNone, Unsure(f)
+		return a
+	case !p.Remove:
+		return a
+	}
+	if owner, ok := quarantine.OwnerOf(ctx, f.Real); ok {
+		if !p.Scanner.MayRemove(f, owner.Manager, owner.Package) {
+			a.Action, a.Note = actNone, fmt.Sprintf("left alone: no evidence identifies the messenger for itself, and the file belongs to package %s; --quarantine moves the file away", owner.Package)
+			return a
+		}
+		a.Action, a.owner, a.Command, a.Note = actRemove, owner, strings.Join(owner.Command(), " "), "undo: "+owner.Undo()
+	}
+	a.stores = p.stores(e.Program.App)
+	return a
+}
+
+// stores are where the messenger keeps what was said: on this machine, and where the scan found more.
+func (p *Planner) stores(app string) []history.Place {
+	if app == "" {
+		return nil
+	}
+	out := p.Scanner.Stores(app)
+	for _, f := range p.Found {
+		if f.Event.Program.App == app && !slices.ContainsFunc(out, func(o history.Place) bool { return o.Path == f.Real }) {
+			out = append(out, history.Place{App: app, Path: f.Real})
+		}
+	}
+	return out
+}
+
+// Actor does what is to be done, once for each file, and says it.
+type Actor struct {
+	Planner
+	Out    io.Writer
+	JSON   bool
+	Failed int
+
+	sealed map[string]bool // stores that were sealed in this run
+}
+
+// Do does what is to be done about the file of a finding.
+func (a *Actor) Do(ctx context.Context, act Act) error {
+	if act.Action != actNone {
+		if err := a.do(ctx, &act); err != nil {
+			a.Failed++
+			act.Error = err.Error()
+		}
+	}
+	return a.say(&act)
+}
+
+func (a *Actor) do(ctx context.Context, act *Act) error {
+	if err := a.Store.CheckHoldOf(ctx, act.target.Owner); err != nil {
+		return err
+	}
+	if act.Action == actRemove {
+		if err := a.Store.Check(act.target); err != nil {
+			return err
+		}
+	}
+	if err := a.seal(ctx, act); err != nil {
+		return err
+	}
+	if act.Action == actRemove {
+		return a.Store.Remove(ctx, act.owner, act.target)
+	}
+	item, err := a.Store.Take(ctx, act.target)
+	if err != nil {
+		return err
+	}
+	act.ID = item.ID
+	if item.Links > 1 {
+		act.Note = fmt.Sprintf("the file has %d more names, which still lead to it", item.Links-1)
+	}
+	return nil
+}
+
+// seal seals the stores of the messenger, each once in a run. What cannot be sealed keeps everything from being removed.
+func (a *Actor) seal(ctx context.Context, act *Act) error {
+	if a.sealed == nil {
+		a.sealed = map[string]bool{}
+	}
+	for _, p := range act.stores {
+		if a.sealed[p.Path] {
+			continue
+		}
+		seal, err := a.Store.SealHistory(ctx, p)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // gone since it was found or planned
+		}
+		if err != nil {
+			return fmt.Errorf("nothing is removed before its history is sealed: %w", err)
+		}
+		a.sealed[p.Path] = true
+		act.Sealed = append(act.Sealed, seal)
+	}
+	return nil
+}
+
+func (a *Actor) say(l *Act) error {
+	if a.JSON {
+		enc := json.NewEncoder(a.Out)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(l)
+	}
+	var err error
+	for _, s := range l.Sealed {
+		_, e := fmt.Fprintf(a.Out, "sealed history %s (%d files, sha256 %s)\n", printable.Line(s.Path), s.Files, s.SHA256)
+		err = errors.Join(err, e)
+	}
+	note := ""
+	if l.Note != "" {
+		note = " (" + printable.Line(l.Note) + ")"
+	}
+	switch {
+	case err != nil:
+		return err
+	case l.Error != "":
+		_, err = fmt.Fprintf(a.Out, "NOT DONE %s: %s\n", printable.Line(l.Path), printable.Line(l.Error))
+	case l.Action == actNone:
+		_, err = fmt.Fprintf(a.Out, "%s: %s\n", printable.Line(l.Path), printable.Line(l.Note))
+	case l.Command != "":
+		_, err = fmt.Fprintf(a.Out, "removed %s (%s; %s)\n", printable.Line(l.Path), printable.Line(l.Command), printable.Line(l.Note))
+	default:
+		_, err = fmt.Fprintf(a.Out, "in quarantine as %s: %s%s\n", l.ID, printable.Line(l.Path), note)
+	}
+	return err
+}
