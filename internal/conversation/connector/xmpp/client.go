@@ -7,6 +7,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -208,11 +209,10 @@ func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []by
 		s.g.log.Error("message refused: not recorded", "error", err)
 		return s.refuse(n, notRecorded)
 	}
-	stop := stops(&e.Verdict)
-	text := m.Text()
-	s.g.memory.Put(s.g.memory.Key(p.from, p.to, n.Attr("id"), text), text, e.ID, stop)
-	if stop {
-		return s.refuse(n, refusalOf(&e.Verdict))
+	j, text := judged(e, nil), m.Text()
+	s.g.memory.Put(s.g.memory.Key(p.from, p.to, n.Attr("id"), text), text, j)
+	if stop := withheld(j); stop != nil {
+		return s.refuse(n, *stop)
 	}
 	err := s.forward(raw)
 	s.g.handedOver(ctx, e, err)
@@ -310,16 +310,22 @@ func (g *Gateway) lookup(p partners, id string) event.ID {
 	return g.memory.Lookup(g.memory.Key(to, p.from, id, ""))
 }
 
-// confirmations records the receipts and read marks that a message carries.
+// confirmations records the receipts and read marks that a message carries, once however many see them.
 func (s *session) confirmations(ctx context.Context, m *said.Content, p partners) {
 	for _, c := range []struct{ phase, id string }{{event.Received, m.Receipt}, {event.Read, m.Read}} {
 		if c.id == "" {
+			continue
+		}
+		key := s.g.memory.Key(p.from, p.to, c.phase+"\x00"+c.id, "")
+		seen, first := s.g.memory.Claim(key, "")
+		if !first {
 			continue
 		}
 		e := s.g.newEvent(event.Delivery)
 		e.Phase, e.NativeRefs, e.Refers = c.phase, c.id, s.g.lookup(p, c.id)
 		p.address(s.g, e)
 		e.Audience = nil
+		s.g.memory.Settle(key, seen, sight.Judged{Event: e.ID})
 		s.g.outcome(ctx, e)
 	}
 }

@@ -41,12 +41,12 @@ func (s *session) clientIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 		s.g.log.Error("iq refused: not recorded", "error", err)
 		return s.refuse(n, notRecorded)
 	}
-	stop := stops(&e.Verdict)
+	j := judged(e, nil)
 	for _, k := range s.g.iqKeys(n, p, m) {
-		s.g.memory.Put(k, "", e.ID, stop)
+		s.g.memory.Put(k, "", j)
 	}
-	if stop {
-		return s.refuse(n, refusalOf(&e.Verdict))
+	if stop := withheld(j); stop != nil {
+		return s.refuse(n, *stop)
 	}
 	s.g.transfers.allow(transfersOf(n, p)...)
 	return s.forward(raw)
@@ -190,25 +190,12 @@ func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) er
 	if s.g.local(p.sender) && s.g.memory.Lookup(keys[1]) != "" {
 		return s.deliver(raw)
 	}
-	seen, first := s.g.memory.Claim(keys[0], "")
-	if !first {
-		id, stop, err := seen.Wait(ctx)
-		switch {
-		case err != nil:
-			return err
-		case stop || id == "":
-			return s.withhold(n, notSigned)
-		}
-		return s.deliver(raw)
-	}
-	p.address(s.g, e)
-	err := s.g.judge(ctx, e)
-	s.g.memory.Settle(keys[0], seen, e.ID, stops(&e.Verdict), err == nil)
-	switch {
-	case err != nil:
-		return s.withhold(n, notRecorded)
-	case stops(&e.Verdict):
-		return s.withhold(n, refusalOf(&e.Verdict))
+	j, _ := s.g.once(ctx, s.g.memory, keys[0], "", func() *event.Event {
+		p.address(s.g, e)
+		return e
+	})
+	if stop := withheld(j); stop != nil {
+		return s.withhold(n, *stop)
 	}
 	s.g.transfers.allow(transfersOf(n, p)...)
 	return s.deliver(raw)

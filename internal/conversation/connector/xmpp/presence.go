@@ -9,6 +9,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/shape"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
@@ -46,8 +47,9 @@ func (s *session) clientPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	if stops(&e.Verdict) {
 		return s.refuse(n, refusalOf(&e.Verdict))
 	}
-	s.g.statuses.Put(again, "", e.ID, false)
-	s.g.statuses.Put(s.g.statuses.Key(p.from, "", "", m.Text()), "", e.ID, false)
+	for _, key := range []sight.Key{again, s.g.statuses.Key(p.from, "", "", m.Text())} {
+		s.g.statuses.Put(key, "", sight.Judged{Event: e.ID})
+	}
 	a.mu.Lock()
 	if joins && len(a.asked) < maxJoined {
 		a.asked[p.room] = true
@@ -113,12 +115,7 @@ func (s *session) serverPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	if x := n.Child(nsMUCUser, "x"); x != nil && resource(n.Attr("from")) != "" {
 		s.occupancy(ctx, n, x)
 	}
-	stop, err := s.shown(ctx, n, raw)
-	switch {
-	case err != nil:
-		s.g.log.Error("presence withheld: not recorded", "error", err)
-		return s.withhold(n, notRecorded)
-	case stop != nil:
+	if stop := s.shown(ctx, n, raw); stop != nil {
 		return s.withhold(n, *stop)
 	}
 	return s.deliver(raw)
@@ -152,11 +149,11 @@ func (s *session) occupancy(ctx context.Context, n, x *xmlstream.Node) {
 
 // shown judges the words of somebody else's presence at first sight, once for all who see it. It returns why it must be withheld, nil when
 // it may pass.
-func (s *session) shown(ctx context.Context, n *xmlstream.Node, raw []byte) (*refusal, error) {
+func (s *session) shown(ctx context.Context, n *xmlstream.Node, raw []byte) *refusal {
 	from := n.Attr("from")
 	_, own := s.account.Load().jid()
 	if from == "" || bareJID(from) == own {
-		return nil, nil
+		return nil
 	}
 	p := s.inbound(n)
 	inRoom := n.Child(nsMUCUser, "x") != nil && resource(from) != ""
@@ -172,30 +169,16 @@ func (s *session) shown(ctx context.Context, n *xmlstream.Node, raw []byte) (*re
 		words = lines(nick, words)
 	}
 	if words == "" {
-		return nil, nil
+		return nil
 	}
 	text := m.Text()
 	if !s.g.local(from) { // nobody compares it with what was sent
 		text = words
 	}
-	key := s.g.statuses.Key(p.from, "", "", text)
-	seen, first := s.g.statuses.Claim(key, "")
-	if !first {
-		id, stop, err := seen.Wait(ctx)
-		if stop || err == nil && id == "" {
-			return &refusal{"cancel", "policy-violation", "This was not delivered."}, nil
-		}
-		return nil, err
-	}
-	e := s.presenceEvent(n, p, words, raw)
-	err := s.g.judge(ctx, e)
-	stop := stops(&e.Verdict)
-	s.g.statuses.Settle(key, seen, e.ID, stop, err == nil)
-	if err != nil || !stop {
-		return nil, err
-	}
-	r := refusalOf(&e.Verdict)
-	return &r, nil
+	j, _ := s.g.once(ctx, s.g.statuses, s.g.statuses.Key(p.from, "", "", text), "", func() *event.Event {
+		return s.presenceEvent(n, p, words, raw)
+	})
+	return withheld(j)
 }
 
 // without returns an element without its children in a namespace.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -39,6 +40,49 @@ func refusalOf(v *event.Verdict) refusal {
 		r.text = "This was not delivered: the rules of your organisation forbid it."
 	}
 	return r
+}
+
+// judged is what is remembered of an event that was judged; the zero value when it could not be recorded.
+func judged(e *event.Event, err error) sight.Judged {
+	switch {
+	case err != nil:
+		return sight.Judged{}
+	case stops(&e.Verdict):
+		return sight.Judged{Event: e.ID, Refused: refusalOf(&e.Verdict).text}
+	}
+	return sight.Judged{Event: e.ID}
+}
+
+// once judges at first sight what came around the gateway, however many sessions see it: the others wait. It returns what became of it, and
+// whether that was known before.
+func (g *Gateway) once(ctx context.Context, m *sight.Memory, key sight.Key, text string, of func() *event.Event) (j sight.Judged, known bool) {
+	seen, first := m.Claim(key, text)
+	if !first {
+		j, err := seen.Wait(ctx)
+		if err != nil {
+			g.log.Error("withheld: the session ended before the judgement", "error", err)
+		}
+		return j, true
+	}
+	e := of()
+	err := g.judge(ctx, e)
+	if err != nil {
+		g.log.Error("withheld: not recorded", "kind", e.Kind, "error", err)
+	}
+	j = judged(e, err)
+	m.Settle(key, seen, j)
+	return j, false
+}
+
+// withheld says why something goes no further, nil when it may pass.
+func withheld(j sight.Judged) *refusal {
+	switch {
+	case j.Event == "":
+		return &notRecorded
+	case j.Refused != "":
+		return &refusal{"cancel", "policy-violation", j.Refused}
+	}
+	return nil
 }
 
 // warn tells the sender of a message that was delivered what policy wants them told, as a message of the gateway's domain. The words are on

@@ -6,6 +6,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/said"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -173,19 +174,19 @@ func (s *session) serverMessage(ctx context.Context, n *xmlstream.Node, raw []by
 	from = inner.Attr("from")
 	switch {
 	case kind == "", from == "" && inner == n, s.ownService(inner):
+		if from != "" && !archived && !s.g.local(from) {
+			s.confirmations(ctx, m, s.inbound(inner))
+		}
 		return s.deliver(raw)
 	case (archived || m.Delayed || kind == event.RoomChange) && s.g.local(from):
 		s.g.exclude("", event.ReasonDuplicate)
 		return s.deliver(raw)
 	}
-	stop, known, err := s.firstSight(ctx, inner, m, raw)
-	switch {
-	case err != nil:
-		s.g.log.Error("message withheld: not recorded", "error", err)
-		return s.withhold(n, notRecorded)
-	case stop != nil:
+	stop, known := s.firstSight(ctx, inner, m, raw)
+	if stop != nil {
 		return s.withhold(n, *stop)
-	case known:
+	}
+	if known {
 		s.g.exclude("", event.ReasonDuplicate)
 	}
 	return s.deliver(raw)
@@ -234,44 +235,23 @@ func (s *session) copies(from string, archive bool) bool {
 
 // firstSight judges a message that came around the gateway, once for all its recipients here. It returns why it must be withheld, nil when
 // it may pass, and whether it had been judged before.
-func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said.Content, raw []byte) (*refusal, bool, error) {
-	p := s.inbound(n)
-	text := m.Text()
-	key := s.g.memory.Key(p.from, p.to, n.Attr("id"), text)
-	seen, first := s.g.memory.Claim(key, text)
-	if !first {
-		id, stop, err := seen.Wait(ctx)
-		if err != nil {
-			return nil, false, err
+func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said.Content, raw []byte) (*refusal, bool) {
+	p, text := s.inbound(n), m.Text()
+	j, known := s.g.once(ctx, s.g.memory, s.g.memory.Key(p.from, p.to, n.Attr("id"), text), text, func() *event.Event {
+		e := s.g.eventOf(m.Kind(), n, m, raw)
+		if !m.Stamp.IsZero() && m.Stamp.Before(e.Received) {
+			e.Time = m.Stamp.UTC()
 		}
-		s.alias(p, m, id)
-		if stop || id == "" {
-			return &refusal{"cancel", "policy-violation", "This was not delivered."}, true, nil
+		p.address(s.g, e)
+		s.g.relate(e, m, p)
+		s.g.attach(e, m)
+		if s.g.local(p.sender) {
+			e.Evidence = append(e.Evidence, event.Evidence{Fact: "by-pass", Value: "a message of our own domain that did not come through this gateway", Strength: event.Medium})
 		}
-		return nil, true, nil
-	}
-	e := s.g.eventOf(m.Kind(), n, m, raw)
-	if !m.Stamp.IsZero() && m.Stamp.Before(e.Received) {
-		e.Time = m.Stamp.UTC()
-	}
-	p.address(s.g, e)
-	s.g.relate(e, m, p)
-	s.g.attach(e, m)
-	if s.g.local(p.sender) {
-		e.Evidence = append(e.Evidence, event.Evidence{Fact: "by-pass", Value: "a message of our own domain that did not come through this gateway", Strength: event.Medium})
-	}
-	err := s.g.judge(ctx, e)
-	stop := stops(&e.Verdict)
-	s.g.memory.Settle(key, seen, e.ID, stop, err == nil)
-	if err != nil {
-		return nil, false, err
-	}
-	s.alias(p, m, e.ID)
-	if stop {
-		r := refusalOf(&e.Verdict)
-		return &r, false, nil
-	}
-	return nil, false, nil
+		return e
+	})
+	s.alias(p, m, j.Event)
+	return withheld(j), known
 }
 
 // alias lets a message be found by the id that its room gave it (XEP-0359): reactions in rooms refer to that.
@@ -281,7 +261,7 @@ func (s *session) alias(p partners, m *said.Content, id event.ID) {
 	}
 	for _, sid := range m.IDs {
 		if by := bareJID(sid.Attr("by")); by == p.room && sid.Attr("id") != "" {
-			s.g.memory.Put(s.g.memory.Key(by, "", "sid\x00"+sid.Attr("id"), ""), "", id, false)
+			s.g.memory.Put(s.g.memory.Key(by, "", "sid\x00"+sid.Attr("id"), ""), "", sight.Judged{Event: id})
 		}
 	}
 }

@@ -14,24 +14,29 @@ import (
 // Key names a message: who said it to whom under which id, hashed under two random seeds.
 type Key [2]uint64
 
-// Sight is the first sight of a message.
-type Sight struct {
-	text  uint64        // hash of what it says
-	done  chan struct{} // closed when judged; nil when it was from the start
-	event event.ID
-	stop  bool
+// Judged is what became of a message.
+type Judged struct {
+	Event   event.ID // its record, "" when it could not be recorded
+	Refused string   // the words of its refusal, "" when it passed
 }
 
-// Wait returns the event of a message and whether it is stopped, as soon as it is judged. The event is "" when it could not be judged.
-func (s *Sight) Wait(ctx context.Context) (id event.ID, stop bool, err error) {
+// Sight is the first sight of a message.
+type Sight struct {
+	text   uint64        // hash of what it says
+	done   chan struct{} // closed when judged; nil when it was from the start
+	judged Judged
+}
+
+// Wait returns what became of a message as soon as it is known.
+func (s *Sight) Wait(ctx context.Context) (Judged, error) {
 	if s.done != nil {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			return "", false, ctx.Err()
+			return Judged{}, ctx.Err()
 		}
 	}
-	return s.event, s.stop, nil
+	return s.judged, nil
 }
 
 // Memory holds first sights in two generations, of which the older is forgotten when the younger is full.
@@ -72,8 +77,8 @@ func lineEnds(s string) string {
 }
 
 // Put notes a message that was judged.
-func (m *Memory) Put(k Key, text string, id event.ID, stop bool) {
-	s := &Sight{text: m.hash(text), event: id, stop: stop}
+func (m *Memory) Put(k Key, text string, j Judged) {
+	s := &Sight{text: m.hash(text), judged: j}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.set(k, s)
@@ -107,13 +112,12 @@ func (m *Memory) Claim(k Key, text string) (s *Sight, first bool) {
 	return s, true
 }
 
-// Settle notes the judgement of a claimed message; one that could not be judged is forgotten, so that it may be tried again.
-func (m *Memory) Settle(k Key, s *Sight, id event.ID, stop, judged bool) {
+// Settle notes the judgement of a claimed message; one without a record is forgotten, so that it may be tried again.
+func (m *Memory) Settle(k Key, s *Sight, j Judged) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.event, s.stop = id, stop
-	if !judged {
-		s.event = "" // whoever waits must not take it for recorded
+	s.judged = j
+	if j.Event == "" {
 		for _, of := range []map[Key]*Sight{m.young, m.old} {
 			if of[k] == s {
 				delete(of, k)
@@ -128,7 +132,7 @@ func (m *Memory) Lookup(k Key) event.ID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s := m.find(k); s != nil {
-		return s.event
+		return s.judged.Event
 	}
 	return ""
 }

@@ -12,7 +12,7 @@ func TestMemoryIsBoundedAndForgetsTheOldest(t *testing.T) {
 	m := New(100)
 	key := func(i int) Key { return m.Key("a", "b", strings.Repeat("x", i), "") }
 	for i := range 1000 {
-		m.Put(key(i), "", event.ID(strings.Repeat("x", i)), false)
+		m.Put(key(i), "", Judged{Event: event.ID(strings.Repeat("x", i))})
 		if len(m.young)+len(m.old) > 200 {
 			t.Fatal("it grows")
 		}
@@ -29,7 +29,7 @@ func TestAMessageIsClaimedOnce(t *testing.T) {
 	if again, second := m.Claim(k, "x\ny"); !first || second || again != s {
 		t.Error("claimed twice")
 	}
-	m.Settle(k, s, "", false, false)
+	m.Settle(k, s, Judged{})
 	if _, first := m.Claim(k, "x\ny"); !first {
 		t.Error("what could not be judged cannot be tried again")
 	}
@@ -44,9 +44,9 @@ func TestWhatCouldNotBeRecordedIsNotTakenForJudged(t *testing.T) {
 	k := m.Key("a", "b", "1", "")
 	s, _ := m.Claim(k, "x")
 	waiting, _ := m.Claim(k, "x")
-	go m.Settle(k, s, "01", false, false)
-	if id, _, err := waiting.Wait(t.Context()); id != "" || err != nil {
-		t.Errorf("%q %v", id, err)
+	go m.Settle(k, s, Judged{})
+	if j, err := waiting.Wait(t.Context()); j.Event != "" || err != nil {
+		t.Errorf("%+v %v", j, err)
 	}
 }
 
@@ -56,15 +56,15 @@ func TestWaitingEnds(t *testing.T) {
 	s, _ := m.Claim(k, "x")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := s.Wait(ctx); err == nil {
+	if _, err := s.Wait(ctx); err == nil {
 		t.Error("nobody judged it")
 	}
-	m.Put(k, "y", "02", true)
+	m.Put(k, "y", Judged{"02", "no"})
 	again, first := m.Claim(k, "y")
-	if id, stop, err := again.Wait(ctx); first || id != "02" || !stop || err != nil {
-		t.Errorf("%q %v %v", id, stop, err)
+	if j, err := again.Wait(ctx); first || j != (Judged{"02", "no"}) || err != nil {
+		t.Errorf("%+v %v", j, err)
 	}
-	m.Settle(k, s, "", false, false)
+	m.Settle(k, s, Judged{})
 	if m.Lookup(k) != "02" {
 		t.Error("one that could not be judged took another with it")
 	}
