@@ -117,6 +117,11 @@ type setting struct {
 
 func startProsody(t *testing.T, ctx context.Context) *xmpptest.Prosody {
 	t.Helper()
+	return startProsodyOf(t, ctx, domain)
+}
+
+func startProsodyOf(t *testing.T, ctx context.Context, domain string) *xmpptest.Prosody {
+	t.Helper()
 	p, err := xmpptest.StartProsody(ctx, t.TempDir(), domain, map[string]string{"alice": "wonder", "bob": "builder", "carol": "xmas", "dave": "jones"})
 	if errors.Is(err, xmpptest.ErrMissing) && os.Getenv("CHAPERONE_CI") != "1" {
 		t.Skip(err)
@@ -153,11 +158,11 @@ func brief(t *testing.T) context.Context {
 func (s *setting) config() xmpp.Config {
 	p := s.prosody
 	cert, key := filepath.Join(s.t.TempDir(), "gw.pem"), filepath.Join(s.t.TempDir(), "gw.key")
-	if err := xmpptest.SelfSigned(cert, key, domain, "localhost"); err != nil {
+	if err := xmpptest.SelfSigned(cert, key, p.Domain, "localhost"); err != nil {
 		s.t.Fatal(err)
 	}
 	return xmpp.Config{
-		ID: "office", Kind: "xmpp", Domain: domain,
+		ID: "office", Kind: "xmpp", Domain: p.Domain,
 		Listen: []xmpp.Listener{
 			{Address: "127.0.0.1:0", TLS: xmpp.StartTLS, Certificate: cert, Key: key},
 			{Address: "127.0.0.1:0", TLS: xmpp.Direct, Certificate: cert, Key: key},
@@ -228,7 +233,7 @@ var passwords = map[string]string{"alice": "wonder", "bob": "builder", "carol": 
 
 func (s *setting) login(user string) xmpptest.Login {
 	return xmpptest.Login{
-		Address: s.gateway.Addresses()[0].String(), JID: user + "@" + domain + "/" + user + "-desk", Password: passwords[user],
+		Address: s.gateway.Addresses()[0].String(), JID: user + "@" + s.prosody.Domain + "/" + user + "-desk", Password: passwords[user],
 		TLS: &tls.Config{InsecureSkipVerify: true, ServerName: domain},
 	}
 }

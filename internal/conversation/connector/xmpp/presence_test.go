@@ -13,7 +13,6 @@ import (
 // friends makes two people see each other's presence.
 func (s *setting) friends(a, b *xmpptest.Raw) {
 	s.t.Helper()
-	bareOf := func(r *xmpptest.Raw) string { bare, _, _ := strings.Cut(r.JID, "/"); return bare }
 	for _, r := range []*xmpptest.Raw{a, b} {
 		s.put(r, "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
 		if _, err := r.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("id") == "roster" }); err != nil {

@@ -51,16 +51,20 @@ certificates = "{{.Dir}}"
 run_as_root = true
 daemonize = false
 log = { { levels = { min = "info" }, to = "file", filename = "{{.Dir}}/prosody.log" } }
-modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "presence"; "message"; "iq"; "carbons"; "mam"; "smacks"; "offline"; "ping"; "pep"; "http" }
-modules_disabled = { "s2s" }
-authentication = "internal_plain"
+modules_enabled = { "roster"; "saslauth"; "tls"; "disco"; "presence"; "message"; "iq"; "carbons"; "mam"; "smacks"; "offline"; "ping"; "pep"; "http"{{if .Federated}}; "s2s"; "dialback"{{end}} }
+{{if not .Federated}}modules_disabled = { "s2s" }
+{{end}}authentication = "internal_plain"
 storage = "internal"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 c2s_ports = { {{.Client}} }
 c2s_interfaces = { "127.0.0.1" }
-s2s_ports = {}
-http_ports = { {{.HTTPPort}} }
+{{if .Federated}}s2s_ports = { 5269 }
+s2s_interfaces = { "{{.Domain}}" }
+s2s_require_encryption = false
+s2s_secure_auth = false
+{{else}}s2s_ports = {}
+{{end}}http_ports = { {{.HTTPPort}} }
 http_interfaces = { "127.0.0.1" }
 https_ports = {}
 http_default_host = "upload.{{.Domain}}"
@@ -78,7 +82,8 @@ Component "upload.{{.Domain}}" "http_file_share"
 `
 
 // StartProsody writes configuration, certificate and accounts (name → password) into dir, starts Prosody and waits until it takes clients.
-// It runs until Stop or Kill.
+// It runs until Stop or Kill. A domain that is an address of loopback is federated with others of that kind (RFC 7622, section 3.2, lets a
+// domain be an address), at the port 5269 of that address, by dialback; other domains are alone.
 func StartProsody(ctx context.Context, dir, domain string, accounts map[string]string) (*Prosody, error) {
 	if _, err := exec.LookPath("prosody"); err != nil {
 		return nil, ErrMissing
@@ -100,7 +105,7 @@ func StartProsody(ctx context.Context, dir, domain string, accounts map[string]s
 	p.HTTP = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(web))
 	var b bytes.Buffer
 	t := template.Must(template.New("").Parse(configuration))
-	if err := t.Execute(&b, map[string]any{"Dir": dir, "Domain": domain, "Client": client, "HTTPPort": web, "Certificate": p.Certificate, "Key": p.Key}); err != nil {
+	if err := t.Execute(&b, map[string]any{"Dir": dir, "Domain": domain, "Client": client, "HTTPPort": web, "Certificate": p.Certificate, "Key": p.Key, "Federated": net.ParseIP(domain) != nil}); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(p.config, b.Bytes(), 0o600); err != nil {
