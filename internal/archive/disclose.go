@@ -118,6 +118,9 @@ func (v *View) shuffle(handles []string, hosts []Host, people []Person) {
 // Text returns a text as this view shows it.
 func (v *View) Text(s string) string { return lift(v, s) }
 
+// Text returns a text as it is shown to somebody to whom nobody was named: for what is said outside any view, as in a refusal.
+func (a *Archive) Text(s string) string { return (&View{archive: a}).Text(s) }
+
 // Shown returns what this view calls an identity: its name or its pseudonym.
 func (v *View) Shown(i pseudonym.Identity, name string) string {
 	if !v.Veils() || i.IsZero() || v.shows(i) {

@@ -189,5 +189,8 @@ func (o *operations) holdHost(ctx context.Context, call *control.Call, host even
 	if err != nil {
 		return err
 	}
+	if h.Held { // who asks administers, and does not read
+		h.Matter = o.store.Archive.Text(h.Matter)
+	}
 	return json.NewEncoder(call.Out).Encode(h)
 }

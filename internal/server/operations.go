@@ -13,6 +13,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
@@ -208,6 +209,9 @@ func (o *operations) erase(ctx context.Context, call *control.Call, a EraseArgs)
 		return fmt.Errorf("erase: %w: it needs the role counsel or reviewer, of two people", control.ErrForbidden)
 	}
 	outcome, err := o.store.Keeper.Erase(ctx, caller.Account, a.ID, a.Reason)
+	if held := (*retention.HeldError)(nil); errors.As(err, &held) {
+		return fmt.Errorf("erase %s: %w", a.ID, &retention.HeldError{What: held.What, Matter: o.store.Archive.Text(held.Matter)})
+	}
 	if err != nil {
 		return err
 	}

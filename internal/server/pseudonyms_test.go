@@ -35,7 +35,8 @@ func TestPseudonymsByProfile(t *testing.T) {
 func TestPseudonymsOverTheSocket(t *testing.T) {
 	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
 	now := time.Now().UTC()
-	h.record(wrote(now, "alice", "ask bob@example.org"), wrote(now.Add(time.Second), "bob", "no"))
+	asks := wrote(now, "alice", "ask bob@example.org")
+	h.record(asks, wrote(now.Add(time.Second), "bob", "no"))
 	stop := h.serve()
 	if hits := h.hits("from:alice"); len(hits) != 1 || hits[0].From != "alice@example.org" || hits[0].Text != "ask bob@example.org" {
 		t.Errorf("by default: %+v", hits)
@@ -83,6 +84,11 @@ func TestPseudonymsOverTheSocket(t *testing.T) {
 	if n := h.acts(archive.ActDisclose); n != disclosed {
 		t.Errorf("a hold under a pseudonym and the list of holds disclosed %d names", n-disclosed)
 	}
+	_, err = h.do("erase", server.EraseArgs{Sign: as("counsel"), ID: asks.ID, Reason: "GDPR, article 17"})
+	refused(t, err, "is held for matter")
+	if strings.Contains(strings.ToLower(err.Error()), "bob") {
+		t.Errorf("a refusal to erase names somebody: %v", err)
+	}
 	var held retention.Hold
 	if err := json.Unmarshal([]byte(out), &held); err != nil {
 		t.Fatal(err)
@@ -95,5 +101,17 @@ func TestPseudonymsOverTheSocket(t *testing.T) {
 	}
 	if out := h.must("policy.replay", server.ReplayArgs{Sign: as("reviewer"), Query: "from:" + alice}); strings.Contains(out, "alice") || !strings.Contains(out, `"summary"`) {
 		t.Errorf("replay says %s", out)
+	}
+}
+
+// TestHeldHostUnderPseudonyms: a refusal to remove from a held machine tells the administrator no name, which its matter may hold.
+func TestHeldHostUnderPseudonyms(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "pseudonyms: {command_line: true}\n")
+	h.record(wrote(time.Now().UTC(), "bob", "no"))
+	h.serve()
+	h.must("hold.place", server.HoldArgs{Sign: as("counsel"), Matter: "Bob v. Firm", Reason: "letter", Scopes: []retention.Scope{{Kind: retention.Host, Name: "laptop-17"}}})
+	out := h.must("hold.host", "laptop-17")
+	if !strings.Contains(out, `"held":true`) || !strings.Contains(out, "v. Firm") || strings.Contains(strings.ToLower(out), "bob") {
+		t.Errorf("of the held machine is said %s", out)
 	}
 }
