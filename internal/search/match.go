@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // Match reports whether a record with these terms and that time fits the query. It is what an index must answer like.
@@ -29,6 +31,33 @@ func (e *Expr) Match(t Terms, at time.Time) bool {
 		return at.Before(e.Time)
 	}
 	return false
+}
+
+// Finds reports whether a search for the query finds a record. That is Match, but that an act or a delivery, which speaks of other records, is
+// found only through a part of the query that asks for its kind: by `x OR kind:delivery` deliveries, and of the rest what holds x.
+func (e *Expr) Finds(t Terms, at time.Time) bool {
+	if _, speaks := slices.BinarySearch(t.Facets, kindFacet+string(event.Act)); !speaks {
+		if _, speaks = slices.BinarySearch(t.Facets, kindFacet+string(event.Delivery)); !speaks {
+			return e.Match(t, at)
+		}
+	}
+	return e.asks(func(x *Expr) bool { return x.Match(t, at) })
+}
+
+const kindFacet = "kind="
+
+// asks reports whether the query matches through a part that asks for acts or deliveries.
+func (e *Expr) asks(matches func(*Expr) bool) bool {
+	asks := func(x *Expr) bool { return x.asks(matches) }
+	switch e.Op {
+	case Facet:
+		return e.administrative() && matches(e)
+	case And:
+		return slices.ContainsFunc(e.Args, asks) && matches(e)
+	case Or:
+		return slices.ContainsFunc(e.Args, asks)
+	}
+	return false // what is not asked for is no question for it
 }
 
 // places returns where the phrase begins.

@@ -133,12 +133,42 @@ func TestActsAreFoundByWhatWasDone(t *testing.T) {
 	if !slices.Contains(search.TermsOf(r).Facets, "act=hold.place") {
 		t.Error("no facet of the act")
 	}
-	e, _ := search.Parse("take (kind:act OR kind:message)")
-	if !e.Administrative() {
-		t.Error("a query for acts is not known as one")
+}
+
+// TestActsAndDeliveriesAreFoundWhereAskedFor: they speak of other records, and no part of a query finds them that did not ask.
+func TestActsAndDeliveriesAreFoundWhereAskedFor(t *testing.T) {
+	of := map[byte]archive.Record{
+		'm': {Event: &event.Event{Kind: event.Message, Content: event.Content{Text: "take lunch"}}},
+		'o': {Event: &event.Event{Kind: event.Message, Content: event.Content{Text: "other"}}},
+		'a': {Event: &event.Event{Kind: event.Act, Content: event.Content{Act: &event.ActDetail{Action: "content.read", Object: "search take"}}}},
+		'd': {Event: &event.Event{Kind: event.Delivery, Content: event.Content{Text: "take"}}},
 	}
-	if e, _ = search.Parse("act kind:edit"); e.Administrative() {
-		t.Error("a query for a word is taken for one for acts")
+	for query, want := range map[string]string{
+		"take": "m", "*": "mo", "": "mo", "NOT lunch": "o",
+		"kind:act": "a", "kind:delivery": "d", "kind:act OR kind:delivery": "ad", "take kind:act": "a", "lunch kind:act": "", "kind:act kind:delivery": "",
+		"take OR kind:delivery": "md", "take OR kind:act": "ma", "other OR kind:delivery": "od", "* OR kind:act": "moa", "(take OR kind:message) kind:act": "a",
+		"take (kind:act OR kind:message)": "ma", "(take OR kind:delivery) NOT lunch": "d", "take OR (kind:act lunch)": "m",
+		"NOT kind:act": "mo", "NOT kind:delivery": "mo", "NOT kind:message": "", "take NOT kind:act": "m", "kind:act NOT take": "", "kind:act NOT lunch": "a",
+		"NOT (kind:act OR take)": "o", "kind:act NOT kind:act": "", "act kind:edit": "", "take OR NOT kind:act": "mo", "NOT take OR kind:delivery": "od",
+	} {
+		e, err := search.Parse(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asks, only := e.Administrative()
+		got := ""
+		for _, k := range "moad" {
+			r := of[byte(k)]
+			if finds := e.Finds(search.TermsOf(r), time.Time{}); finds {
+				got += string(k)
+			}
+		}
+		if got != want {
+			t.Errorf("%s finds %q, want %q", query, got, want)
+		}
+		if strings.ContainsAny(got, "ad") && !asks || only && strings.ContainsAny(got, "mo") || only && !asks {
+			t.Errorf("%s finds %q, and asks for acts: %v, for nothing else: %v", query, got, asks, only)
+		}
 	}
 }
 

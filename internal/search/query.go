@@ -2,6 +2,8 @@ package search
 
 import (
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // Op says what an Expr is.
@@ -61,16 +63,29 @@ func (e *Expr) Walk(f func(*Expr)) {
 	}
 }
 
-// Administrative reports whether the query names the kinds that searches leave out otherwise: acts and deliveries, which speak of other
-// records.
-func (e *Expr) Administrative() bool {
-	found := false
-	e.Walk(func(x *Expr) {
-		if x.Op == Facet && x.Field == "kind" && (x.Value == "act" || x.Value == "delivery") {
-			found = true
+// Administrative reports whether the query asks for kinds that searches leave out otherwise, acts and deliveries, which speak of other
+// records; and whether all that it can find is of these. To leave them out with NOT is not to ask for them.
+func (e *Expr) Administrative() (asks, only bool) {
+	switch e.Op {
+	case Facet:
+		return e.administrative(), e.administrative()
+	case And, Or:
+		only = e.Op == Or
+		for _, a := range e.Args {
+			part, alone := a.Administrative()
+			asks = asks || part
+			if e.Op == And {
+				only = only || alone
+			} else {
+				only = only && alone
+			}
 		}
-	})
-	return found
+	}
+	return asks, only
+}
+
+func (e *Expr) administrative() bool {
+	return e.Op == Facet && e.Field == "kind" && (e.Value == string(event.Act) || e.Value == string(event.Delivery))
 }
 
 // Span returns the moments outside which nothing can match: those of after: and before: that hold for the whole query.

@@ -24,7 +24,7 @@ func (a asked) find(ctx context.Context, index Index, v *archive.View, cursor st
 			f := found{stored: s, shown: s}
 			if err == nil && a.shown != nil {
 				f.shown.Record = v.Veil(s.Record)
-				if !a.shown.Match(TermsOf(f.shown.Record), s.Event.Time) {
+				if !a.shown.Finds(TermsOf(f.shown.Record), s.Event.Time) {
 					continue
 				}
 			}

@@ -17,19 +17,26 @@ import (
 
 // Find yields the records that match a query, newest first by time, then by id.
 func (s *Store) Find(ctx context.Context, e *search.Expr, cursor string) iter.Seq2[archive.Selected, error] {
+	return s.run(ctx, searchScan(e), cursor)
+}
+
+// searchScan is a scan for what searches find: acts and deliveries only where they are asked for.
+func searchScan(e *search.Expr) scan {
 	sc := newScan(e)
-	if e.Administrative() {
+	switch asks, only := e.Administrative(); {
+	case only:
+		sc.bases = []int64{adminBase}
+	case asks:
 		sc.bases = []int64{0, adminBase}
+		sc.clause.exact = false
+		sc.keep = func(r row) bool { return e.Finds(search.TermsOf(r.Record), r.Event.Time) }
 	}
-	return s.run(ctx, sc, cursor)
+	return sc
 }
 
 // Count returns how many records match a query.
 func (s *Store) Count(ctx context.Context, e *search.Expr) (int, error) {
-	sc := newScan(e)
-	if e.Administrative() {
-		sc.bases = []int64{0, adminBase}
-	}
+	sc := searchScan(e)
 	n := 0
 	if sc.clause.sense == never {
 		return 0, nil
