@@ -95,7 +95,11 @@ func (o *operations) catalogRollback(ctx context.Context, call *control.Call, a 
 }
 
 func (o *operations) catalogStatus(ctx context.Context, call *control.Call, _ struct{}) error {
-	return json.NewEncoder(call.Out).Encode(o.rules.CatalogStatus(ctx))
+	s := o.rules.CatalogStatus(ctx)
+	if !o.serves {
+		s.Trial = nil // it begins when somebody serves, not when somebody asks
+	}
+	return json.NewEncoder(call.Out).Encode(s)
 }
 
 // catalogDiff decides what is on record, and what was only observed, anew by the bundle that the call sends, for those who may read.

@@ -84,13 +84,15 @@ type operations struct {
 	store    *Store
 	rules    *Rules
 	recorder event.Recorder // of what other commands send
+	serves   bool           // this process decides on traffic, so that the trial of a catalog has numbers
 }
 
 // Operations returns the explicit list of operations on a store.
-func Operations(s *Store, r *Rules) control.Operations { return operationsOn(s, r, s.Recorder) }
+func Operations(s *Store, r *Rules) control.Operations {
+	return (&operations{store: s, rules: r, recorder: s.Recorder}).list()
+}
 
-func operationsOn(s *Store, r *Rules, recorder event.Recorder) control.Operations {
-	o := &operations{s, r, recorder}
+func (o *operations) list() control.Operations {
 	anyone, admin := []control.Role{control.Nobody}, []control.Role{control.Administrator}
 	return append(o.catalogOperations(),
 		control.With("search", anyone, o.search),

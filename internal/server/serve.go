@@ -143,7 +143,7 @@ func (s *Server) control() error {
 		return err
 	}
 	s.unused = append(s.unused, l)
-	ops := operationsOn(s.store, s.rules, s.recorder)
+	ops := (&operations{s.store, s.rules, s.recorder, true}).list()
 	if s.agents != nil {
 		ops = append(ops, s.agents.Operations()...)
 	}

@@ -116,7 +116,16 @@ func (cmd *fetchCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	return catalogOperation(e, &cmd.DataFlags, "catalog.accept", struct{}{}, strings.NewReader(string(b)), cmd.JSON)
+	err = catalogOperation(e, &cmd.DataFlags, "catalog.accept", struct{}{}, strings.NewReader(string(b)), cmd.JSON)
+	return untrustedHint(err)
+}
+
+// untrustedHint says where the keys are named that a data directory trusts.
+func untrustedHint(err error) error {
+	if errors.Is(err, bundle.ErrUntrusted) {
+		return hint.New(err, "catalog.keys in the configuration names the keys that may sign, as chaperone catalog keygen printed them")
+	}
+	return err
 }
 
 type stageCmd struct {
@@ -201,6 +210,9 @@ func printCatalogStatus(w io.Writer, s *server.CatalogStatus) error {
 		for _, c := range t.Changes {
 			fmt.Fprintf(&b, "  %d × %s: %s → %s\n", c.Count, c.Kind, c.From, c.To)
 		}
+	}
+	if s.Trial == nil && (s.Stage == rollout.Shadow || s.Stage == rollout.Canary) {
+		b.WriteString("nothing was counted: chaperone serve does not run\n")
 	}
 	for _, name := range s.Breaks {
 		fmt.Fprintf(&b, "it stops what the policy allows: %s\n", name)

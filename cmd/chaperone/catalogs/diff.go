@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/catalog"
@@ -25,8 +26,8 @@ type diffCmd struct {
 	JSON     bool     `name:"json" help:"One JSON object per flow that differs."`
 	Policy   string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; that of the configuration, else the quickstart policy."`
 	Old      string   `name:"old" type:"path" placeholder:"DIR" help:"Catalog to compare with, a folder or a bundle; what is in force by default."`
-	Trust    []string `name:"trust" placeholder:"VERIFIER" help:"Verifier of a key that may have signed a bundle, besides those of the configuration."`
-	Record   bool     `name:"record" help:"Decide what is on record anew too; needs a bundle that the configuration trusts, and an account that reads."`
+	Trust    []string `name:"trust" placeholder:"VERIFIER" help:"Verifier of a key that may have signed a bundle, besides those of the configuration; not for --record."`
+	Record   bool     `name:"record" help:"Decide what is on record anew too; needs a bundle signed by a key of catalog.keys in the configuration, and an account that reads."`
 	Query    string   `name:"query" placeholder:"QUERY" help:"With --record: which records, as in chaperone search."`
 	New      string   `arg:"" type:"path" help:"The other catalog: a folder or a bundle."`
 	Captures []string `arg:"" optional:"" name:"capture" type:"path" help:"Captures to compare on, besides the samples of both catalogs and the built-in ones."`
@@ -127,14 +128,24 @@ func (d *comparison) recorded(in io.Reader) error {
 
 func (cmd *diffCmd) prepare(e *command.Env) (*comparison, error) {
 	d := &comparison{seen: map[string]bool{}}
-	trusted := cmd.Trust
+	var trusted []string
 	if cmd.Data != "" || cmd.Config != "" {
 		cfg, err := cmd.Load()
 		if err != nil {
 			return nil, err
 		}
-		trusted = append(trusted, cfg.Catalog.Keys...)
+		trusted = cfg.Catalog.Keys
 	}
+	if cmd.Record { // by --trust nobody's record is decided anew: that is for the configuration to say
+		b, err := outside.ReadFile(cmd.New, bundle.MaxSize)
+		if err == nil {
+			_, _, err = bundle.Open(b, trusted)
+		}
+		if err != nil {
+			return nil, untrustedHint(fmt.Errorf("--record: %s: %w", cmd.New, err))
+		}
+	}
+	trusted = append(slices.Clone(cmd.Trust), trusted...)
 	file, err := cmd.PolicyFile(e, cmd.Policy)
 	if err != nil {
 		return nil, err

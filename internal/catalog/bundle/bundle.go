@@ -192,7 +192,7 @@ func Open(b []byte, verifiers []string) (Info, fs.FS, error) {
 
 func verifierList(texts []string) (note.Verifiers, error) {
 	if len(texts) == 0 {
-		return nil, fmt.Errorf("%w: no key is trusted (catalog.keys in the configuration, or --key)", ErrUntrusted)
+		return nil, fmt.Errorf("%w: no key is trusted (catalog.keys in the configuration)", ErrUntrusted)
 	}
 	if len(texts) > maxKeys {
 		return nil, fmt.Errorf("%d trusted keys, must be at most %d", len(texts), maxKeys)
@@ -203,7 +203,9 @@ func verifierList(texts []string) (note.Verifiers, error) {
 		if err != nil {
 			return nil, fmt.Errorf("trusted key %q: %w", text, err)
 		}
-		list = append(list, v)
+		if !slices.ContainsFunc(list, func(x note.Verifier) bool { return x.Name() == v.Name() && x.KeyHash() == v.KeyHash() }) { // named twice
+			list = append(list, v)
+		}
 	}
 	return note.VerifierList(list...), nil
 }

@@ -295,8 +295,10 @@ func (d *Depot) Stage(serial uint64, now time.Time, tell ...func(before, after S
 			serial = s.Highest
 		}
 		switch {
-		case serial == 0 || !d.has(serial):
+		case serial == 0:
 			return fmt.Errorf("%w: fetch one first", ErrNoCandidate)
+		case !d.has(serial):
+			return fmt.Errorf("%w: number %d is not kept; kept are %v", ErrNoCandidate, serial, d.Kept())
 		case serial <= s.InForce:
 			return fmt.Errorf("%w: number %d is in force; rollback goes back", ErrOld, s.InForce)
 		case s.Candidate != 0 && s.Candidate != serial && s.Stage != Fetched:
