@@ -65,7 +65,7 @@ func (c *inspectCmd) Run(e *command.Env) error {
 		err = r.Captures(e.Ctx, c.Captures)
 	}
 	if err := errors.Join(err, r.Out.Close()); err != nil {
-		return err
+		return command.Interrupted(e, err, c.recorder)
 	}
 	if r.Forbidden > 0 {
 		return command.ErrFindings

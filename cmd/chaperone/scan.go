@@ -60,7 +60,7 @@ func (c *scanCmd) Run(e *command.Env) error {
 	bombs := scanned.Gather(out)
 	forbidden, summary, err := c.scan(e, planner, bombs)
 	if err := errors.Join(err, bombs.Flush()); err != nil {
-		return err
+		return command.Interrupted(e, err, c.options.recorder)
 	}
 	if err := warn(e, scanner); err != nil {
 		return err

@@ -13,6 +13,8 @@ type Env struct {
 	In     io.Reader
 	Out    io.Writer
 	ErrOut io.Writer
+
+	session *session // what the command has open
 }
 
 // ErrFindings makes the exit status 1: findings that policy forbids, or a verification that failed.

@@ -5,45 +5,30 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
-	"os"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/control"
-	"github.com/chaperone-im/chaperone/internal/health"
-	"github.com/chaperone-im/chaperone/internal/journal"
-	"github.com/chaperone-im/chaperone/internal/server"
-	"github.com/chaperone-im/chaperone/internal/server/keyring"
-	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
-// Operate runs an operation: in the process that serves the data directory when there is one, else here.
-func Operate(e *Env, d *DataFlags, name string, args any, in io.Reader, out io.Writer) error {
+// Operate runs an operation: in the process that serves the data directory when there is one, else here. What is opened for that is closed when
+// the command ends.
+func Operate(e *Env, d *DataFlags, name string, args any, in io.Reader, out io.Writer) (err error) {
 	dir, err := d.Dir()
 	if err != nil {
 		return err
 	}
-	err = control.Do(e.Ctx, dir, name, args, in, out)
-	if !errors.Is(err, control.ErrNotRunning) {
-		return stoppedHint(err, dir)
+	here := e.session
+	if here == nil { // for this one operation
+		here = &session{idle: idleAfter}
+		defer func() { err = errors.Join(err, here.close()) }()
 	}
-	return stoppedHint(WithStore(e, d, func(ops control.Operations, store *server.Store) error {
-		caller, ok := store.Book.ByUser(uint32(os.Getuid()))
-		if !ok {
-			caller = control.Caller{}
+	if !here.opened(d) {
+		if err = control.Do(e.Ctx, dir, name, args, in, out); !errors.Is(err, control.ErrNotRunning) {
+			return stoppedHint(err, dir)
 		}
-		encoded, err := json.Marshal(args)
-		if err != nil {
-			return err
-		}
-		if in == nil {
-			in = strings.NewReader("")
-		}
-		return ops.Run(e.Ctx, name, &control.Call{Caller: caller, Args: encoded, In: in, Out: out})
-	}), dir)
+	}
+	return stoppedHint(here.run(e, d, name, args, in, out), dir)
 }
 
 // stoppedHint says what is kept and what to do when the process that serves ended, or the disk is full.
@@ -55,31 +40,6 @@ func stoppedHint(err error, dir string) error {
 		return hint.New(err, "the disk of "+dir+" is full. What was acknowledged before is on record, nothing more is until there is room (df "+dir+"); then run this command again")
 	}
 	return err
-}
-
-// WithStore opens the data directory here, and closes it again.
-func WithStore(e *Env, d *DataFlags, f func(control.Operations, *server.Store) error) error {
-	cfg, err := d.Load()
-	if err != nil {
-		return err
-	}
-	r, err := server.LoadRules(cfg)
-	if err != nil {
-		return err
-	}
-	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
-	store, err := server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
-	if errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost) {
-		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
-	}
-	if errors.Is(err, journal.ErrLocked) {
-		return hint.New(err, "another chaperone uses this data directory and does not answer on its control socket")
-	}
-	if err != nil {
-		return err
-	}
-	store.Start(e.Ctx)
-	return errors.Join(f(server.Operations(store, r), store), store.Close())
 }
 
 // OperateInto runs an operation that answers with one JSON object.

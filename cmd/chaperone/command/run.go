@@ -30,7 +30,15 @@ func Run(cli any, args []string, e *Env) int {
 	if err != nil {
 		return Report(e, hint.New(err, helpFor(err)))
 	}
-	return Report(e, k.Run(e))
+	e.session = &session{idle: idleAfter}
+	err = k.Run(e)
+	if wrong := e.session.close(); wrong != nil && errors.Is(err, ErrFindings) {
+		err = wrong
+	} else if wrong != nil {
+		err = errors.Join(err, wrong)
+	}
+	e.session = nil
+	return Report(e, err)
 }
 
 // helpFor says which help lists what may be written: that of the command that was begun.
