@@ -9,6 +9,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/retention"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -110,7 +111,7 @@ func TestHeldHostUnderPseudonyms(t *testing.T) {
 	h.record(wrote(time.Now().UTC(), "bob", "no"))
 	h.serve()
 	h.must("hold.place", server.HoldArgs{Sign: as("counsel"), Matter: "Bob v. Firm", Reason: "letter", Scopes: []retention.Scope{{Kind: retention.Host, Name: "laptop-17"}}})
-	out := h.must("hold.host", "laptop-17")
+	out := h.must("hold.host", event.Host{Name: "laptop-17"})
 	if !strings.Contains(out, `"held":true`) || !strings.Contains(out, "v. Firm") || strings.Contains(strings.ToLower(out), "bob") {
 		t.Errorf("of the held machine is said %s", out)
 	}
