@@ -40,6 +40,12 @@ func (c *disposeCmd) report(out io.Writer, d retention.Disposal) error {
 	for _, n := range d.Held {
 		held += n
 	}
+	if d.Unread > 0 {
+		fmt.Fprintf(out, "%d records cannot be read, because their keys are missing, and were left: what they say decides how long they are kept and whether a hold covers them\n", d.Unread)
+	}
+	if d.KeysLost > 0 {
+		fmt.Fprintf(out, "the keys of %d of the records disposed of were missing: their sealed bytes are dropped, so that keys that come back open nothing\n", d.KeysLost)
+	}
 	if !c.Do {
 		_, err := fmt.Fprintf(out, "%d records are past their retention; %d are held and stay; %d would be disposed of. Nothing was done: --do does it\n", d.Due, held, d.Due-held)
 		return err

@@ -19,15 +19,14 @@ type remains struct {
 
 func newRemains() *remains { return &remains{map[uint64][]int{}, map[string]bool{}} }
 
-// destroy destroys the keys of a record, wherever it was recorded, and notes what remains of it.
+// destroy destroys the keys of a record, wherever it was recorded, and notes what remains of it. Where a key is missing with its whole root
+// that is noted too, and the error is seal.ErrRootLost: a copy of the keys could bring it back, so the bytes that it opens have to go.
 func (k *Keeper) destroy(ctx context.Context, r archive.Record, left *remains) error {
-	places := []journal.Position{r.Position}
-	if k.Places != nil {
-		var err error
-		if places, err = k.Places.Places(ctx, r.Event.ID); err != nil {
-			return err
-		}
+	places, err := k.places(ctx, r)
+	if err != nil {
+		return err
 	}
+	var lost error
 	for _, p := range places {
 		raw, err := k.record(ctx, p)
 		if err != nil {
@@ -43,10 +42,49 @@ func (k *Keeper) destroy(ctx context.Context, r archive.Record, left *remains) e
 		if len(raw.Sealed) == 0 {
 			continue
 		}
-		if err := k.Eraser.Erase(raw.Sealed); err != nil && !errors.Is(err, seal.ErrErased) {
+		switch err := k.Eraser.Erase(raw.Sealed); {
+		case errors.Is(err, seal.ErrRootLost):
+			lost = err
+		case err != nil && !errors.Is(err, seal.ErrErased):
 			return err
 		}
 		left.sealed[p.Sequence] = append(left.sealed[p.Sequence], p.Record-1)
+	}
+	return lost
+}
+
+// places returns where a record stands in the journal.
+func (k *Keeper) places(ctx context.Context, r archive.Record) ([]journal.Position, error) {
+	if k.Places == nil {
+		return []journal.Position{r.Position}, nil
+	}
+	return k.Places.Places(ctx, r.Event.ID)
+}
+
+// canErase refuses an erasure that would put a certificate on record and then destroy nothing: the sealed bytes stay, and a copy of the keys
+// could open them.
+func (k *Keeper) canErase(ctx context.Context, r archive.Record) error {
+	checker, ok := k.Eraser.(Checker)
+	if !ok {
+		return nil
+	}
+	places, err := k.places(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		raw, err := k.record(ctx, p)
+		if err != nil {
+			return err
+		}
+		if len(raw.Sealed) == 0 {
+			continue
+		}
+		if err := checker.CanErase(raw.Sealed); errors.Is(err, seal.ErrRootLost) {
+			return fmt.Errorf("%w; nothing was erased: restore keys/roots from its backup, then erase it, or let it be disposed of when its time is over: %w", archive.ErrKeyLost, err)
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,10 +2,12 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
 // perBatch bounds the records that are certified and destroyed at once.
@@ -13,11 +15,13 @@ const perBatch = 500
 
 // Disposal is what a run of Dispose did, or would do.
 type Disposal struct {
-	Run      event.ID       `json:"run"`      // names the run in its certificates
-	Due      int            `json:"due"`      // records whose time is over
-	Held     map[string]int `json:"held"`     // of these, by matter: kept
-	ByClass  map[string]int `json:"by_class"` // due and not held
-	Disposed int            `json:"disposed"` // 0 in a dry run
+	Run      event.ID       `json:"run"`                 // names the run in its certificates
+	Due      int            `json:"due"`                 // records whose time is over
+	Held     map[string]int `json:"held"`                // of these, by matter: kept
+	ByClass  map[string]int `json:"by_class"`            // due and not held
+	Disposed int            `json:"disposed"`            // 0 in a dry run
+	KeysLost int            `json:"keys_lost,omitempty"` // of these, whose keys were missing: their sealed bytes are dropped
+	Unread   int            `json:"unread,omitempty"`    // left alone: their keys are missing, and what they say decides about class and holds
 }
 
 // Dispose destroys the content of records whose retention has run out and that no hold covers. With dry nothing is destroyed and the
@@ -45,8 +49,12 @@ func (k *Keeper) Dispose(ctx context.Context, by, reason string, dry bool) (Disp
 		if err != nil {
 			return d, fmt.Errorf("dispose: %w", err)
 		}
+		if r.KeyLost {
+			d.Unread++
+			continue
+		}
 		class, ok := k.ClassOf(r.Event)
-		if r.Erased || r.KeyLost || !ok || !k.over(r.Record, class) {
+		if r.Erased || !ok || !k.over(r.Record, class) {
 			continue
 		}
 		d.Due++
@@ -108,7 +116,12 @@ func (k *Keeper) certify(ctx context.Context, by, reason string, due []archive.R
 		return err
 	}
 	for _, r := range free {
-		if err := k.destroy(context.WithoutCancel(ctx), r, left); err != nil {
+		err := k.destroy(context.WithoutCancel(ctx), r, left)
+		if errors.Is(err, seal.ErrRootLost) && k.Detach != nil {
+			d.KeysLost++
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 		d.Disposed++

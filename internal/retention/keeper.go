@@ -42,6 +42,11 @@ type Eraser interface {
 	Erase(sealed []byte) error
 }
 
+// Checker is an Eraser that knows beforehand whether it could destroy a key.
+type Checker interface {
+	CanErase(sealed []byte) error
+}
+
 // Frames reads the journal.
 type Frames interface {
 	// Frame returns one frame.
@@ -185,7 +190,8 @@ func (k *Keeper) redo(ctx context.Context, c certificate, left *remains) (held b
 	if err := k.destroy(ctx, r, left); !errors.Is(err, seal.ErrRootLost) {
 		return false, err
 	}
-	return true, nil // a copy of the keys can bring this one back: it is destroyed then
+	// A copy of the keys can bring it back: it is destroyed then, unless its bytes are dropped with those of the others.
+	return !c.dispose || k.Detach == nil, nil
 }
 
 // Erase asks, in the name of an account, that a record's content be destroyed before its time. The first request is put on record; the same
@@ -214,6 +220,9 @@ func (k *Keeper) erase(ctx context.Context, by string, id event.ID, reason strin
 		return "", err
 	}
 	if err := k.mayErase(ctx, r); err != nil {
+		return "", err
+	}
+	if err := k.canErase(ctx, r); err != nil {
 		return "", err
 	}
 	first, asked := k.pending[id]

@@ -115,6 +115,18 @@ func (o *TreeOpener) EraseAll(sealed ...[]byte) error {
 	return nil
 }
 
+// CanErase says why Erase would not destroy the key of a sealed record, as that its root is lost.
+func (o *TreeOpener) CanErase(sealed []byte) error {
+	id, _, err := parseSealed(sealed)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, err = o.root(id)
+	return err
+}
+
 func (o *TreeOpener) erase(id rootID, leaves []uint32) error {
 	r, err := o.root(id)
 	if err != nil {

@@ -60,22 +60,45 @@ func writeRoot(dir string, id rootID, made time.Time, nodes cover, keys []*Publi
 	return replaceDurably(rootPath(dir, id), raw)
 }
 
-func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) {
+// RootOf returns the id of the root that sealed bytes are under.
+func RootOf(sealed []byte) (string, error) {
+	id, _, err := parseSealed(sealed)
+	return id.String(), err
+}
+
+// CheckRoot says whether the file of a root is there and whole, as far as can be told without a key. It returns ErrRootLost when it is not.
+func CheckRoot(dir, id string) error {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != rootIDSize {
+		return fmt.Errorf("seal: %q is no id of a root", id)
+	}
+	_, err = loadRoot(dir, rootID(raw))
+	return err
+}
+
+func loadRoot(dir string, id rootID) (f rootFile, err error) {
 	file, err := os.Open(rootPath(dir, id))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, time.Time{}, fmt.Errorf("%w: root %s is not in the keys folder", ErrRootLost, id)
+		return f, fmt.Errorf("%w: root %s is not in the keys folder", ErrRootLost, id)
 	}
 	if err != nil {
-		return nil, time.Time{}, err
+		return f, err
 	}
 	defer file.Close()
 	raw, err := io.ReadAll(io.LimitReader(file, maxRootFile))
 	if err != nil {
-		return nil, time.Time{}, err
+		return f, err
 	}
-	var f rootFile
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return nil, time.Time{}, fmt.Errorf("%w: root %s is damaged: %w", ErrRootLost, id, err)
+		return f, fmt.Errorf("%w: root %s is damaged: %w", ErrRootLost, id, err)
+	}
+	return f, nil
+}
+
+func readRoot(dir string, id rootID, key *PrivateKey) (cover, time.Time, error) {
+	f, err := loadRoot(dir, id)
+	if err != nil {
+		return nil, time.Time{}, err
 	}
 	wrapped, ok := f.Wrapped[key.Public().ID()]
 	if !ok || f.ID != id.String() {

@@ -10,12 +10,32 @@ import (
 	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/server/keyring"
 )
 
 // keysItem is the health item of the keys folder.
 const keysItem = "keys"
 
 const restoreKeys = "Stop serve, restore the keys folder from its backup, run chaperone rebuild: what is sealed under a key that comes back is readable again."
+
+const restoreRoots = "Stop serve and restore keys/roots from the backup of the keys. Run no rebuild before: the search index may still hold what these records say."
+
+// watchRoots looks, once after the start, whether every content on record still has its key: projections that are whole would not tell.
+func (s *Server) watchRoots(ctx context.Context) error {
+	lost, err := keyring.LostRoots(ctx, s.store.Journal, s.cfg.KeysDir())
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.log.Error("look for the keys of records", "error", err)
+		s.board.Set(keysItem, health.Degraded, "whether every record has its key is not known: "+err.Error(), "chaperone verify says what cannot be read")
+	case len(lost) > 0:
+		s.log.Error(lost.Detail(), "do", restoreRoots)
+		s.board.Set(keysItem, health.Failed, lost.Detail(), restoreRoots)
+	case s.board.State(keysItem) == "":
+		s.board.Set(keysItem, health.OK, "every content on record has its key", "")
+	}
+	return nil
+}
 
 // keysHealth says how many records are known to be unreadable because their keys are missing.
 func (s *Store) keysHealth(ctx context.Context) error {
