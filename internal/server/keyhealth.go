@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/server/keyring"
 )
 
@@ -53,16 +55,49 @@ func (s *Store) keysHealth(ctx context.Context) error {
 	return nil
 }
 
+// remade is a file of the keys folder that was made anew beside records.
+type remade struct{ name, what, do string }
+
 // sayNew says, before a secret is made, that one is missing beside a journal with records.
 func (s *Store) sayNew(path, meaning string) {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) || !s.records() {
 		return
 	}
 	name := filepath.Base(path)
-	do := "Stop serve, restore " + name + " from the backup of the keys, and start it again."
-	s.Log.Error(name+" was missing from the keys folder beside a journal with records, and is made anew: "+meaning, "do", do)
-	s.Board.Set("key "+name, health.Degraded, name+" was missing and was made anew: "+meaning, do)
+	s.say(remade{name, name + " was missing from the keys folder beside a journal with records, and is made anew: " + meaning,
+		"Stop serve, restore " + name + " from the backup of the keys, and start it again."})
 }
+
+// say puts it into the log and on the board, and keeps it for the record.
+func (s *Store) say(r remade) {
+	s.Log.Error(r.what, "do", r.do)
+	s.Board.Set("key "+r.name, health.Degraded, r.what, r.do)
+	s.remade = append(s.remade, r)
+}
+
+// publish writes the verifier key where it is missing or another one: nobody could verify, or would be told that all is broken.
+func (s *Store) publish(key *ledger.Key, keys string) error {
+	wrong, err := key.Publish(keys)
+	if err == nil && wrong != "" {
+		s.say(remade{"ledger.pub", "ledger.pub was made anew from ledger.key: " + wrong, "Find out who changed the keys folder; compare it with the verifier key that was noted outside."})
+	}
+	return err
+}
+
+// recordRemade puts on record what was made anew: health forgets it with the process.
+func (s *Store) recordRemade(ctx context.Context) error {
+	for _, r := range s.remade {
+		act := &event.Event{Kind: event.Act, Phase: ActRemade, Connector: "serve", Content: event.Content{Act: &event.ActDetail{Action: ActRemade, Object: r.name, Details: []event.Fact{{Name: "what", Value: r.what}}}}}
+		if err := s.Recorder.Record(ctx, act); err != nil {
+			return err
+		}
+	}
+	s.remade = nil
+	return nil
+}
+
+// ActRemade is the action of the act that a file of the keys folder was made anew.
+const ActRemade = "keys.remade"
 
 // damaged names the file of state/ that an error of its form is about, and says what to do.
 func (s *Store) damaged(name string, err error) error {

@@ -170,6 +170,40 @@ func damagedProjections(t *testing.T, part int) {
 	}
 }
 
+// TestMadeAnewIsOnRecord: what was missing beside records and was made again is said, and stays on record when the process is gone.
+func TestMadeAnewIsOnRecord(t *testing.T) {
+	h := newHouse(t, t.TempDir(), "")
+	h.record(wrote(time.Now(), "alice", "hello"))
+	pub := h.path("data/keys/ledger.pub")
+	was, err := os.ReadFile(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(pub), os.Remove(h.path("data/keys/roll.key")), os.Remove(h.path("data/keys/pseudonyms.key"))); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s, err := server.OpenStore(t.Context(), h.cfg, nil, health.NewBoard(time.Now), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ledger.pub was made anew from ledger.key: it was missing", "roll.key was missing", "pseudonyms.key was missing"} {
+		if !strings.Contains(log.String(), name) {
+			t.Errorf("the log does not say %q: %s", name, &log)
+		}
+	}
+	if now, err := os.ReadFile(pub); err != nil || string(now) != string(was) {
+		t.Errorf("ledger.pub is %s (%v)", now, err)
+	}
+	h.serve()
+	if n := h.acts(server.ActRemade); n != 3 {
+		t.Errorf("%d acts", n)
+	}
+}
+
 // TestLostFilesAreNamed: what is damaged or missing is named, with what to do.
 func TestLostFilesAreNamed(t *testing.T) {
 	h := newHouse(t, t.TempDir(), "")

@@ -58,6 +58,7 @@ type Store struct {
 	names       *file.Names
 	projections *sqlite.Store
 	observed    *sqlite.Observations
+	remade      []remade
 	lastRoll    func() // ends the closing of days
 	started     func() // ends what runs beside
 	running     sync.WaitGroup
@@ -112,9 +113,11 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 		}
 	}
 	if private != nil {
-		return s.openReading(ctx, c, private, public, classes)
+		if err := s.openReading(ctx, c, private, public, classes); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.recordRemade(ctx)
 }
 
 func (s *Store) recordCut(ctx context.Context, cut *file.Cut) error {
@@ -138,6 +141,7 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 	if err := keyring.LedgerKeyLost(s.Dir, c.KeysDir()); err != nil {
 		return err
 	}
+	s.sayNew(filepath.Join(c.KeysDir(), "ledger.key"), "checkpoints kept outside were signed by another key, and prove nothing about what is here")
 	key, err := ledger.LoadOrCreateKey(c.KeysDir(), origin, s.Clock.Now)
 	if err != nil {
 		return err
@@ -152,6 +156,9 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 	}
 	if s.Ledger, err = ledger.Open(ctx, s.Dir, key, o); err != nil {
 		return s.damaged("checkpoints.json", err)
+	}
+	if err := s.publish(key, c.KeysDir()); err != nil {
+		return err
 	}
 	s.sayNew(filepath.Join(c.KeysDir(), "roll.key"), "roots of day rolls from before cannot be checked any more")
 	rollKey, err := file.LoadOrCreateSecret(filepath.Join(c.KeysDir(), "roll.key"), 32)
