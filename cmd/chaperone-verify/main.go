@@ -25,9 +25,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	flags.SetOutput(errOut)
 	checkpoint := flags.String("checkpoint", "", "checkpoint, bundle or folder of them that was kept outside")
 	key := flags.String("key", "", "verifier key of the ledger as known outside")
+	keys := flags.String("keys", "", "folder with ledger.pub and roots, when it is not keys in the data directory")
 	asJSON := flags.Bool("json", false, "print one JSON object")
 	flags.Usage = func() {
-		fmt.Fprintln(errOut, "usage: chaperone-verify [-json] [-key VKEY] [-checkpoint FILE|FOLDER] DIRECTORY")
+		fmt.Fprintln(errOut, "usage: chaperone-verify [-json] [-key VKEY] [-keys FOLDER] [-checkpoint FILE|FOLDER] DIRECTORY")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	result, err := verify.Verify(ctx, flags.Arg(0), verify.Options{Checkpoint: *checkpoint, Key: *key})
+	result, err := verify.Verify(ctx, flags.Arg(0), verify.Options{Checkpoint: *checkpoint, Key: *key, Keys: *keys})
 	if err == nil && *asJSON {
 		err = result.WriteJSON(out)
 	} else if err == nil {

@@ -58,8 +58,12 @@ func (s *sharesFlags) recovered(cfg *config.Config) (*seal.PrivateKey, error) {
 	closed := *cfg
 	closed.Keys.Unlock = "" // the passphrase may be what was lost: only the public key is compared
 	public, _, err := keyring.Keys(&closed)
-	if errors.Is(err, keyring.ErrNoKeys) {
-		return key, nil
+	if errors.Is(err, keyring.ErrNoKeys) { // what records are sealed to is not known from there: their roots say it
+		opens, known, err := seal.SealedFor(cfg.KeysDir(), key.Public())
+		if known && !opens {
+			err = fmt.Errorf("the shares give the key %s, %w", key.Public().ID(), errOtherKey)
+		}
+		return key, err
 	}
 	if err != nil {
 		return nil, err
@@ -140,6 +144,13 @@ func (c *keysRecoverCmd) Run(e *command.Env) error {
 	}
 	if err := replaceKey(path, locked, c.Force); err != nil {
 		return err
+	}
+	public, err := keyring.RestorePublic(cfg, key.Public())
+	if err != nil {
+		return fmt.Errorf("the key is written, its public half is not: %w", err)
+	}
+	if public != "" {
+		fmt.Fprintf(e.Out, "its public half, which was missing, is written to %s\n", public)
 	}
 	fmt.Fprintf(e.Out, "the compliance key %s is written to %s; let keys.unlock name its new passphrase\n", key.Public().ID(), path)
 	act := server.DrillArgs{Action: server.ActRecover, Shares: len(c.Shares), Works: true, Key: key.Public().ID()}

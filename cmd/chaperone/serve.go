@@ -30,6 +30,7 @@ func (c *serveCmd) Run(e *command.Env) error {
 		return hint.New(err, "chaperone config test --config FILE checks a configuration without starting it")
 	}
 	log := telemetry.NewLog(e.ErrOut, c.Text, slog.LevelInfo)
+	slog.SetDefault(log) // what libraries log comes in the same form
 	s, err := server.New(e.Ctx, cfg, log, version)
 	if err != nil {
 		return c.hint(err)
@@ -38,6 +39,9 @@ func (c *serveCmd) Run(e *command.Env) error {
 		log.Info("serving", "version", version, "started_in", time.Since(start).Round(time.Millisecond).String())
 		if cfg.Console.Listen != "" {
 			fmt.Fprintf(e.Out, "console: https://%s/\n", cfg.Console.Listen)
+		}
+		if cfg.Metrics.Listen != "" {
+			fmt.Fprintf(e.Out, "metrics: http://%s/metrics, health: http://%s/healthz\n", cfg.Metrics.Listen, cfg.Metrics.Listen)
 		}
 	})
 	log.Info("stopped")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
@@ -74,6 +75,27 @@ func CheckRoot(dir, id string) error {
 	}
 	_, err = loadRoot(dir, rootID(raw))
 	return err
+}
+
+// SealedFor reports whether a key can open the roots in dir, as their files say. known is false where there is none to ask.
+func SealedFor(dir string, key *PublicKey) (opens, known bool, err error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "roots"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, false, err
+	}
+	for _, e := range entries {
+		raw, err := hex.DecodeString(strings.TrimSuffix(e.Name(), ".json"))
+		if err != nil || len(raw) != rootIDSize {
+			continue
+		}
+		f, err := loadRoot(dir, rootID(raw))
+		if err != nil {
+			continue // another one may be whole
+		}
+		_, opens := f.Wrapped[key.ID()]
+		return opens, true, nil
+	}
+	return false, false, nil
 }
 
 func loadRoot(dir string, id rootID) (f rootFile, err error) {

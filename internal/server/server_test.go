@@ -227,6 +227,9 @@ alerts: {syslog: ["pigeon:x"], webhooks: ["ftp://x"], mail: {server: "x:25", fro
 			t.Errorf("nothing about %s in\n%v", want, err)
 		}
 	}
+	if strings.Contains(err.Error(), "people: people:") {
+		t.Errorf("it says a word twice:\n%v", err)
+	}
 }
 
 // TestFullDisk fills the disk under a running server: what cannot be recorded is refused and health says so, and with room it is well again.

@@ -35,9 +35,13 @@ type log struct {
 }
 
 // openLog reads the store's own checkpoint. A store without ledger is only as good as its chain; one that lost its ledger is broken.
-func openLog(dir, key string, r *Result) *log {
+func openLog(dir, keys, key string, r *Result) *log {
 	l := &log{dir: filepath.Join(dir, "ledger"), result: r}
-	pub, keyErr := readSmall(filepath.Join(dir, "keys", "ledger.pub"))
+	path, name := filepath.Join(keys, "ledger.pub"), "keys/ledger.pub"
+	if keys != filepath.Join(dir, "keys") {
+		name = path
+	}
+	pub, keyErr := readSmall(path)
 	if l.key = key; key == "" {
 		l.key = string(pub)
 	}
@@ -50,12 +54,12 @@ func openLog(dir, key string, r *Result) *log {
 	var c *checkpoint
 	switch {
 	case err == nil && key == "" && errors.Is(keyErr, fs.ErrNotExist):
-		err = errors.New("keys/ledger.pub, the ledger's verifier key, is missing: restore it, or give the key as known outside (--key)")
+		err = fmt.Errorf("%s, the ledger's verifier key, is missing: restore it, say where keys are kept (--config; chaperone-verify: -keys), or give the key as known outside (--key)", name)
 	case err == nil && key == "" && keyErr != nil:
-		err = fmt.Errorf("keys/ledger.pub, the ledger's verifier key, cannot be read: %w", keyErr)
+		err = fmt.Errorf("%s, the ledger's verifier key, cannot be read: %w", name, keyErr)
 	case err == nil:
 		if c, err = parseCheckpoint(raw, l.key); errors.Is(err, errVerifierKey) && key == "" {
-			err = fmt.Errorf("keys/ledger.pub is no verifier key: restore it, or give the key as known outside (--key): %w", err)
+			err = fmt.Errorf("%s is no verifier key: restore it, or give the key as known outside (--key): %w", name, err)
 		}
 	}
 	if err != nil {

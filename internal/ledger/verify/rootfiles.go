@@ -20,6 +20,7 @@ const (
 // rootFiles holds the roots that sealed contents name against the files in keys/roots. It opens none of them.
 type rootFiles struct {
 	dir     string
+	name    string // as findings say it
 	here    bool
 	denied  bool
 	seen    map[[rootBytes]byte]bool // whether its file is there
@@ -29,10 +30,10 @@ type rootFiles struct {
 
 // newRootFiles looks whether keys are kept beside the data: an auditor's copy has none, or the ledger's public key only.
 func newRootFiles(dir, keys string) *rootFiles {
-	if keys == "" {
-		keys = filepath.Join(dir, "keys")
+	r := &rootFiles{name: "keys/roots", dir: filepath.Join(keys, "roots"), seen: map[[rootBytes]byte]bool{}, lost: map[[rootBytes]byte]uint64{}}
+	if keys != filepath.Join(dir, "keys") {
+		r.name = r.dir
 	}
-	r := &rootFiles{dir: filepath.Join(keys, "roots"), seen: map[[rootBytes]byte]bool{}, lost: map[[rootBytes]byte]uint64{}}
 	_, err := os.Stat(r.dir)
 	r.denied = errors.Is(err, fs.ErrPermission)
 	r.here = err == nil || exists(filepath.Join(keys, "compliance.pub"))
@@ -67,7 +68,7 @@ func (r *rootFiles) sealed(b []byte) {
 func (r *rootFiles) finish(result *Result) {
 	var ids []string
 	for id, n := range r.lost {
-		ids = append(ids, fmt.Sprintf("root %s is not in keys/roots: the content of %d records cannot be read, and no record certifies that it was destroyed", hex.EncodeToString(id[:]), n))
+		ids = append(ids, fmt.Sprintf("root %s is not in %s: the content of %d records cannot be read, and no record certifies that it was destroyed", hex.EncodeToString(id[:]), r.name, n))
 	}
 	slices.Sort(ids)
 	for _, detail := range ids {
@@ -77,6 +78,6 @@ func (r *rootFiles) finish(result *Result) {
 	case r.denied && r.unasked > 0:
 		result.note("the folder %s may not be read: whether the keys of %d sealed contents are there was not checked", r.dir, r.unasked)
 	case r.unasked > 0:
-		result.note("keys are kept elsewhere (no keys/roots here): whether those of %d sealed contents are there was not checked", r.unasked)
+		result.note("keys are kept elsewhere (no %s): whether those of %d sealed contents are there was not checked; say where keys are kept: --config FILE (chaperone-verify: -keys)", r.name, r.unasked)
 	}
 }

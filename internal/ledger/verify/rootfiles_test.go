@@ -81,6 +81,34 @@ func TestRootsAreThere(t *testing.T) {
 	}
 }
 
+// TestKeysElsewhere: where keys lie outside the data directory, the ledger's and the records' are looked for there.
+func TestKeysElsewhere(t *testing.T) {
+	dir, files := rooted(t)
+	keys := filepath.Join(t.TempDir(), "keys")
+	check(t, os.Rename(filepath.Join(dir, "keys"), keys))
+	says := func(o verify.Options) (string, string) {
+		r, err := verify.Verify(context.Background(), dir, o)
+		check(t, err)
+		var b strings.Builder
+		check(t, r.WriteText(&b))
+		return r.Verdict, b.String()
+	}
+	if v, text := says(verify.Options{}); v != verify.Broken || !strings.Contains(text, "--config") {
+		t.Errorf("without knowing where: %s", text)
+	}
+	if v, text := says(verify.Options{Keys: keys}); v != verify.Consistent || strings.Contains(text, "elsewhere") {
+		t.Errorf("with all keys: %s", text)
+	}
+	check(t, os.Remove(filepath.Join(keys, "roots", filepath.Base(files[0]))))
+	if v, text := says(verify.Options{Keys: keys}); v != verify.Broken || !strings.Contains(text, "is not in "+keys+"/roots: the content of 2 records") {
+		t.Errorf("without a root: %s", text)
+	}
+	check(t, os.WriteFile(filepath.Join(keys, "ledger.pub"), []byte("nonsense"), 0o600))
+	if v, text := says(verify.Options{Keys: keys}); v != verify.Broken || !strings.Contains(text, keys+"/ledger.pub is no verifier key") {
+		t.Errorf("with a malformed key: %s", text)
+	}
+}
+
 // TestPermission: who may not look is told so.
 func TestPermission(t *testing.T) {
 	if os.Getuid() == 0 {

@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Checkpoint string // a signed note, a bundle, or a folder of them; "" when nothing is held outside
 	Key        string // the ledger's verifier key as known outside; "" takes the one of the bundle, else of the data directory
-	Keys       string // the keys folder, when it is not keys in the data directory
+	Keys       string // the keys folder, with ledger.pub and roots; "" is keys in the data directory
 	Pause      func() // called after each MiB that was read and each object, for whoever shares the machine; nil does not pause
 }
 
@@ -44,7 +44,10 @@ func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{dir: dir, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}, pause: o.Pause}
+	if o.Keys == "" {
+		o.Keys = filepath.Join(dir, "keys")
+	}
+	w := &walk{dir: dir, keys: o.Keys, result: &Result{Path: dir}, out: out, key: o.Key, lastRecord: map[string]bool{}, pause: o.Pause}
 	w.objects = newObjects(dir, w.result)
 	w.roots = newRootFiles(dir, o.Keys)
 	w.disposed = newDisposals()
@@ -64,6 +67,7 @@ func Verify(ctx context.Context, dir string, o Options) (*Result, error) {
 // walk is one pass over ledger and journal side by side.
 type walk struct {
 	dir, key   string
+	keys       string
 	result     *Result
 	out        *outside
 	streams    map[string]*stream
@@ -83,7 +87,7 @@ type walk struct {
 
 // open reads the checkpoint first and lists the segments then: in a store that is being written every frame under the checkpoint is there.
 func (w *walk) open() error {
-	w.log = openLog(w.dir, w.key, w.result)
+	w.log = openLog(w.dir, w.keys, w.key, w.result)
 	w.out.adopt(w.log.key, w.result)
 	w.result.Ledger = w.log.size
 	var err error

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/seal"
 )
@@ -29,21 +30,17 @@ var ErrNoKeys = errors.New("there is no compliance key")
 // Keys reads the compliance keys of a configuration. Private is nil when the configuration unlocks nothing: such a process seals and cannot
 // read.
 func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey, err error) {
-	paths := c.Keys.Compliance
-	if len(paths) == 0 {
-		paths = []string{filepath.Join(c.KeysDir(), CompliancePublic)}
-	}
-	for _, p := range paths {
-		raw, err := outside.ReadFile(c.Path(p), maxKeyFile)
+	for _, p := range publicPaths(c) {
+		raw, err := outside.ReadFile(p, maxKeyFile)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil, noPublicKey(c, c.Path(p))
+			return nil, nil, noPublicKey(c, p)
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("compliance key: %w", err)
 		}
 		k, err := seal.ParsePublic(string(raw))
 		if err != nil {
-			return nil, nil, fmt.Errorf("compliance key: %s: %w", c.Path(p), err)
+			return nil, nil, fmt.Errorf("compliance key: %s: %w", p, err)
 		}
 		public = append(public, k)
 	}
@@ -68,8 +65,30 @@ func Keys(c *config.Config) (public []*seal.PublicKey, private *seal.PrivateKey,
 	return public, private, nil
 }
 
+// publicPaths are the files of the public keys.
+func publicPaths(c *config.Config) []string {
+	if len(c.Keys.Compliance) == 0 {
+		return []string{filepath.Join(c.KeysDir(), CompliancePublic)}
+	}
+	var out []string
+	for _, p := range c.Keys.Compliance {
+		out = append(out, c.Path(p))
+	}
+	return out
+}
+
+// RestorePublic writes the public key in the place of the first that is missing. It returns where, "" when none is.
+func RestorePublic(c *config.Config, key *seal.PublicKey) (string, error) {
+	for _, p := range publicPaths(c) {
+		if _, err := os.Lstat(p); errors.Is(err, os.ErrNotExist) {
+			return p, durable.Create(p, []byte(key.String()+"\n"), 0o600)
+		}
+	}
+	return "", nil
+}
+
 // ErrPublicLost says, beside ErrNoKeys, that a data directory was set up and has lost its public key.
-var ErrPublicLost = errors.New("there are records: restore it from the backup of the keys")
+var ErrPublicLost = errors.New("there are records: restore it from the backup of the keys, or from recovery shares: chaperone keys recover")
 
 // noPublicKey says what to do when there is no public key: records that are there are sealed to the one that is lost.
 func noPublicKey(c *config.Config, path string) error {
