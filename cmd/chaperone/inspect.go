@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
@@ -54,8 +53,7 @@ func (c *inspectCmd) Run(e *command.Env) error {
 	if c.JSON {
 		r.Out = inspection.NewLines(e.Out, c.Interface != "")
 	}
-	ballast := inspection.KeepSmall()
-	defer runtime.KeepAlive(ballast)
+	defer inspection.KeepSmall()()
 	switch {
 	case c.Interface != "":
 		err = r.Live(e.Ctx, c.Interface, c.For)

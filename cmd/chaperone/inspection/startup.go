@@ -87,6 +87,3 @@ func span(s string) (m mapping, ok bool) {
 	}
 	return mapping{from: uintptr(a), to: uintptr(b)}, true
 }
-
-// neverTouched has the kernel take back the memory of b, whose bytes are all zero and stay so.
-func neverTouched(b []byte) { _ = syscall.Madvise(b, syscall.MADV_DONTNEED) }
