@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/network/flow/flowtest"
 )
@@ -31,6 +32,7 @@ func profiles() []profile {
 		{"flood-syn", "TCP flows of one SYN each", 10_000_000, true, floodSYN},
 		{"flood-hello", "TLS connections that send half a hello", 2_000_000, true, floodHello},
 		{"flood-dns", "questions and answers, each with another name, client and address", 1_000_000, true, floodDNS},
+		{"flood-names", "the same with names of 240 bytes", 1_000_000, true, floodNames},
 		{"flood-stun", "STUN requests, each from another socket", 1_000_000, true, floodSTUN},
 		{"fragments", "first fragments of packets that never end, and pieces of others that do", 3_000_000, true, fragments},
 		{"overlapping", "segments of 1,000 flows that overlap, repeat and leave holes", 3_000_000, true, overlapping},
@@ -229,10 +231,15 @@ func floodHello(c *capture, n int) {
 	changed(c, n, flowtest.TCPFrame(end(11, 0, 1), server(1), 1, 0, ack|psh, h.named(0)[:200]))
 }
 
-func floodDNS(c *capture, n int) {
+func floodDNS(c *capture, n int) { questions(c, n, "") }
+
+func floodNames(c *capture, n int) { questions(c, n, strings.Repeat(strings.Repeat("x", 54)+".", 4)) }
+
+// questions are asked and answered, each of another name.
+func questions(c *capture, n int, middle string) {
 	resolver := netip.MustParseAddrPort("192.0.2.53:53")
 	for i := range n {
-		name := fmt.Sprintf("n%07d.example.org", i)
+		name := fmt.Sprintf("n%07d.%sexample.org", i, middle)
 		from := end(11, i, uint16(1024+i%50000))
 		c.frame(flowtest.UDPFrame(from, resolver, flowtest.Question(name)))
 		c.frame(flowtest.UDPFrame(resolver, from, flowtest.Answer(name, server(i).Addr())))

@@ -17,19 +17,30 @@ import (
 type usage struct {
 	cpu  time.Duration
 	peak int64 // KiB
+	own  int64 // KiB of it that are no pages of files, where it was watched
 }
 
 // take runs a command to its end, its output thrown away or given to out.
 func take(in io.Reader, out io.Writer, name string, args ...string) (usage, error) {
+	return run(in, out, func(int) func() int64 { return func() int64 { return 0 } }, name, args...)
+}
+
+// run is take, with somebody who is told the number of the process, and asked when it has ended what it saw.
+func run(in io.Reader, out io.Writer, watch func(pid int) func() int64, name string, args ...string) (usage, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stdin, cmd.Stdout = in, out
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return usage{}, fmt.Errorf("%s: %w", name, err)
+	}
+	saw := watch(cmd.Process.Pid)
+	err := cmd.Wait()
+	own := saw()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0) { // 1: something is forbidden; 2: of hostile captures some cannot be read
 		return usage{}, fmt.Errorf("%s: %w", name, err)
 	}
-	u := usage{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	u := usage{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), own: own}
 	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.peak = r.Maxrss
 	}

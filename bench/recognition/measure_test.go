@@ -27,8 +27,8 @@ func TestTakeMeasuresARun(t *testing.T) {
 func TestTable(t *testing.T) {
 	runs := func(ours, theirs time.Duration) (r result) {
 		for range pairs {
-			r.ours = append(r.ours, usage{ours, 2048})
-			r.theirs = append(r.theirs, usage{theirs, 4096})
+			r.ours = append(r.ours, usage{cpu: ours, peak: 2048})
+			r.theirs = append(r.theirs, usage{cpu: theirs, peak: 4096})
 		}
 		return r
 	}
