@@ -155,10 +155,11 @@ func (s *session) serverIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 	return s.offered(ctx, n, raw)
 }
 
-// learnRoster takes what the server says of the user's own roster. Nobody else may (RFC 6121, section 2.1.6).
+// learnRoster takes what the server says of the user's own roster. Nobody else may (RFC 6121, section 2.1.6), another client of the user
+// included.
 func (s *session) learnRoster(n *xmlstream.Node) {
 	a := s.account.Load()
-	if _, bare := a.jid(); n.Attr("from") == "" || bareJID(n.Attr("from")) == bare {
+	if _, bare := a.jid(); n.Attr("from") == "" || strings.EqualFold(n.Attr("from"), bare) {
 		a.roster.Take(n)
 	}
 }
@@ -183,7 +184,7 @@ func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) er
 	}
 	p := s.inbound(n)
 	e, m := s.g.iqEvent(n, reach, p, raw)
-	if e == nil {
+	if e == nil || s.g.local(p.sender) && e.Kind == event.Message && m.Text() == "" { // rooms give what passes them ids of their own
 		return s.deliver(raw)
 	}
 	keys := s.g.iqKeys(n, p, m)

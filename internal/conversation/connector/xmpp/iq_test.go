@@ -141,6 +141,11 @@ func TestWordsInAnIQAreRecordedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.count(event.Message, "hello in a room", 1)
+	alice.Send("<iq type='get' to='" + room + "/Bo' id='w3'><ping xmlns='urn:xmpp:ping'/></iq>")
+	if _, err := bob.Next(s.ctx, func(m *xmpptest.Stanza) bool { return strings.Contains(m.XML, "urn:xmpp:ping") }); err != nil {
+		t.Fatal(err)
+	}
+	s.count(event.Message, "", 2)
 }
 
 func TestWhatOthersAreShownIsJudged(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *session) clientPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	if nick := resource(p.from); p.room != "" && nick != own {
 		words = lines(nick, words)
 	}
-	again := s.g.statuses.Key(p.from, p.to, "", s.g.clock.Now().UTC().Format(time.DateOnly)+words)
+	again := s.g.statuses.Key(p.from, p.to, "", "said "+s.g.clock.Now().UTC().Format(time.DateOnly)+" "+words)
 	switch {
 	case joins:
 	case words == "":
@@ -47,7 +47,7 @@ func (s *session) clientPresence(ctx context.Context, n *xmlstream.Node, raw []b
 	if stops(&e.Verdict) {
 		return s.refuse(n, refusalOf(&e.Verdict))
 	}
-	for _, key := range []sight.Key{again, s.g.statuses.Key(p.from, "", "", m.Text())} {
+	for _, key := range []sight.Key{again, s.g.shownKey(p, m.Text())} {
 		s.g.statuses.Put(key, "", sight.Judged{Event: e.ID})
 	}
 	a.mu.Lock()
@@ -175,10 +175,15 @@ func (s *session) shown(ctx context.Context, n *xmlstream.Node, raw []byte) *ref
 	if !s.g.local(from) { // nobody compares it with what was sent
 		text = words
 	}
-	j, _ := s.g.once(ctx, s.g.statuses, s.g.statuses.Key(p.from, "", "", text), "", func() *event.Event {
+	j, _ := s.g.once(ctx, s.g.statuses, s.g.shownKey(p, text), "", func() *event.Event {
 		return s.presenceEvent(n, p, words, raw)
 	})
 	return withheld(j)
+}
+
+// shownKey names a presence by who shows it and what it says, to whomever.
+func (g *Gateway) shownKey(p partners, text string) sight.Key {
+	return g.statuses.Key(p.from, "", "", "shown "+text)
 }
 
 // without returns an element without its children in a namespace.

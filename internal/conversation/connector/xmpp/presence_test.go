@@ -83,10 +83,19 @@ func TestStatusTextsAreJudgedAndRecordedOnce(t *testing.T) {
 	s.count(event.Message, "", 3)
 }
 
-// TestAStatusThatNobodyKnowsTheAudienceOfMayLeave: a client that never asked for its roster is still shown to those who are subscribed.
+// TestAStatusThatNobodyKnowsTheAudienceOfMayLeave: a client that never asked for its roster is still shown to those who are subscribed, and
+// the user's other client cannot tell the gateway that there are none.
 func TestAStatusThatNobodyKnowsTheAudienceOfMayLeave(t *testing.T) {
 	s := start(t, nil)
 	alice := s.bound("alice")
+	other := s.raw("alice")
+	if err := other.Bind(s.ctx, "other"); err != nil {
+		t.Fatal(err)
+	}
+	s.put(other, "<iq type='result' id='forged' to='"+alice.JID+"'><query xmlns='jabber:iq:roster'/></iq>")
+	if _, err := alice.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("id") == "forged" }); err != nil {
+		t.Fatal(err)
+	}
 	s.put(alice, "<presence><status>on the road</status></presence>")
 	if e := s.count(event.Message, "on the road", 1)[0]; len(e.Facts) != 2 || e.Facts[1] != (event.Fact{Name: "leaves_org", Value: "true"}) {
 		t.Errorf("recorded %+v", e.Facts)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/conversation/pipeline"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -74,6 +75,16 @@ func TestQuickstartPolicyInLine(t *testing.T) {
 	s.send(alice, "<message to='bob@example.org' type='chat' id='m4'><body>[OMEMO]</body><encrypted xmlns='urn:xmpp:omemo:2'/></message>")
 	if m := s.message(alice, "m4"); m.Attr("type") != "error" {
 		t.Errorf("alice got %s", m.XML)
+	}
+	for _, x := range []string{
+		"<message to='bob@example.org' type='chat' id='4111111111111111'><received xmlns='urn:xmpp:receipts' id='m1'/></message>",
+		"<presence id='p1'><status>4111-1111-1111-1111</status></presence>",
+		"<presence id='p2' to='desk@rooms.example.org/4111111111111111'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
+	} {
+		s.send(alice, x)
+		if m, err := alice.Next(s.ctx, func(m *xmpptest.Stanza) bool { return m.Attr("type") == "error" }); err != nil || m.ErrorText() != "Card numbers may not be sent by chat." {
+			t.Errorf("%s: %v %+v", x, err, m)
+		}
 	}
 }
 
