@@ -67,13 +67,27 @@ func mtprotoStream(in *Segments) (Fact, answer) {
 	if err != nil {
 		return Fact{}, no
 	}
-	var plain [64]byte
-	cipher.NewCTR(block, b[40:56]).XORKeyStream(plain[:], b[:64])
-	transport := mtprotoTag(plain[56:60])
+	tag := counterTag(block, b)
+	transport := mtprotoTag(tag[:])
 	if transport == "" {
 		return Fact{}, no
 	}
 	return Fact{Decoder: "mtproto", Attrs: []Attr{{"transport", transport}, {"obfuscated", "yes"}}}, yes
+}
+
+// counterTag decrypts bytes 56 to 60, in counter mode: they are in the fourth block, and the others need not be known.
+func counterTag(block cipher.Block, b []byte) (tag [4]byte) {
+	counter, key := [16]byte(b[40:56]), [16]byte{}
+	low := binary.BigEndian.Uint64(counter[8:])
+	binary.BigEndian.PutUint64(counter[8:], low+3)
+	if low+3 < low {
+		binary.BigEndian.PutUint64(counter[:], binary.BigEndian.Uint64(counter[:])+1)
+	}
+	block.Encrypt(key[:], counter[:])
+	for i := range tag {
+		tag[i] = b[56+i] ^ key[8+i]
+	}
+	return tag
 }
 
 func mtprotoTag(b []byte) string {
