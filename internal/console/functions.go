@@ -169,6 +169,8 @@ func (c *Console) summary(r archive.Record) string {
 		return e.Phase
 	case e.Kind == event.Retraction:
 		return "took the message back"
+	case e.Kind == event.Join && e.Text != "":
+		return "joined as " + e.Text
 	case len(e.Files) > 0 && e.Text == "":
 		return "file " + e.Files[0].Name
 	case e.Text != "":

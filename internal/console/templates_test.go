@@ -52,6 +52,7 @@ func TestSummaries(t *testing.T) {
 	for want, r := range map[string]archive.Record{
 		"content destroyed":                {Erased: true, Event: &event.Event{}},
 		"took the message back":            {Event: &event.Event{Kind: event.Retraction}},
+		"joined as Al":                     {Event: &event.Event{Kind: event.Join, Content: event.Content{Text: "Al"}}},
 		"read":                             {Event: &event.Event{Kind: event.Delivery, Phase: "read"}},
 		"file a.pdf":                       {Event: &event.Event{Content: event.Content{Files: []event.File{{Name: "a.pdf"}}}}},
 		"WhatsApp chat to 1.2.3.4:443 web": {Event: &event.Event{Content: event.Content{Flow: &event.Flow{App: "whatsapp", Service: "chat", Server: "1.2.3.4:443", Name: "web"}}}},
