@@ -12,6 +12,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
+	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -26,12 +27,15 @@ type scanCmd struct {
 	Remove        bool   `name:"remove" xor:"act" help:"Remove the package that owns such a file; quarantine files that no package owns."`
 	Plan          string `name:"plan" type:"path" placeholder:"FILE" xor:"plan" help:"With --quarantine or --remove: write what would be done to a new file, and do nothing."`
 	Apply         string `name:"apply" type:"path" placeholder:"FILE" xor:"plan,act" help:"Do exactly what a plan says, about files that are still what they were."`
+	Full          bool   `name:"full" help:"Look into every file, also into those in which an earlier scan with this data directory found nothing and that have not changed since."`
+	Background    bool   `name:"background" help:"Give way to everything else on this machine, and wait while it runs on its battery."`
 	NoHistory     bool   `name:"no-history" help:"Do not look for where messengers keep conversations."`
 	command.DataFlags
 	Paths []string `arg:"" optional:"" name:"path" help:"Files and folders."`
 
 	options quarantineOptions // the recorder takes findings and acts
 	set     *rules.Set        // what is decided by
+	memory  *rescan.Memory    // nil: every file is looked into
 }
 
 // Run scans.
@@ -48,6 +52,7 @@ func (c *scanCmd) Run(e *command.Env) error {
 		return err
 	}
 	defer scanner.Close()
+	defer c.forget(e)
 	planner := &scanned.Planner{Scanner: scanner, Remove: true}
 	var out scanned.Writer = scanned.NewTable(e.Out, planner)
 	if c.Quarantine || c.Remove {
@@ -131,7 +136,11 @@ const maxActs = 100_000
 // scan runs the scan and returns the findings that policy forbids, one for each file.
 func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
 	var forbidden []*scan.Finding
-	stop := scanProgress(e, planner.Scanner)
+	var expected int64
+	if c.memory != nil {
+		expected = c.memory.Expected(c.Paths)
+	}
+	stop := scanProgress(e, planner.Scanner, expected)
 	defer stop()
 	summary, err := planner.Scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
 		if r.Problem != nil {
@@ -145,7 +154,36 @@ func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Wri
 		}
 		return out.Finding(r.Finding)
 	})
+	if err == nil && c.memory != nil {
+		err = c.memory.Finish(c.Paths, summary.Files)
+	}
 	return forbidden, summary, err
+}
+
+// forget closes the memory: what was looked into stays known, also when the scan was interrupted.
+func (c *scanCmd) forget(e *command.Env) {
+	if c.memory == nil {
+		return
+	}
+	if err := c.memory.Close(); err != nil {
+		fmt.Fprintln(e.ErrOut, "chaperone: warning:", err)
+	}
+}
+
+// remember opens the memory of earlier scans, where a data directory is named.
+func (c *scanCmd) remember(e *command.Env, dir, host string) {
+	if c.Data == "" && c.Config == "" || c.Full || c.Apply != "" {
+		return
+	}
+	m, why, err := scanned.OpenMemory(dir, c.set.Policy, c.set.Catalog, host, time.Now())
+	if err != nil {
+		why = err.Error() + ": every file is looked into"
+	}
+	if why != "" {
+		fmt.Fprintln(e.ErrOut, "chaperone: note:", why)
+		return
+	}
+	c.memory = m
 }
 
 // addForbidden keeps one finding for each file: the first that is certain enough to act on, else the first.
@@ -244,17 +282,27 @@ func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 			skip = append(skip, real)
 		}
 	}
-	return scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: c.options.recorder, Host: event.Host{Name: host},
-		OneFileSystem: c.OneFileSystem, NoHistory: c.NoHistory, Skip: skip})
+	o := scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: c.options.recorder, Host: event.Host{Name: host},
+		OneFileSystem: c.OneFileSystem, NoHistory: c.NoHistory, Skip: skip}
+	if c.Background {
+		if err := scanned.Background(); err != nil {
+			return nil, err
+		}
+		o.Pause = func() bool { return scanned.OnBattery("/sys") }
+	}
+	if c.remember(e, dir, host); c.memory != nil {
+		o.Memory = c.memory
+	}
+	return scan.New(o)
 }
 
 // scanProgress shows counts on a terminal until the function it returns is called.
-func scanProgress(e *command.Env, s *scan.Scanner) (stop func()) {
+func scanProgress(e *command.Env, s *scan.Scanner, expected int64) (stop func()) {
 	w := inspection.Terminal(e.ErrOut)
 	if w == nil {
 		return func() {}
 	}
-	quit, done := make(chan struct{}), make(chan struct{})
+	quit, done, begun := make(chan struct{}), make(chan struct{}), time.Now()
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -266,7 +314,7 @@ func scanProgress(e *command.Env, s *scan.Scanner) (stop func()) {
 				return
 			case <-tick.C:
 				n := s.Counts()
-				fmt.Fprintf(w, "\r\x1b[K%d files, %s, %d findings, %d errors", n.Files, scanned.Bytes(n.Bytes), n.Findings, n.Errors)
+				fmt.Fprintf(w, "\r\x1b[K%d files, %s, %d findings, %d errors%s", n.Files, scanned.Bytes(n.Bytes), n.Findings, n.Errors, scanned.Left(n.Files, expected, time.Since(begun)))
 			}
 		}
 	}()

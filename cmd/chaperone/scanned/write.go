@@ -127,6 +127,11 @@ func (t *table) Close(s scan.Summary, forbidden []*scan.Finding) error {
 		s.Files, Bytes(s.Bytes), s.Took.Seconds(), s.Findings, s.Errors); err != nil {
 		return err
 	}
+	if s.Known > 0 {
+		if _, err := fmt.Fprintf(t.out, "%d of these files have not changed since an earlier scan found nothing in them (--full looks again)\n", s.Known); err != nil {
+			return err
+		}
+	}
 	return t.steps(forbidden)
 }
 

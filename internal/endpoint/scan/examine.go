@@ -37,6 +37,7 @@ func (s *Scanner) examine(ctx context.Context, j *job) {
 		return
 	}
 	if !interesting {
+		s.remember(j)
 		return
 	}
 	report, err := s.revealer.Reveal(ctx, j.file)
@@ -53,6 +54,18 @@ func (s *Scanner) examine(ctx context.Context, j *job) {
 	}
 	if s.changed(j) {
 		j.results = append(j.results, Result{Problem: &Problem{Path: j.path, Reason: reasonChanged, Detail: "it changed while it was read"}})
+	}
+	s.remember(j)
+}
+
+// remember remembers a file in which nothing was found, and which is still what it was when it was opened.
+func (s *Scanner) remember(j *job) {
+	if j.opened.IsZero() || len(j.results) > 0 || j.err != nil {
+		return
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(j.file.Fd()), &st); err == nil && keyOf(&st) == j.key {
+		s.opts.Memory.Clean(j.key, j.opened)
 	}
 }
 

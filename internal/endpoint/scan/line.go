@@ -51,6 +51,7 @@ type ProblemLine struct {
 type SummaryLine struct {
 	Type     string  `json:"type"`
 	Files    int64   `json:"files"`
+	Known    int64   `json:"known,omitempty"` // not looked into: nothing was found before, and they have not changed since
 	Bytes    int64   `json:"bytes"`
 	Findings int64   `json:"findings"`
 	Errors   int64   `json:"errors"`
@@ -99,7 +100,7 @@ func (p *Problem) Line() ProblemLine {
 
 // Line returns the last line.
 func (s Summary) Line() SummaryLine {
-	return SummaryLine{"summary", s.Files, s.Bytes, s.Findings, s.Errors, s.Took.Seconds()}
+	return SummaryLine{"summary", s.Files, s.Known, s.Bytes, s.Findings, s.Errors, s.Took.Seconds()}
 }
 
 // Name returns a name as valid text, and in base64 what it really is when that is not UTF-8.

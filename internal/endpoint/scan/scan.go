@@ -18,6 +18,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/endpoint/history"
+	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
@@ -35,12 +36,20 @@ type Options struct {
 	Skip          []string       // folders that are not entered, absolute and free of links: the quarantine
 	OneFileSystem bool           // do not cross into other file systems
 	NoHistory     bool           // do not look for the stores in which messengers keep what was said
+	Memory        Memory         // of files in which nothing was found; nil: every file is looked into
+	Pause         func() bool    // asked from time to time: while it says true the scan waits; nil: it never waits
 	Workers       int            // default GOMAXPROCS
 	Timeout       time.Duration  // per file; see reveal
 	Limits        unpack.Limits
 	Sys           string // where sysfs is, which tells removable media; default /sys
 	Now           func() time.Time
 	Log           *slog.Logger
+}
+
+// Memory knows files that were looked into before, and have not changed since. It is used by several goroutines.
+type Memory interface {
+	Known(k rescan.Key) bool
+	Clean(k rescan.Key, opened time.Time)
 }
 
 // Scanner scans. It is safe for concurrent use.
@@ -51,6 +60,7 @@ type Scanner struct {
 	places   *places
 	history  *history.Index
 	files    atomic.Int64
+	known    atomic.Int64
 	bytes    atomic.Int64
 	findings atomic.Int64
 	problems atomic.Int64
@@ -116,6 +126,7 @@ type Result struct {
 // Summary is what a scan did.
 type Summary struct {
 	Files    int64
+	Known    int64 // of these, not looked into: nothing was found before, and they have not changed since
 	Bytes    int64
 	Findings int64
 	Errors   int64
@@ -149,7 +160,7 @@ func (s *Scanner) Sandbox(ctx context.Context) (sandbox.Status, error) { return 
 
 // Counts returns what was done so far, for a progress line.
 func (s *Scanner) Counts() Summary {
-	return Summary{Files: s.files.Load(), Bytes: s.bytes.Load(), Findings: s.findings.Load(), Errors: s.problems.Load()}
+	return Summary{Files: s.files.Load(), Known: s.known.Load(), Bytes: s.bytes.Load(), Findings: s.findings.Load(), Errors: s.problems.Load()}
 }
 
 // queueLength bounds the files that are open and waiting, and the results that wait for an earlier one.
@@ -161,6 +172,8 @@ type job struct {
 	file       *os.File
 	store      *history.Place // to be described, instead of a file to be looked into
 	stat       Stat
+	key        rescan.Key
+	opened     time.Time // zero: not to be remembered
 	uid        uint32
 	results    []Result
 	err        error
@@ -199,7 +212,7 @@ func (s *Scanner) Scan(ctx context.Context, paths []string, report func(Result) 
 	}
 	wg.Wait()
 	after := s.Counts()
-	return Summary{Files: after.Files - before.Files, Bytes: after.Bytes - before.Bytes, Findings: after.Findings - before.Findings,
+	return Summary{Files: after.Files - before.Files, Known: after.Known - before.Known, Bytes: after.Bytes - before.Bytes, Findings: after.Findings - before.Findings,
 		Errors: after.Errors - before.Errors, Took: time.Since(begun)}, err
 }
 

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
@@ -33,6 +35,8 @@ type tree struct {
 	work, order chan<- *job
 	device      uint64
 	above       [][2]uint64 // device and inode of the directories above, to see loops
+	trusted     bool        // the file system of this directory tells when files change
+	asked       time.Time   // whether to wait
 }
 
 // walk walks all paths. A path that is a link is followed, as the caller named it; nothing below is.
@@ -68,6 +72,9 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 	if t.ctx.Err() != nil {
 		return
 	}
+	if kind != nil && kind.IsRegular() && t.known(dir, name, real) {
+		return
+	}
 	f, err := openAt(dir, name, real)
 	if err != nil {
 		if kind == nil || !errors.Is(err, unix.ELOOP) { // became a link after it was listed: passed by as links are
@@ -89,7 +96,11 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 		t.directory(f, path, real, &st)
 		f.Close()
 	case unix.S_IFREG:
-		t.send(&job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid})
+		j := &job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid}
+		if t.trusted && t.s.opts.Memory != nil {
+			j.key, j.opened = keyOf(&st), t.s.opts.Now()
+		}
+		t.send(j)
 	default:
 		f.Close()
 		if kind == nil { // it was named
@@ -128,15 +139,19 @@ func (t *tree) directory(f *os.File, path, real string, st *unix.Stat_t) {
 	case t.s.opts.OneFileSystem && id[0] != t.device:
 		return
 	}
-	if kernelFS(f) || slices.Contains(t.s.opts.Skip, real) {
+	kernel, local := fileSystem(f)
+	if kernel || slices.Contains(t.s.opts.Skip, real) {
 		return
 	}
+	trusted := t.trusted
+	t.trusted = local && t.s.opts.Memory != nil && t.s.places.medium(id[0]) != mediaRemovable
 	t.above = append(t.above, id)
-	defer func() { t.above = t.above[:len(t.above)-1] }()
+	defer func() { t.above, t.trusted = t.above[:len(t.above)-1], trusted }()
 	for t.ctx.Err() == nil {
 		entries, err := f.ReadDir(batch)
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 		for _, e := range entries {
+			t.wait()
 			kind := e.Type()
 			t.entry(f, e.Name(), join(path, e.Name()), join(real, e.Name()), &kind)
 		}
@@ -158,19 +173,62 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// kernelFS reports whether a directory is on a file system that the kernel makes up: its files are no files.
-func kernelFS(f *os.File) bool {
+// fileSystem tells whether a directory is on a file system that the kernel makes up, whose files are no files, and whether it is on one of a
+// local disk that keeps the time of the last change itself. In memory (tmpfs) a mapped file changes without that time, and on a network or
+// in user space somebody else keeps it.
+func fileSystem(f *os.File) (kernel, local bool) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
-		return false
+		return false, false
 	}
 	switch int64(st.Type) {
 	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEBUGFS_MAGIC,
 		unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.DEVPTS_SUPER_MAGIC, unix.BPF_FS_MAGIC, unix.EFIVARFS_MAGIC,
 		unix.PSTOREFS_MAGIC, unix.SELINUX_MAGIC, unix.BINFMTFS_MAGIC, unix.NSFS_MAGIC:
-		return true
+		return true, false
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1, unix.OVERLAYFS_SUPER_MAGIC:
+		return false, true
 	}
-	return false
+	return false, false
+}
+
+// known passes by a file that was looked into before: it is only asked when it changed. A store of a messenger is described each time.
+func (t *tree) known(dir *os.File, name, real string) bool {
+	if !t.trusted {
+		return false
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || !t.s.opts.Memory.Known(keyOf(&st)) {
+		return false
+	}
+	if _, store := t.s.history.Match(real); store && !t.s.opts.NoHistory {
+		return false
+	}
+	t.s.files.Add(1)
+	t.s.known.Add(1)
+	t.s.bytes.Add(st.Size)
+	return true
+}
+
+func keyOf(st *unix.Stat_t) rescan.Key {
+	return rescan.Key{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Changed: st.Ctim.Nano()}
+}
+
+const pauseEvery = time.Second
+
+// wait waits while the caller wants the scan to.
+func (t *tree) wait() {
+	if t.s.opts.Pause == nil || time.Since(t.asked) < pauseEvery {
+		return
+	}
+	for t.s.opts.Pause() {
+		select {
+		case <-time.After(pauseEvery):
+		case <-t.ctx.Done():
+			return
+		}
+	}
+	t.asked = time.Now()
 }
 
 // send queues a file for the workers and its results for delivery.
