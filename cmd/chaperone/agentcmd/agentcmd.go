@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,7 +22,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/tell"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/seal"
-	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
 // Command is `chaperone agent`.
@@ -89,7 +88,6 @@ func (c *runCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	log := telemetry.NewLog(e.ErrOut, true, slog.LevelInfo)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(signals)
@@ -97,8 +95,11 @@ func (c *runCmd) Run(e *command.Env) error {
 	defer s.close()
 	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, set.Policy.File().Name(), set.Policy.Version())
 	err = holder.Run(e.Ctx, holder.Options{
-		Binary: self, Opens: settings.Agent.Mode == string(judge.Lockdown), Only: c.Only, Log: log, Signals: passed(e.Ctx, signals),
-		Alive: s.alive, Ready: func() { s.say("READY=1"); log.Info("agent decides") },
+		Binary: self, Opens: settings.Agent.Mode == string(judge.Lockdown), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
+		Alive: s.alive, Ready: func() {
+			s.say("READY=1")
+			go fmt.Fprintln(e.ErrOut, "chaperone: agent decides") // the loop waits for no log
+		},
 		Command: func() *exec.Cmd {
 			cmd := exec.Command(self, c.args()...)
 			cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
@@ -176,9 +177,9 @@ func (c *workerCmd) Run(e *command.Env) error {
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
-		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: telemetry.NewLog(e.ErrOut, true, slog.LevelInfo),
-		Load: func(context.Context) (agent.Rules, error) {
-			set, err := c.Rules(e, c.Policy)
+		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: e.ErrOut,
+		Load: func(ctx context.Context) (agent.Rules, error) {
+			set, err := c.Rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, c.Policy) // where nobody reads, notes would stop us
 			if err != nil {
 				return agent.Rules{}, err
 			}

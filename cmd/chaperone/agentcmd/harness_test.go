@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +43,12 @@ func TestMain(m *testing.M) {
 const inside = "CHAPERONE_TEST_NAMESPACE" // set in the test process that has mounts of its own
 
 // limit is how long one test may take: then everything of it is killed, which closes the fanotify descriptor.
-const limit = 4 * time.Minute
+func limit() time.Duration {
+	if os.Getenv("CHAPERONE_SOAK") == "1" {
+		return 3 * time.Hour
+	}
+	return 100 * time.Second
+}
 
 // namespace runs the test in a process with a mount namespace of its own, and reports whether this is that process. Nothing that the test
 // mounts is seen outside, and nothing outside is ever marked: agents are started with --only.
@@ -57,9 +63,9 @@ func namespace(t *testing.T) bool {
 		}
 		t.Skip("needs root, for fanotify and mounts")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+(limit-5*time.Second).String())
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+(limit()-5*time.Second).String())
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	cmd.WaitDelay = time.Second
@@ -160,16 +166,23 @@ func (f *field) program(name, more string) string {
 // start starts an agent and waits until it decides.
 func (f *field) start(args ...string) {
 	f.t.Helper()
+	f.startWith(f.log, args...)
+	f.await("agent decides")
+}
+
+// startWith starts an agent with a log of its own, and waits until it refuses a messenger.
+func (f *field) startWith(log io.Writer, args ...string) {
+	f.t.Helper()
 	f.args = append([]string{"agent", "--only", filepath.Join(f.work, "watched"), "--policy", filepath.Join(f.work, "policy.yaml"),
 		"--socket", filepath.Join(f.work, "agent.sock"), "--host", "field", "--data", filepath.Join(f.work, "data")}, args...)
 	f.agent = exec.Command(f.binary, f.args...)
 	f.agent.Args[0] = os.Args[0]
-	f.agent.Stderr = f.log
+	f.agent.Stderr = log
 	f.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := f.agent.Start(); err != nil {
 		f.t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(limit-30*time.Second, func() { _ = f.agent.Process.Kill() })
+	watchdog := time.AfterFunc(limit()-10*time.Second, func() { _ = f.agent.Process.Kill() })
 	f.t.Cleanup(func() {
 		watchdog.Stop()
 		_ = f.agent.Process.Kill()
@@ -178,7 +191,12 @@ func (f *field) start(args ...string) {
 			f.t.Logf("agent:\n%s", f.log.String())
 		}
 	})
-	f.await("agent decides")
+	probe := f.program("probe", messenger)
+	for end := time.Now().Add(20 * time.Second); !slices.Contains(f.args, "monitor") && f.starts(probe); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("the agent does not decide:\n%s", f.log.String())
+		}
+	}
 }
 
 // await waits for words in the agent's log.
@@ -249,3 +267,6 @@ func (l *logBuffer) String() string {
 }
 
 var _ io.Writer = (*logBuffer)(nil)
+
+// credential is that of somebody who owns nothing.
+func credential() *syscall.Credential { return &syscall.Credential{Uid: 65534, Gid: 65534} }

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
 // Rules are a policy and the catalog that it names messengers by.
@@ -47,7 +49,7 @@ type Options struct {
 	Sys       string // where sysfs is; default /sys
 	Teller    Teller // nil: nobody is told
 	Reload    <-chan os.Signal
-	Log       *slog.Logger
+	Log       io.Writer // written to outside of the decision path
 }
 
 // Teller tells a person why a program did not start. It never waits.
@@ -63,7 +65,7 @@ const (
 // Agent is one worker.
 type Agent struct {
 	o          Options
-	log        *ring.Ring // in the decision path
+	log        *slog.Logger // never waits
 	judge      *judge.Judge
 	spool      *spool.Spool
 	exceptions *exception.Store
@@ -77,8 +79,9 @@ type Agent struct {
 
 // Run works until the holder hangs up or the context ends.
 func Run(ctx context.Context, o Options) error {
-	a := &Agent{o: o, log: ring.New(o.Log), seen: newSeen()}
-	defer a.log.Close()
+	lines := ring.NewWriter(o.Log)
+	defer lines.Close()
+	a := &Agent{o: o, log: telemetry.NewLog(lines, true, slog.LevelInfo), seen: newSeen()}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -93,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	if a.exceptions, err = exception.Open(o.Dir, o.Host.Name, o.Secret); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, o.Log); err != nil {
+	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, a.log); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped,
@@ -119,7 +122,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	beside := func(what string, f func(context.Context) error) {
 		wg.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
-				a.log.Say(what, "error", err.Error())
+				a.log.Warn(what, "error", err.Error())
 			}
 		})
 	}
@@ -144,7 +147,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 // adopt makes what decides of rules.
 func (a *Agent) adopt(r Rules) (judge.Rules, error) {
 	s, err := scan.New(scan.Options{Catalog: r.Catalog, Policy: r.Policy, Host: a.o.Host, Connector: "agent", Recorder: recorder{a}, Workers: lookWorkers,
-		Sys: a.o.Sys, Log: a.o.Log})
+		Sys: a.o.Sys, Log: a.log})
 	if err != nil {
 		return judge.Rules{}, err
 	}
@@ -216,10 +219,10 @@ func (a *Agent) reload(ctx context.Context) error {
 			}
 		}
 		if err != nil {
-			a.log.Say("the old policy stays in force", "error", err.Error())
+			a.log.Warn("the old policy stays in force", "error", err.Error())
 			continue
 		}
-		a.log.Say("policy loaded", "version", rules.Policy.Version())
+		a.log.Info("policy loaded", "version", rules.Policy.Version())
 	}
 }
 

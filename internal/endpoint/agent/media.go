@@ -87,15 +87,15 @@ func (a *Agent) mounted(ctx context.Context, m *mounts.Mount) {
 	a.mu.Unlock()
 	e.Verdict = rules.Policy.Decide(&policy.Input{Event: e, Now: now, Final: true})
 	a.spool.Put(e)
-	a.log.Say("removable medium", "device", e.Media.Device, "serial", e.Media.Serial, "mount", m.Point)
+	a.log.Info("removable medium", "device", e.Media.Device, "serial", e.Media.Serial, "mount", m.Point)
 	ctx, cancel := context.WithTimeout(ctx, mediaScan)
 	defer cancel()
 	sum, err := scanner.Scan(ctx, []string{m.Point}, func(scan.Result) error { return nil })
 	if err != nil {
-		a.log.Say("scan of a medium", "mount", m.Point, "error", err.Error())
+		a.log.Warn("scan of a medium", "mount", m.Point, "error", err.Error())
 		return
 	}
-	a.log.Say("medium scanned", "mount", m.Point, "files", sum.Files, "findings", sum.Findings, "errors", sum.Errors)
+	a.log.Info("medium scanned", "mount", m.Point, "files", sum.Files, "findings", sum.Findings, "errors", sum.Errors)
 }
 
 func parseDevice(s string) (uint64, error) {

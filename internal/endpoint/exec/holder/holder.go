@@ -15,16 +15,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
 
 // Options are how a holder works. Binary and Command are needed.
@@ -36,7 +39,7 @@ type Options struct {
 	Deadline time.Duration    // for the worker; default 2 s
 	Alive    func()           // called every now and then, each five seconds at least, while the loop turns
 	Ready    func()           // called once, when the first worker decides and all file systems are marked
-	Log      *slog.Logger     // written to outside of the decision path
+	Log      io.Writer        // written to outside of the decision path
 	Signals  <-chan os.Signal // passed on to the worker, which ends on SIGTERM and is then started anew
 }
 
@@ -72,13 +75,14 @@ type lease struct {
 // Holder is the state of the loop, which alone touches it.
 type Holder struct {
 	o        Options
-	log      *ring.Ring
+	log      *slog.Logger
 	fan      int
 	wake     int
 	changes  chan change
 	worker   *connection // nil while there is none
 	heard    time.Time   // when the worker last said something
 	started  bool        // the first worker was ready
+	served   atomic.Bool // the worker of now was ready
 	marks    *marks
 	next     uint64
 	pending  map[uint64]*ask
@@ -112,8 +116,9 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	defer unix.Close(h.wake)
-	h.log = ring.New(o.Log)
-	defer h.log.Close()
+	lines := ring.NewWriter(o.Log)
+	defer lines.Close()
+	h.log = telemetry.NewLog(lines, true, slog.LevelInfo)
 	if h.marks, err = newMarks(h.fan, o.Only, o.Opens, h.log); err != nil {
 		return err
 	}
@@ -186,7 +191,7 @@ func (h *Holder) take() error {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return nil
 	case err != nil: // one event could not be made a descriptor (and is refused by the kernel), as when none is left
-		h.log.Say("fanotify event", "error", err.Error())
+		h.log.Warn("fanotify event", "error", err.Error())
 		return nil
 	}
 	now := time.Now()
@@ -281,7 +286,7 @@ func (h *Holder) respond(fd int, allow bool, refusal unix.Errno) {
 		_, err = unix.Write(h.fan, h.response[:])
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: whoever asked was killed
-		h.log.Say("fanotify answer", "error", err.Error())
+		h.log.Warn("fanotify answer", "error", err.Error())
 	}
 }
 
@@ -313,7 +318,7 @@ func (h *Holder) expire(now time.Time) {
 		h.answer(a, h.knows(a), unix.EPERM)
 	}
 	if late > 0 {
-		h.log.Say("no answer from the worker in time: decided by what was allowed before", "files", late)
+		h.log.Warn("no answer from the worker in time: decided by what was allowed before", "files", late)
 		if h.worker != nil && h.worker.ready && now.Sub(h.heard) > h.o.Deadline {
 			h.worker.kill() // it hangs, or was stopped
 		}

@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/mounts"
-	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 )
 
 // event is one fanotify_event_metadata (fanotify(7)).
@@ -54,11 +54,11 @@ type marks struct {
 	table int // /proc/self/mountinfo, which poll tells of changes of
 	only  string
 	opens bool
-	log   *ring.Ring
+	log   *slog.Logger
 	seen  map[string]bool // by device: whether it could be marked
 }
 
-func newMarks(fan int, only string, opens bool, log *ring.Ring) (*marks, error) {
+func newMarks(fan int, only string, opens bool, log *slog.Logger) (*marks, error) {
 	table, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("mounts: %w", err)
@@ -71,7 +71,7 @@ func (m *marks) close() { _ = unix.Close(m.table) }
 // forget takes back what the kernel was told to ignore.
 func (m *marks) forget() {
 	if err := unix.FanotifyMark(m.fan, unix.FAN_MARK_FLUSH, 0, unix.AT_FDCWD, ""); err != nil {
-		m.log.Say("forget ignore marks", "error", err.Error())
+		m.log.Warn("forget ignore marks", "error", err.Error())
 	}
 }
 
@@ -79,7 +79,7 @@ func (m *marks) forget() {
 func (m *marks) update() {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		m.log.Say("mounts", "error", err.Error())
+		m.log.Warn("mounts", "error", err.Error())
 		return
 	}
 	table := mounts.Parse(b)
@@ -106,7 +106,7 @@ func (m *marks) mark(t *mounts.Mount, all []mounts.Mount) {
 	err := unix.FanotifyMark(m.fan, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, unix.AT_FDCWD, t.Point)
 	m.seen[t.Device] = err == nil
 	if err != nil {
-		m.log.Say("a file system is not watched", "mount", t.Point, "type", t.Kind, "error", err.Error())
+		m.log.Warn("a file system is not watched", "mount", t.Point, "type", t.Kind, "error", err.Error())
 	}
 }
 

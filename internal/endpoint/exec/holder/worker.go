@@ -16,8 +16,8 @@ import (
 
 const (
 	shortPause = 50 * time.Millisecond
-	longPause  = 5 * time.Second
-	goodLife   = 10 * time.Second // after which a worker that ends is started again without a pause
+	longPause  = 2 * time.Second
+	goodLife   = 10 * time.Second // after which a worker that ends is started again almost at once
 )
 
 // connection is the socket to one worker.
@@ -40,12 +40,13 @@ func (h *Holder) supervise(ctx context.Context) {
 	pause := shortPause
 	for ctx.Err() == nil {
 		begun := time.Now()
+		h.served.Store(false)
 		err := h.work(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		h.tell(change{down: err})
-		if time.Since(begun) > goodLife {
+		if h.served.Load() || time.Since(begun) > goodLife { // it is not one that cannot start
 			pause = shortPause
 		}
 		select {
@@ -130,7 +131,7 @@ func (h *Holder) changed() error {
 				return fmt.Errorf("the first worker was never ready: %w", c.down)
 			default:
 				h.hangUp()
-				h.log.Say("worker ended and is started again", "why", c.down.Error())
+				h.log.Warn("worker ended and is started again", "why", c.down.Error())
 			}
 		default:
 			return nil
@@ -184,7 +185,7 @@ func (h *Holder) listen() {
 		}
 		m, err := wire.Parse(b[:n])
 		if err != nil {
-			h.log.Say("the worker talks nonsense and is replaced")
+			h.log.Warn("the worker talks nonsense and is replaced")
 			h.worker.kill()
 			h.hangUp()
 			return
@@ -204,7 +205,7 @@ func (h *Holder) hear(m *wire.Message) {
 			clear(h.known)
 			h.marks.forget()
 			if err := h.trustSelf(); err != nil {
-				h.log.Say("own binary", "error", err.Error())
+				h.log.Warn("own binary", "error", err.Error())
 			}
 		}
 	case wire.MustRun:
@@ -213,6 +214,7 @@ func (h *Holder) hear(m *wire.Message) {
 		}
 	case wire.Ready:
 		h.worker.ready = true
+		h.served.Store(true)
 		if !h.started {
 			h.started = true
 			h.marks.update()
@@ -240,7 +242,7 @@ func (h *Holder) answered(m *wire.Message) {
 		}
 		if m.Has(wire.Ignore) {
 			if err := h.ignore(a); err != nil {
-				h.log.Say("ignore mark", "error", err.Error())
+				h.log.Warn("ignore mark", "error", err.Error())
 			}
 		}
 	}

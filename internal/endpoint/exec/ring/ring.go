@@ -3,65 +3,54 @@
 package ring
 
 import (
-	"context"
-	"log/slog"
+	"bytes"
+	"fmt"
+	"io"
 	"sync/atomic"
 )
 
-// Ring takes what is to be logged without ever waiting. What does not fit is dropped and counted.
-type Ring struct {
-	lines   chan line
+const queue = 256
+
+// Writer takes lines without ever waiting for what it writes to.
+type Writer struct {
+	lines   chan []byte
 	dropped atomic.Int64
 	quit    chan struct{}
 }
 
-type line struct {
-	text string
-	args []any
-}
-
-const ringSize = 256
-
-// New returns a ring that writes to a log, which may be nil.
-func New(log *slog.Logger) *Ring {
-	r := &Ring{lines: make(chan line, ringSize), quit: make(chan struct{})}
-	go r.write(log)
+// NewWriter returns a writer to w, which may be nil.
+func NewWriter(w io.Writer) *Writer {
+	r := &Writer{lines: make(chan []byte, queue), quit: make(chan struct{})}
+	if w == nil {
+		w = io.Discard
+	}
+	go r.run(w)
 	return r
 }
 
-func (r *Ring) write(log *slog.Logger) {
+func (r *Writer) run(w io.Writer) {
 	for {
-		var l line
 		select {
-		case l = <-r.lines:
+		case line := <-r.lines:
+			if n := r.dropped.Swap(0); n > 0 {
+				line = fmt.Appendf(line, "(%d lines were dropped)\n", n)
+			}
+			_, _ = w.Write(line) // where a log cannot be written there is nowhere to say so
 		case <-r.quit:
 			return
 		}
-		if n := r.dropped.Swap(0); n > 0 {
-			l.args = append(l.args, "dropped", n)
-		}
-		if log != nil {
-			log.LogAttrs(context.Background(), slog.LevelWarn, l.text, attributes(l.args)...)
-		}
 	}
 }
 
-func attributes(args []any) []slog.Attr {
-	var out []slog.Attr
-	for i := 0; i+1 < len(args); i += 2 {
-		out = append(out, slog.Any(args[i].(string), args[i+1])) //nolint:forcetypeassert // ours
-	}
-	return out
-}
-
-// Say queues one line with pairs of names and values.
-func (r *Ring) Say(text string, args ...any) {
+// Write queues a copy of p.
+func (r *Writer) Write(p []byte) (int, error) {
 	select {
-	case r.lines <- line{text, args}:
+	case r.lines <- bytes.Clone(p):
 	default:
 		r.dropped.Add(1)
 	}
+	return len(p), nil
 }
 
 // Close does not wait for a log that is stuck.
-func (r *Ring) Close() { close(r.quit) }
+func (r *Writer) Close() { close(r.quit) }

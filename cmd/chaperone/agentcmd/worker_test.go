@@ -1,0 +1,227 @@
+package agentcmd_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestKilledWorker kills the worker again and again while programs are started: no denied program starts, and the machine goes on.
+func TestKilledWorker(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	kills := 50
+	if os.Getenv("CHAPERONE_SOAK") == "1" {
+		kills = 10000
+	}
+	f := newField(t)
+	bad, good := f.program("bad", messenger), f.program("good", "")
+	f.start()
+	f.want(good, true)
+	var ran, refused atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 3 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				fresh := bad
+				if i == 2 { // one that no table and no cache knows
+					fresh = f.copyOf(bad, "fresh-"+strconv.Itoa(n%100))
+				}
+				switch err := exec.Command(fresh).Run(); {
+				case err == nil:
+					ran.Add(1)
+				case errors.Is(err, unix.EPERM), errors.Is(err, unix.ETXTBSY):
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for killed := 0; killed < kills; {
+		for _, pid := range f.workers() {
+			if unix.Kill(pid, unix.SIGKILL) == nil {
+				killed++
+			}
+		}
+		if killed%10 == 0 {
+			f.want(good, true) // known, whatever becomes of the worker
+		}
+		time.Sleep(time.Duration(killed%8) * 60 * time.Millisecond) // as it starts, as it loads, as it decides
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d kills, %d refused", kills, refused.Load())
+	if ran.Load() > 0 || refused.Load() == 0 {
+		t.Errorf("a denied program started %d times, and was refused %d times", ran.Load(), refused.Load())
+	}
+	f.recovers("after the kills")
+}
+
+// copyOf puts a copy beside, for a user.
+func (f *field) copyOf(path, name string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		f.t.Error(err)
+	}
+	to := filepath.Join(f.dir, name)
+	_ = os.Remove(to) // another inode
+	if err := errors.Join(os.WriteFile(to, b, 0o755), os.Chown(to, 1000, 1000)); err != nil {
+		f.t.Error(err)
+	}
+	return to
+}
+
+// recovers waits until a program that nobody knows yet starts again.
+func (f *field) recovers(name string) {
+	f.t.Helper()
+	fresh := f.program(name, name)
+	for end := time.Now().Add(30 * time.Second); !f.starts(fresh); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatal("there is no worker any more")
+		}
+	}
+}
+
+// TestStoppedWorker stops the worker (SIGSTOP): what was allowed before starts at once, must-run programs too, what is new is refused after
+// the deadline, what is denied stays denied. Then the worker is replaced.
+func TestStoppedWorker(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	bad, good, fresh := f.program("bad", messenger), f.program("good", ""), f.program("fresh", "x")
+	f.start()
+	time.Sleep(1100 * time.Millisecond) // their change is not fresh any more
+	f.want(good, true)
+	f.want(bad, false)
+	stopped := f.workers()
+	if len(stopped) != 1 {
+		t.Fatalf("workers %v", stopped)
+	}
+	if err := unix.Kill(stopped[0], unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	f.want(good, true)
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("what was allowed before waited %s", took)
+	}
+	f.want(fresh, false)
+	if took := time.Since(begun); took < time.Second || took > 10*time.Second {
+		t.Errorf("what is new was refused after %s", took)
+	}
+	f.want(bad, false)
+	f.recovers("after the stop")
+	if slices.Contains(f.workers(), stopped[0]) {
+		t.Error("the stopped worker is still there")
+	}
+	f.want(fresh, true)
+	f.want(bad, false)
+}
+
+// TestOwnBinaryIsWatchedToo starts the agent from the file system that it watches, and starts its worker anew from there: it must not wait for
+// itself.
+func TestOwnBinaryIsWatchedToo(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	own := filepath.Join(f.dir, "chaperone")
+	f.run("cp", f.binary, own)
+	f.binary = own
+	bad := f.program("bad", messenger)
+	f.start()
+	f.want(bad, false)
+	first := f.workers()
+	if err := f.agent.Process.Signal(unix.SIGUSR1); err != nil { // as after an upgrade
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if now := f.workers(); len(now) == 1 && now[0] != first[0] {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("workers %v, then %v", first, now)
+		}
+	}
+	f.recovers("after an upgrade")
+	f.want(bad, false)
+}
+
+// TestFullLogPipe stops reading the agent's log, until the pipe is full: the agent says less, and decides on.
+func TestFullLogPipe(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	bad := f.program("bad", messenger)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f.startWith(w)
+	fd := int(w.Fd())
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for fill := make([]byte, 4096); ; {
+		if _, err := unix.Write(fd, fill); err != nil {
+			break
+		}
+	}
+	if err := unix.SetNonblock(fd, false); err != nil { // the agent's end is the same
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		for _, pid := range f.workers() { // each is worth a line of the holder, and some of the next worker
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		f.recovers("good " + strconv.Itoa(i))
+		for range 30 {
+			f.want(bad, false)
+		}
+	}
+}
+
+// TestPolicyOnReload puts a changed policy in force without a gap, and keeps the old one when the new one is broken.
+func TestPolicyOnReload(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	good := f.program("good", "")
+	f.start()
+	time.Sleep(1100 * time.Millisecond)
+	f.want(good, true)
+	sum := strings.Fields(f.run("sha256sum", good))[0]
+	policy := filepath.Join(f.work, "policy.yaml")
+	f.write(policy, strings.Replace(denyPolicy, "rules:\n", "rules:\n  - {id: known-bad, programs: {sha256: ["+sum+"]}, verdict: block}\n", 1), 0o644)
+	_ = f.agent.Process.Signal(unix.SIGHUP)
+	for end := time.Now().Add(20 * time.Second); f.starts(good); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the new policy is not in force")
+		}
+	}
+	f.write(policy, "version: broken", 0o644)
+	_ = f.agent.Process.Signal(unix.SIGHUP)
+	f.await("the old policy stays in force")
+	f.want(good, false)
+}
