@@ -53,16 +53,17 @@ func judged(e *event.Event, err error) sight.Judged {
 	return sight.Judged{Event: e.ID}
 }
 
-// once judges at first sight what came around the gateway, however many sessions see it: the others wait. It returns what became of it, and
-// whether that was known before.
+// once judges at first sight what came around the gateway, however many sessions see it: the others wait, and judge it themselves when it
+// could not be recorded, because the session that began may have ended meanwhile. It returns what became of it, and whether that was known
+// before.
 func (g *Gateway) once(ctx context.Context, m *sight.Memory, key sight.Key, text string, of func() *event.Event) (j sight.Judged, known bool) {
 	seen, first := m.Claim(key, text)
-	if !first {
+	for !first {
 		j, err := seen.Wait(ctx)
-		if err != nil {
-			g.log.Error("withheld: the session ended before the judgement", "error", err)
+		if err != nil || j.Event != "" {
+			return j, true
 		}
-		return j, true
+		seen, first = m.Claim(key, text)
 	}
 	e := of()
 	err := g.judge(ctx, e)

@@ -1,9 +1,14 @@
 package xmpp
 
 import (
+	"context"
+	"io"
+	"log/slog"
 	"testing"
 
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/sight"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmlstream"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -59,4 +64,48 @@ func parse(t testing.TB, xml string) *xmlstream.Node {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// lame is a judge that does not end before the session of its first event does.
+type lame struct{ asked chan struct{} }
+
+func (l *lame) JudgeFile(ctx context.Context, e *event.Event, _ io.ReaderAt, _ int64) error {
+	return l.Judge(ctx, e)
+}
+
+func (l *lame) Outcome(context.Context, *event.Event) error { return nil }
+
+func (l *lame) Judge(ctx context.Context, e *event.Event) error {
+	select {
+	case <-l.asked:
+		e.Verdict = event.Verdict{Action: event.Allow, Enforced: true}
+		return nil
+	default:
+		close(l.asked)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+}
+
+// TestASessionThatEndsTakesNothingWithIt: another recipient of the same message judges it anew.
+func TestASessionThatEndsTakesNothingWithIt(t *testing.T) {
+	judge := &lame{asked: make(chan struct{})}
+	g := &Gateway{deps: Deps{Judge: judge}, log: slog.New(slog.DiscardHandler), times: Times{}.withDefaults(), memory: sight.New(8), clock: clock.System{}}
+	once := func(ctx context.Context) sight.Judged {
+		j, _ := g.once(ctx, g.memory, g.memory.Key("a", "b", "1", ""), "x", func() *event.Event { return g.newEvent(event.Message) })
+		return j
+	}
+	ctx, end := context.WithCancel(t.Context())
+	first := make(chan sight.Judged)
+	go func() { first <- once(ctx) }()
+	<-judge.asked
+	second := make(chan sight.Judged)
+	go func() { second <- once(t.Context()) }()
+	end()
+	if j := <-first; withheld(j) == nil {
+		t.Errorf("%+v", j)
+	}
+	if j := <-second; withheld(j) != nil {
+		t.Errorf("withheld from the other: %+v", j)
+	}
 }
