@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -216,7 +215,7 @@ func (w *explainWriter) flow(f *classify.Finding, host string) error {
 }
 
 func (w *explainWriter) failure(capture string, err error) error {
-	w.errs = append(w.errs, errorLine{"error", filepath.Base(capture), err.Error()})
+	w.errs = append(w.errs, errorLine{"error", capture, err.Error()})
 	return nil
 }
 

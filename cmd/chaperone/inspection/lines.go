@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"path/filepath"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
@@ -55,6 +54,7 @@ type Writer interface {
 // total is what was read in all.
 type total struct {
 	captures int // 0 of an interface
+	opened   int // of these
 	counts   flow.Counts
 	kernel   flow.Stats // of an interface
 }
@@ -100,7 +100,7 @@ func (j *jsonLines) flow(f *classify.Finding, host string) error {
 }
 
 func (j *jsonLines) failure(capture string, err error) error {
-	return j.write(errorLine{"error", filepath.Base(capture), err.Error()})
+	return j.write(errorLine{"error", capture, err.Error()})
 }
 
 func (j *jsonLines) read(*total) {}

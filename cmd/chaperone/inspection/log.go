@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,13 @@ import (
 // sizes into another, and speaks of the same flows in both.
 func (r *Run) Logs(ctx context.Context, specs []string) error {
 	judges := map[string]*logs.Judge{}
+	var paths []string
+	for _, spec := range specs {
+		if _, path, ok := strings.Cut(spec, ":"); ok {
+			paths = append(paths, path)
+		}
+	}
+	r.names = shortNames(paths)
 	for _, spec := range specs {
 		format, path, ok := strings.Cut(spec, ":")
 		if !ok || !slices.Contains(logs.Formats(), format) {
@@ -41,6 +47,9 @@ func (r *Run) Logs(ctx context.Context, specs []string) error {
 
 func (r *Run) log(ctx context.Context, judge *logs.Judge, format, path string) error {
 	in, err := r.source(path)
+	if err != nil && isPipe(path) {
+		return hint.New(err, fmt.Sprintf("a pipe is read as standard input: chaperone inspect --log %s:- < PIPE", format))
+	}
 	if err != nil {
 		return err
 	}
@@ -58,13 +67,13 @@ func (r *Run) log(ctx context.Context, judge *logs.Judge, format, path string) e
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		found := judge.Judge(entry)
-		found.Finding.Flow.Capture = filepath.Base(path)
+		found.Finding.Flow.Capture = r.called(path)
 		if err := r.takeLog(ctx, &found); err != nil {
 			return err
 		}
 	}
 	if t := reader.Trouble; t.Lines > 0 {
-		return errors.Join(ctx.Err(), r.Out.failure(path, fmt.Errorf("%d of its lines could not be read; %w", t.Lines, t.First)))
+		return errors.Join(ctx.Err(), r.Out.failure(r.called(path), fmt.Errorf("%d of its lines could not be read; %w", t.Lines, t.First)))
 	}
 	return ctx.Err()
 }

@@ -2,7 +2,6 @@ package inspection
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ type oneNetwork struct {
 	ending  string // capture of the flow that ends
 }
 
-func (n *oneNetwork) begin(path string) { n.capture = filepath.Base(path) }
+func (n *oneNetwork) begin(name string) { n.capture = name }
 
 // Opened implements flow.Handler.
 func (n *oneNetwork) Opened(f *flow.Flow) {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -41,11 +40,13 @@ type Run struct {
 	explainer  *explainer
 	failed     error              // of recorder or output
 	stop       context.CancelFunc // ends reading when that failed
+	names      map[string]string  // what captures are called, by path
 }
 
 // Captures inspects one capture after the other. An error in one is said, and the next is read.
 func (r *Run) Captures(ctx context.Context, paths []string) error {
-	failed := 0
+	failed, shut, piped := 0, 0, false
+	r.names = shortNames(paths)
 	if r.One {
 		if slices.Contains(paths, "-") && len(paths) > 1 {
 			return errors.New("standard input has no place in the order of several captures")
@@ -67,7 +68,11 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := r.Out.failure(path, err); err != nil {
+			if errors.Is(err, errUnopened) {
+				shut++
+				piped = piped || isPipe(path)
+			}
+			if err := r.Out.failure(r.called(path), err); err != nil {
 				return err
 			}
 			if !errors.Is(err, flow.ErrCut) {
@@ -81,12 +86,36 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 			return r.failed
 		}
 	}
-	r.Out.read(&total{captures: len(paths), counts: r.tracker.Counts()})
-	if failed > 0 {
-		return fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
+	r.Out.read(&total{captures: len(paths), opened: len(paths) - shut, counts: r.tracker.Counts()})
+	var err error
+	switch {
+	case failed > 0 && failed == shut:
+		err = fmt.Errorf("%d of %d captures could not be opened", failed, len(paths))
+	case failed > 0:
+		err = fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
 	}
-	return nil
+	if piped {
+		return hint.New(err, pipeHint)
+	}
+	return err
 }
+
+// isPipe reports whether a path leads to a pipe, which is never opened by its name.
+func isPipe(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&fs.ModeNamedPipe != 0
+}
+
+const pipeHint = "a pipe is read as standard input: chaperone inspect - < PIPE, or PROGRAM | chaperone inspect -"
+
+// errUnopened says that a capture could not be opened at all.
+var errUnopened = errors.New("not opened")
+
+// unopened is errUnopened in the words of what opened it.
+type unopened struct{ error }
+
+func (u unopened) Is(target error) bool { return target == errUnopened }
+func (u unopened) Unwrap() error        { return u.error }
 
 // source opens a file, or standard input for "-", which stays open.
 func (r *Run) source(path string) (io.ReadCloser, error) {
@@ -99,21 +128,21 @@ func (r *Run) source(path string) (io.ReadCloser, error) {
 func (r *Run) capture(ctx context.Context, path string) error {
 	source, err := r.source(path)
 	if err != nil {
-		return err
+		return unopened{err}
 	}
 	defer source.Close()
 	var in io.Reader = source
 	if f, ok := source.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && r.Progress != nil && info.Size() > 64<<20 {
-			p := newProgress(r.Progress, filepath.Base(path), info.Size(), f)
+			p := newProgress(r.Progress, r.called(path), info.Size(), f)
 			defer p.clear()
 			in = p
 		}
 	}
 	if r.One {
-		r.network.begin(path)
+		r.network.begin(r.called(path))
 	} else {
-		r.classifier.Reset(filepath.Base(path))
+		r.classifier.Reset(r.called(path))
 	}
 	read := flow.ReadCapture
 	if r.One {
@@ -121,7 +150,7 @@ func (r *Run) capture(ctx context.Context, path string) error {
 	}
 	before := r.tracker.Counts()
 	_, err = read(ctx, in, r.tracker)
-	return errors.Join(err, r.short(path, before, r.tracker.Counts()))
+	return errors.Join(err, r.short(r.called(path), before, r.tracker.Counts()))
 }
 
 // short says how many flows were not seen to their end for lack of room.

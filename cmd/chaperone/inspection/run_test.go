@@ -206,7 +206,7 @@ func TestBadCapturesAreSaidAndTheNextIsRead(t *testing.T) {
 	if err := r.Out.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"not read to the end: missing.pcap: ", "not read to the end: cut.pcapng: ", "14 flows: 10 of messengers, 2 that policy forbids", "4 captures, 3 with errors"} {
+	for _, want := range []string{"not opened: missing.pcap: ", "not read to the end: cut.pcapng: ", "14 flows: 10 of messengers, 2 that policy forbids", "4 captures, 3 with errors"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
 		}

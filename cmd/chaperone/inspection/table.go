@@ -2,11 +2,11 @@ package inspection
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -118,7 +118,11 @@ func (g *group) add(f *classify.Finding, number int) {
 }
 
 func (t *flowTable) failure(capture string, err error) error {
-	t.errs = append(t.errs, fmt.Sprintf("%s: %v", filepath.Base(capture), err))
+	what := "not read to the end"
+	if errors.Is(err, errUnopened) {
+		what = "not opened"
+	}
+	t.errs = append(t.errs, fmt.Sprintf("%s: %s: %v", what, capture, err))
 	return nil
 }
 
@@ -186,6 +190,9 @@ func (t *flowTable) allEvidence(sorted []*group) error {
 }
 
 func (t *flowTable) summary() error {
+	if r := t.reading; r != nil && r.captures > 0 && r.opened == 0 { // there is nothing to sum up
+		return t.troubles()
+	}
 	if _, err := fmt.Fprintf(t.out, "%d flows: %d of messengers, %d that policy forbids\n", t.flows, t.named, t.stops); err != nil {
 		return err
 	}
@@ -201,8 +208,13 @@ func (t *flowTable) summary() error {
 		}
 		fmt.Fprintln(t.out, text)
 	}
+	return t.troubles()
+}
+
+// troubles says what could not be read.
+func (t *flowTable) troubles() error {
 	for _, e := range t.errs {
-		if _, err := fmt.Fprintln(t.out, "not read to the end:", printable.Line(e)); err != nil {
+		if _, err := fmt.Fprintln(t.out, printable.Line(e)); err != nil {
 			return err
 		}
 	}

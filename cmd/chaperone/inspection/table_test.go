@@ -39,10 +39,10 @@ func TestTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := table.failure("/captures/bad.pcap", errors.New("no capture")); err != nil {
+	if err := table.failure("bad.pcap", errors.New("no capture")); err != nil {
 		t.Fatal(err)
 	}
-	table.read(&total{captures: 2, counts: flow.Counts{Packets: 60, Cut: 3, Evicted: 1}})
+	table.read(&total{captures: 2, opened: 2, counts: flow.Counts{Packets: 60, Cut: 3, Evicted: 1}})
 	if err := table.Close(); err != nil {
 		t.Fatal(err)
 	}
