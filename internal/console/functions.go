@@ -35,6 +35,7 @@ func (c *Console) functions() template.FuncMap {
 		"talk":      archive.ConversationOf,
 		"askPerson": c.askPerson,
 		"askRecord": c.askRecord,
+		"quoted":    search.Quoted,
 		"join":      func(s []string) string { return strings.Join(s, ", ") },
 	}
 }

@@ -85,14 +85,21 @@ func (l *lexer) next() (token, error) {
 	return t, nil
 }
 
-// quoted reads "…" into t.text, and the * after it.
+// quoted reads "…" into t.text, and the * after it. In the value of a field "" is one quotation mark; in a phrase no mark is looked for.
 func (l *lexer) quoted(t *token) error {
-	end := strings.IndexByte(l.in[l.off+1:], '"')
-	if end < 0 {
-		return &SyntaxError{l.off, "this quotation mark is never closed"}
+	open := l.off
+	for l.off++; ; l.off++ {
+		end := strings.IndexByte(l.in[l.off:], '"')
+		if end < 0 {
+			return &SyntaxError{open, "this quotation mark is never closed"}
+		}
+		t.text += l.in[l.off : l.off+end]
+		l.off += end + 1
+		if t.kind != tokField || l.off == len(l.in) || l.in[l.off] != '"' {
+			break
+		}
+		t.text += `"`
 	}
-	t.text = l.in[l.off+1 : l.off+1+end]
-	l.off += end + 2
 	if l.off < len(l.in) && l.in[l.off] == '*' {
 		t.prefix = true
 		l.off++

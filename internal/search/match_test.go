@@ -232,3 +232,19 @@ func TestHostileText(t *testing.T) {
 		t.Error("wrong answer")
 	}
 }
+
+// TestQuoted: any value comes back from a query as it was put in.
+func TestQuoted(t *testing.T) {
+	for _, value := range []string{`case-7`, `the "Q3" case`, `"`, `""`, `a"`, `"a`, `back\slash`, `(x) OR "y"`, `*`, `a"*`, "日本 語"} {
+		e, err := search.Parse("lunch matter:" + search.Quoted(value) + " after:2024")
+		if err != nil || len(e.Args) != 3 || e.Args[1].Value != search.Fold(value) || e.Args[1].Prefix {
+			t.Errorf("%s: %+v, %v", value, e, err)
+		}
+	}
+	if e, err := search.Parse(`"a""b"`); err != nil || len(e.Args) != 2 {
+		t.Errorf("two phrases side by side: %+v, %v", e, err)
+	}
+	if _, err := search.Parse(`matter:"a""`); err == nil || !strings.Contains(err.Error(), "character 8: this quotation mark is never closed") {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -37,6 +38,9 @@ type Expr struct {
 	named string // the name that a matter put here
 	said  string // a phrase as it was written
 }
+
+// Quoted writes the value of a field so that it is read back as it is.
+func Quoted(value string) string { return `"` + strings.ReplaceAll(value, `"`, `""`) + `"` }
 
 // The fields of a query. person: is anybody concerned, by person, handle or name; a host's person too.
 const (
