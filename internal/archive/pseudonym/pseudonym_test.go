@@ -81,6 +81,22 @@ func TestHide(t *testing.T) {
 	if got := r.Hide("rm -r /home/unknown now", nobody, nil); strings.Contains(got, "unknown") || !strings.HasPrefix(got, "rm -r /home/user-") || !strings.HasSuffix(got, " now") {
 		t.Errorf("an unknown home became %q", got)
 	}
+	user := strings.TrimPrefix(r.Hide("/home/unknown", nobody, nil), "/home/")
+	for text, want := range map[string]string{
+		"/user/%2Fhome%2Funknown":                     "/user/%2Fhome%2F" + user,
+		"%252Fhome%252Funknown%252Fx":                 "%252Fhome%252F" + user + "%252Fx",
+		"/ｈｏｍｅ/unknown/x":                             "/ｈｏｍｅ/" + user + "/x",
+		"/home/unknown\nnext/line":                    "/home/" + user + "\nnext/line",
+		"https://x.test/?q=/home/unknown/y":           "https://x.test/?q=/home/" + user + "/y",
+		"https://x.test/p/%2Fhome%2Funknown":          "https://x.test/p/%2Fhome%2F" + user,
+		"https%3A%2F%2Fx.test%2Fusers%2Fy%2Fhome%2Fz": "https%3A%2F%2Fx.test%2Fusers%2Fy%2Fhome%2Fz",
+		"https://x.test/home/news":                    "https://x.test/home/news",
+		`https://x.test/ C:\Users\unknown`:            `https://x.test/ C:\Users\` + user,
+	} {
+		if got := r.Hide(text, nobody, nil); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
 	if got := r.Hide("the end", nobody, []string{pseudonym.Own("the")}); !strings.HasPrefix(got, "handle-") {
 		t.Errorf("a name of somebody who takes part became %q", got)
 	}

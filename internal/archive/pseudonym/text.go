@@ -61,23 +61,26 @@ func Own(name string) string { k, _ := key(name); return k }
 // span is a part of a text.
 type span struct{ start, end int }
 
-// homes finds the names of users in the paths of home folders: /home/alice, /Users/alice, C:\Users\alice. Addresses of the web are no paths.
+// homes finds the names of users in the paths of home folders: /home/alice, /Users/alice, C:\Users\alice, however they are encoded. Addresses
+// of the web are no paths; one that is encoded within an address is.
 func homes(s string) []span {
-	if !strings.ContainsAny(s, `/\`) {
+	if !strings.ContainsAny(s, `/\%／＼`) {
 		return nil
 	}
 	var out []span
-	for i := 0; i < len(s); i++ {
-		if s[i] != '/' && s[i] != '\\' {
+	f := foldText(s)
+	for i := 0; i < len(f.text); i++ {
+		if f.text[i] != '/' && f.text[i] != '\\' {
 			continue
 		}
-		folder, rest := component(s, i)
-		if !homeFolder(s[folder.start:folder.end]) || web(s[:i]) {
+		folder, rest := f.component(s, i)
+		if !homeFolder(f.text[folder.start:folder.end]) || f.web(s, i) {
 			continue
 		}
-		user, _ := component(s, rest)
-		if user.end > user.start && !shared(s[user.start:user.end]) {
-			out = append(out, user)
+		user, _ := f.component(s, rest)
+		if user.end > user.start && !shared(f.text[user.start:user.end]) {
+			from, to := f.source(user.start, user.end)
+			out = append(out, span{from, to})
 			i = user.end - 1
 		}
 	}
@@ -85,20 +88,28 @@ func homes(s string) []span {
 }
 
 // component returns the part of a path after the separators at i, and where the next separator is.
-func component(s string, i int) (span, int) {
+func (f folded) component(source string, i int) (span, int) {
+	s := f.text
 	for i < len(s) && (s[i] == '/' || s[i] == '\\') {
 		i++
 	}
 	end := i
-	for end < len(s) && s[end] != '/' && s[end] != '\\' && !strings.ContainsRune("\"'<>|\t\n\r:", rune(s[end])) {
+	for end < len(s) && s[end] != '/' && s[end] != '\\' && !strings.ContainsRune("\"'<>|:", rune(s[end])) && !(s[end] == ' ' && f.breaks(end)) {
 		end++
 	}
 	if end == len(s) || s[end] != '/' && s[end] != '\\' { // the last one ends where a word does
-		if cut := strings.IndexAny(s[i:end], " ,;)"); cut >= 0 {
-			end = i + cut
+		for cut := i; cut < end; cut++ {
+			if strings.IndexByte(" ,;)", s[cut]) >= 0 && !f.encoded(source, cut) {
+				end = cut
+			}
 		}
 	}
 	return span{i, end}, end
+}
+
+// breaks reports whether a space was one that ends a line or a cell.
+func (f folded) breaks(i int) bool {
+	return strings.ContainsRune("\t\n\r", rune(f.written[f.begins(i)]))
 }
 
 func homeFolder(s string) bool {
@@ -117,9 +128,19 @@ func shared(s string) bool {
 // maxAddress bounds how far back an address of the web is taken to have begun.
 const maxAddress = 2048
 
-// web reports whether what stands before is the beginning of an address of the web.
-func web(before string) bool {
-	before = before[max(0, len(before)-maxAddress):]
-	word := before[strings.LastIndexAny(before, " \t\n\"'<(")+1:]
-	return strings.Contains(word, "://") && !strings.HasPrefix(strings.ToLower(word), "file:")
+// web reports whether the separator at i stands in the path of an address of the web, and not in what is asked for or encoded within one.
+func (f folded) web(source string, i int) bool {
+	before := f.text[max(0, i-maxAddress):i]
+	word := before[strings.LastIndexAny(before, " \"'<(")+1:]
+	scheme := strings.LastIndex(word, "://")
+	if scheme < 0 || f.text[i] == '\\' || strings.ContainsAny(word[scheme:], "?#") || strings.HasSuffix(word[:scheme], "file") && !strings.HasSuffix(word[:scheme], "profile") {
+		return false
+	}
+	return !f.encoded(source, i) || f.encoded(source, i-len(word)+scheme+1)
+}
+
+// encoded reports whether the byte at i is percent-encoded in the source.
+func (f folded) encoded(source string, i int) bool {
+	from, to := f.source(i, i+1)
+	return to > from+1 && source[from] == '%'
 }
