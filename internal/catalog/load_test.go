@@ -118,6 +118,23 @@ func TestGuideExample(t *testing.T) {
 	}
 }
 
+// TestAliasesAreRefused says where they are, and what to write instead.
+func TestAliasesAreRefused(t *testing.T) {
+	for text, at := range map[string]string{
+		"id: x\nname: &n X\n":         "x.yaml:2:7: ",
+		"id: x\nname: *n\n":           "x.yaml:2:7: ",
+		"id: x\nnames: {<<: *all}\n":  "x.yaml:2:9: ",
+		"id: x\nname: !!str X\n":      "x.yaml:2:7: ",
+		"id: x\nname: '*n'\ncount: 1": "",
+	} {
+		_, err := catalog.Parse("x.yaml", []byte(text))
+		refused := err != nil && strings.Contains(err.Error(), "aliases and tags are not part of a catalog: write the value out in each place") && strings.Contains(err.Error(), "goes into quotes")
+		if refused != (at != "") || refused && !strings.HasPrefix(err.Error(), at) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // TestDeepNestingIsRefused before the parser sees it: that would take it for ever.
 func TestDeepNestingIsRefused(t *testing.T) {
 	for _, text := range []string{strings.Repeat("[", 1<<20-1), strings.Repeat("{a: ", 1<<18)} {

@@ -14,7 +14,7 @@ func checkShape(file string, b []byte) error {
 	err := shape.Check(b, func(t *token.Token) error {
 		switch t.Type {
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType:
-			return fmt.Errorf("%d:%d: anchors, aliases and tags are not part of a catalog; put the value into quotes", t.Position.Line, t.Position.Column)
+			return fmt.Errorf("%d:%d: anchors, aliases and tags are not part of a catalog: write the value out in each place; one that begins with &, * or ! and means just that goes into quotes", t.Position.Line, t.Position.Column)
 		}
 		return nil
 	})

@@ -54,9 +54,9 @@ func (s *Searcher) ask(ctx context.Context, v *archive.View, e *Expr) (asked, er
 			return a, err
 		}
 	}
-	a.stored.byNames(v)
+	a.stored.replace(func(x *Expr) { x.byNames(v) })
 	if a.shown != nil {
-		a.shown.byShown(v)
+		a.shown.replace(func(x *Expr) { x.byShown(v) })
 		a.stored.weaken()
 	}
 	return a, nil
@@ -92,16 +92,21 @@ func (e *Expr) whole() string {
 	return e.said[:strings.LastIndexAny(e.said, " \t\n")+1]
 }
 
-// byNames puts names where pseudonyms stand, for the index.
-func (e *Expr) byNames(v *archive.View) {
-	for _, a := range e.Args {
-		if e.Op != Near {
-			a.byNames(v)
-		}
-	}
-	if e.Prefix {
+// replace lets f put something else in the place of each whole phrase and value. What NEAR stands between stays.
+func (e *Expr) replace(f func(*Expr)) {
+	if e.Op == Near {
 		return
 	}
+	for _, a := range e.Args {
+		a.replace(f)
+	}
+	if !e.Prefix && (e.Op == Facet || e.Op == Phrase) {
+		f(e)
+	}
+}
+
+// byNames puts names where a pseudonym stands, for the index.
+func (e *Expr) byNames(v *archive.View) {
 	switch {
 	case e.Op == Facet && e.personal():
 		if names, _ := v.Resolve(e.Value); len(names) > 0 {
@@ -134,14 +139,6 @@ func facets(field string, pos int, names []string) []*Expr {
 
 // byShown puts what the reader sees where a matter brought names in, and lets a pseudonym that stands as a word be who takes part, too.
 func (e *Expr) byShown(v *archive.View) {
-	for _, a := range e.Args {
-		if e.Op != Near {
-			a.byShown(v)
-		}
-	}
-	if e.Prefix {
-		return
-	}
 	switch {
 	case e.Op == Facet && e.named != "":
 		who := pseudonym.OfPerson(e.named)
