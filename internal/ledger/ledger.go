@@ -108,7 +108,7 @@ func Open(ctx context.Context, dir string, key *Key, o Options) (*Ledger, error)
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l.size.Store(size)
-	if l.state, err = loadProgress(filepath.Join(dir, "state", "checkpoints.json")); err != nil {
+	if l.state, err = loadProgress(progressPath(dir)); err != nil {
 		cancel()
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}

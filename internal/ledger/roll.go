@@ -132,19 +132,31 @@ type Roller struct {
 
 // NewRoller returns a roller of the stream journal.Local that keeps its memory in dir/state/rolls.json.
 func NewRoller(dir string, r journal.Reader, rec event.Recorder, key []byte, now func() time.Time, log *slog.Logger) (*Roller, error) {
-	ro := &Roller{stream: journal.Local, r: r, rec: rec, key: key, path: filepath.Join(dir, "state", "rolls.json"), now: now, log: log,
-		state: rollState{From: 1, Days: map[string]rolled{}}}
-	b, err := os.ReadFile(ro.path)
+	ro := &Roller{stream: journal.Local, r: r, rec: rec, key: key, path: rollsPath(dir), now: now, log: log}
+	var err error
+	ro.state, err = loadRolls(ro.path)
+	return ro, err
+}
+
+func rollsPath(dir string) string { return filepath.Join(dir, "state", "rolls.json") }
+
+func loadRolls(path string) (rollState, error) {
+	state := rollState{From: 1}
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return ro, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &ro.state)
+		state.Days = map[string]rolled{}
+		return state, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("day rolls: %w", err)
+		return state, fmt.Errorf("day rolls: %w", err)
 	}
-	return ro, nil
+	if err = json.Unmarshal(b, &state); err == nil && state.Days == nil {
+		err = errors.New("it holds no days")
+	}
+	if err != nil {
+		return state, fmt.Errorf("%s is damaged: %w; move it away: it is made anew from the journal", path, err)
+	}
+	return state, nil
 }
 
 // Run rolls what is closed, at once and after each midnight UTC, until ctx ends.

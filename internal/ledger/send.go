@@ -47,11 +47,23 @@ func loadProgress(path string) (*progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(b, &p.by); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err = json.Unmarshal(b, &p.by); err == nil && p.by == nil {
+		err = errors.New("it holds nothing")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w; move it away: every recipient is then sent all checkpoints again", path, err)
 	}
 	return p, nil
 }
+
+// CheckMemory reads what the ledger keeps in dir/state about how far it has come, and says which file is damaged. It changes nothing.
+func CheckMemory(dir string) error {
+	_, sent := loadProgress(progressPath(dir))
+	_, rolled := loadRolls(rollsPath(dir))
+	return errors.Join(sent, rolled)
+}
+
+func progressPath(dir string) string { return filepath.Join(dir, "state", "checkpoints.json") }
 
 func (p *progress) get(name string) (acknowledged, bool) {
 	p.mu.Lock()

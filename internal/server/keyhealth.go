@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -99,12 +97,15 @@ func (s *Store) recordRemade(ctx context.Context) error {
 // ActRemade is the action of the act that a file of the keys folder was made anew.
 const ActRemade = "keys.remade"
 
-// damaged names the file of state/ that an error of its form is about, and says what to do.
-func (s *Store) damaged(name string, err error) error {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	if !errors.As(err, &syntax) && !errors.As(err, &kind) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
+// checkNames says that the map of names is lost: every name gets another id than it has on record, and nothing else would show it.
+func (s *Store) checkNames(ctx context.Context) error {
+	if s.names.Len() > 0 {
+		return nil
 	}
-	return fmt.Errorf("%s is damaged: %w; restore it from the backup of the data directory", filepath.Join(s.Dir, "state", name), err)
+	named, err := keyring.HasNames(ctx, s.Journal)
+	if named {
+		s.say(remade{"names.log", "names.log is empty beside records that name people, rooms or hosts: names get other ids than before, and what goes by an id, as day rolls do, misses what was before",
+			"Stop serve, restore names.log and names.key, both of one time, from the backup of the data directory, and start it again."})
+	}
+	return err
 }

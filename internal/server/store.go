@@ -87,7 +87,7 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 		return err
 	}
 	if s.names, err = file.OpenNames(s.Dir); err != nil {
-		return s.damaged("names.log", err)
+		return err
 	}
 	sealer, err := seal.NewSealer(c.KeysDir(), public, s.Clock)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	}
 	s.Recorder = journal.NewRecorder(s.Journal, sealer, s.names, s.Clock)
 	if s.Book, err = account.Open(s.Dir, s.Clock); err != nil {
-		return s.damaged("accounts.json", err)
+		return err
 	}
 	if s.People, err = LoadPeople(c); err != nil {
 		return err
@@ -106,6 +106,9 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	// Before the first record: what is appended to a journal that lost frames would take their places.
 	if err := s.Ledger.Check(ctx, s.Journal); errors.Is(err, ledger.ErrDiverged) {
 		return fmt.Errorf("%w; run chaperone verify on a copy, and restore journal and ledger from the same backup", err)
+	}
+	if err := s.checkNames(ctx); err != nil {
+		return err
 	}
 	if cut != nil {
 		if err := s.recordCut(ctx, cut); err != nil {
@@ -155,7 +158,7 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		o.Recipients = append(o.Recipients, r)
 	}
 	if s.Ledger, err = ledger.Open(ctx, s.Dir, key, o); err != nil {
-		return s.damaged("checkpoints.json", err)
+		return err
 	}
 	if err := s.publish(key, c.KeysDir()); err != nil {
 		return err
@@ -166,7 +169,7 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	s.roller, err = ledger.NewRoller(s.Dir, s.Journal, s.Recorder, rollKey, s.Clock.Now, s.Log)
-	return s.damaged("rolls.json", err)
+	return err
 }
 
 // installID returns the random id of a data directory, made at its first use.

@@ -95,8 +95,11 @@ func Open(dir string, c clock.Clock) (*Book, error) {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	var list []*Account
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("accounts: %s: %w", b.path, err)
+	if err = json.Unmarshal(raw, &list); err == nil && (list == nil || slices.ContainsFunc(list, func(a *Account) bool { return a == nil || a.Name == "" })) {
+		err = errors.New("it is no list of accounts")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %s is damaged: %w; restore it from the backup of the data directory, or move it away and make new ones: chaperone account create", b.path, err)
 	}
 	for _, a := range list {
 		b.accounts[a.Name] = a

@@ -68,6 +68,8 @@ func checks() []struct {
 		{"disk", disk},
 		{"clock", clockSync},
 		{"keys", keyFiles},
+		{"secrets", secrets},
+		{"state", stateFiles},
 		{"recovery", recovery},
 		{"checkpoints", checkpoints},
 		{"journal", journalState},

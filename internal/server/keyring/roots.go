@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/seal"
 )
@@ -104,4 +105,25 @@ func (l *looker) frame(f journal.Frame) error {
 		}
 	}
 	return nil
+}
+
+// HasNames reports whether any record in a journal is about somebody, a room or a host: then the map of names has entries.
+func HasNames(ctx context.Context, r journal.Reader) (bool, error) {
+	streams, err := r.Streams()
+	if err != nil {
+		return false, fmt.Errorf("look for names: %w", err)
+	}
+	for name := range streams {
+		for f, err := range r.Frames(ctx, name, 1) {
+			if err != nil {
+				return false, fmt.Errorf("look for names: %w", err)
+			}
+			for _, rec := range f.Records {
+				if h, err := event.ParseHeader(rec.Header); err == nil && (h.From != "" || len(h.To) > 0 || h.Room != "" || h.Host != "") {
+					return true, nil
+				}
+			}
+		}
+	}
+	return false, nil
 }

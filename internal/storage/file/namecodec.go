@@ -98,7 +98,7 @@ func (c nameCodec) load(raw []byte, into map[nameKey]string) (int64, error) {
 			if c.tornAt(raw[at:]) {
 				return int64(at), nil
 			}
-			return 0, fmt.Errorf("%s, byte %d: %w; restore state/ from a copy", namesLog, at, err)
+			return 0, fmt.Errorf("byte %d: %w", at, err)
 		}
 		into[nameKey{e.Kind, string(e.Connector), string(e.Name)}] = e.ID
 		at += size
@@ -108,7 +108,7 @@ func (c nameCodec) load(raw []byte, into map[nameKey]string) (int64, error) {
 
 // tornAt reports whether what is left can be one entry that a crash left half written: no more than one, and no whole one among it.
 func (c nameCodec) tornAt(rest []byte) bool {
-	if len(rest) > 4+maxEntry {
+	if len(rest) > 4+maxEntry || len(rest) >= 4 && binary.BigEndian.Uint32(rest) > maxEntry { // no entry of ours ever began so
 		return false
 	}
 	for i := 1; i < len(rest); i++ {

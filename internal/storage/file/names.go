@@ -93,7 +93,7 @@ func (n *Names) open() error {
 		}
 	}
 	if n.size, err = n.codec.load(raw, n.ids); err != nil {
-		return err
+		return n.damaged(err)
 	}
 	if n.file, err = os.OpenFile(n.path(namesLog), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
@@ -103,6 +103,46 @@ func (n *Names) open() error {
 		n.file.Close()
 	}
 	return err
+}
+
+func (n *Names) damaged(err error) error {
+	return fmt.Errorf("%s is damaged: %w; restore it and %s, both of one time, from the backup, or move it away: then every name gets a new id, and contents still say who", n.path(namesLog), err, namesKey)
+}
+
+// CheckNames reads the map in dir/state and changes nothing. It returns how many names have ids.
+func CheckNames(dir string) (int, error) {
+	n := &Names{state: filepath.Join(dir, "state"), ids: map[nameKey]string{}}
+	if err := n.keyLost(); err != nil {
+		return 0, err
+	}
+	raw, err := os.ReadFile(n.path(namesLog))
+	if err != nil || len(raw) == 0 {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return 0, err
+	}
+	key, err := os.ReadFile(n.path(namesKey))
+	if err != nil {
+		return 0, err
+	}
+	if next, err := os.ReadFile(n.path(namesKey + newFile)); err == nil && len(next) == secretSize && newNameCodec(next).opensFirst(raw) {
+		key = next
+	}
+	if len(key) != secretSize {
+		return 0, fmt.Errorf("%s has %d bytes, want %d: restore it from the backup", n.path(namesKey), len(key), secretSize)
+	}
+	if _, err := newNameCodec(key).load(raw, n.ids); err != nil {
+		return 0, n.damaged(err)
+	}
+	return len(n.ids), nil
+}
+
+// Len returns how many names have ids.
+func (n *Names) Len() int {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return len(n.ids)
 }
 
 func (n *Names) path(name string) string { return filepath.Join(n.state, name) }

@@ -182,6 +182,38 @@ func TestNamesTorn(t *testing.T) {
 	}
 }
 
+// TestNamesOverwritten: bytes that are none of ours are no torn end, however few: what to do is said, and the file stays as it is.
+func TestNamesOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	n := openNames(t, dir)
+	id(t, n, "alice")
+	n.Close()
+	path := filepath.Join(dir, "state", "names.log")
+	if count, err := file.CheckNames(dir); err != nil || count != 1 {
+		t.Errorf("a whole one has %d names (%v)", count, err)
+	}
+	garbage := bytes.Repeat([]byte("\x7fELF binary "), 20)
+	if err := os.WriteFile(path, garbage, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := file.OpenNames(dir)
+	_, checked := file.CheckNames(dir)
+	for _, err := range []error{err, checked} {
+		if err == nil || !strings.Contains(err.Error(), path+" is damaged: byte 0: ") || !strings.Contains(err.Error(), "restore it and names.key") {
+			t.Errorf("it says %v", err)
+		}
+	}
+	if raw, _ := os.ReadFile(path); !bytes.Equal(raw, garbage) {
+		t.Error("the damaged file was changed")
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if count, err := file.CheckNames(dir); err != nil || count != 0 {
+		t.Errorf("an empty one has %d names (%v)", count, err)
+	}
+}
+
 func TestNamesFullDisk(t *testing.T) {
 	n := openNames(t, t.TempDir())
 	n.Close()
