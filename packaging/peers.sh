@@ -17,7 +17,7 @@ if [[ $want == samples || $want == innocent ]]; then
 fi
 if [[ $want == samples ]]; then
   package+=([go-sendxmpp]=go-sendxmpp [ngircd]=ngircd [weechat-headless]=weechat-headless [sipp]=sip-tester [baresip]=baresip-core
-    [gcc]=gcc)
+    [gcc]=gcc [murmurd]=mumble-server [npm]=npm)
 fi
 if [[ $want == innocent ]]; then
   package+=([ab]=apache2-utils [h2load]=nghttp2-client [dnsperf]=dnsperf [stunnel4]=stunnel4 [smtp-sink]=postfix [swaks]=swaks [redis-server]=redis-server
@@ -31,6 +31,7 @@ for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || [[ -x /usr/sbin/$program ]] || missing+=("${package[$program]}")
 done
 [[ $want != samples || -e /usr/include/tox/tox.h ]] || missing+=(libtoxcore-dev)
+[[ $want != samples || -e /usr/lib/python3/dist-packages/nio ]] || missing+=(python3-matrix-nio)
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 if [[ $(id -u) -ne 0 ]]; then
   echo "peers.sh: missing: ${missing[*]}; run once as root: apt-get install ${missing[*]}" >&2

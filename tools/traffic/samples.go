@@ -17,7 +17,7 @@ import (
 // scenario is one sample: who speaks, and what must be recognised in it.
 type scenario struct {
 	app, file string
-	spoken    []string // packages of Debian, or modules of Go
+	spoken    []string // packages of Debian, modules of Go in this program, or what is fetched
 	flows     string   // YAML of what must be recognised; "" when the folder says it
 	filter    string   // of tcpdump; default everything
 	run       func(w *wire) error
@@ -45,16 +45,25 @@ func makeSamples(ctx context.Context, out string, names []string) error {
 }
 
 func makeSample(ctx context.Context, out string, s *scenario) (err error) {
-	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
-	defer stop()
 	made, err := versions(s.spoken)
 	if err != nil {
 		return err
 	}
+	programs, err := os.MkdirTemp("", "traffic-programs-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(programs)
+	if err := fetch(ctx, programs, s.spoken); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
+	defer stop()
 	w, err := newWire(ctx)
 	if err != nil {
 		return err
 	}
+	w.programs = programs
 	defer func() {
 		if err != nil {
 			said, _ := os.ReadFile(w.path("log"))
@@ -114,6 +123,10 @@ func versions(spoken []string) (string, error) {
 	var out []string
 	info, _ := debug.ReadBuildInfo()
 	for _, name := range spoken {
+		if known, ok := fetched(name); ok {
+			out = append(out, known)
+			continue
+		}
 		if strings.Contains(name, "/") {
 			i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == name })
 			if i < 0 {
@@ -144,6 +157,12 @@ func scenarios() []scenario {
 			flows: `flows: [{fact: "traffic:mtproto-obfuscated", server: "203.0.113.10:443", count: 3}, {server: "203.0.113.10:8888"}]`},
 		{app: "discord", file: "discordgo.pcap", spoken: []string{"github.com/bwmarrin/discordgo"}, run: discord,
 			flows: `flows: [{server: "203.0.113.10:50004", service: call}]`},
+		{app: "matrix", file: "dendrite.pcap", spoken: []string{"go:github.com/matrix-org/dendrite/cmd/dendrite@v0.13.8", "go:github.com/matrix-org/dendrite/cmd/generate-keys@v0.13.8", "python3-matrix-nio"},
+			run: matrix, flows: `flows: [{fact: "traffic:matrix-client-server", server: "203.0.113.10:8008"}, {fact: "traffic:matrix-federation", server: "203.0.113.10:8448"}, {fact: "traffic:matrix-srv", server: "203.0.113.53:53"}]`},
+		{app: "delta_chat", file: "core.pcap", spoken: []string{"npm:@deltachat/stdio-rpc-server-linux-x64@2.62.0"}, run: deltaChat,
+			flows: `flows: [{fact: "traffic:chatmail-imap", server: "203.0.113.10:443"}, {fact: "traffic:chatmail-smtp", server: "203.0.113.10:443"}]`},
+		{app: "mumble", file: "murmur.pcap", spoken: []string{"mumble-server", "npm:@tf2pickup-org/mumble-client@0.13.0", "npm:gamedig@5.3.3"}, run: mumble,
+			flows: `flows: [{fact: "traffic:mumble-ping", server: "203.0.113.10:64738"}, {fact: "traffic:mumble-tls", server: "203.0.113.10:64738"}]`},
 		{app: "none", file: "pion.pcap", spoken: []string{"github.com/pion/webrtc/v4", "github.com/pion/turn/v4"}, run: calls},
 	}
 	for _, b := range []struct{ app, url string }{

@@ -125,3 +125,25 @@ func TestQuestions(t *testing.T) {
 		}
 	}
 }
+
+// TestFetched: what comes from a registry says its version in its name; what is in this program or installed does not.
+func TestFetched(t *testing.T) {
+	for name, want := range map[string]string{
+		"go:example.org/talk/cmd/server@v1.2.3": "example.org/talk/cmd/server v1.2.3", "npm:@talk/client@0.4.0": "@talk/client 0.4.0",
+		"npm:@talk/client": "", "npm:talk": "", "go:": "", "prosody": "", "github.com/gotd/td": "",
+	} {
+		if got, ok := fetched(name); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v, want %q", name, got, ok, want)
+		}
+	}
+	for _, s := range scenarios() {
+		for _, name := range s.spoken {
+			if _, ok := fetched(name); !ok && (strings.HasPrefix(name, fromGo) || strings.HasPrefix(name, fromNPM)) {
+				t.Errorf("%s/%s: %s has no version", s.app, s.file, name)
+			}
+		}
+	}
+	if err := fetch(t.Context(), t.TempDir(), []string{"prosody", "github.com/gotd/td"}); err != nil {
+		t.Error(err)
+	}
+}

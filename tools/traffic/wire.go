@@ -24,6 +24,7 @@ const (
 type wire struct {
 	ctx            context.Context
 	dir            string
+	programs       string // folder of what was fetched
 	self           string
 	client, server string // names of the namespaces
 	running        []*exec.Cmd

@@ -208,6 +208,7 @@ func (c *Classifier) fact(f *flow.Flow, s *state, fact *decode.Fact) {
 	switch fact.Decoder {
 	case "dns":
 		c.dns(f, s, fact)
+		c.traffic(f, s, fact)
 		return
 	case "tls", "quic", "dtls", "http", "socks":
 		c.ownName(f, s, fact, own)

@@ -35,10 +35,16 @@ func encryptedHello(t *testing.T, outer, name string) []byte {
 			b.AddUint16(0)
 		})
 	})
+	return firstWords(t, &tls.Config{ServerName: name, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13, EncryptedClientHelloConfigList: b.BytesOrPanic()})
+}
+
+// firstWords is crypto/tls's client hello.
+func firstWords(t *testing.T, config *tls.Config) []byte {
+	t.Helper()
 	here, there := net.Pipe()
 	defer here.Close()
 	go func() {
-		_ = tls.Client(there, &tls.Config{ServerName: name, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13, EncryptedClientHelloConfigList: b.BytesOrPanic()}).Handshake()
+		_ = tls.Client(there, config).Handshake()
 		there.Close()
 	}()
 	if err := here.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
