@@ -131,6 +131,13 @@ type Signer struct {
 	Subject string    `json:"subject"`
 	Issuer  string    `json:"issuer,omitempty"`
 	Time    time.Time `json:"time,omitzero"` // by the countersignature, zero when there is none
+
+	// Of Authenticode: Verified says that the key of the certificate signed this very file; that anybody vouches for the certificate is not
+	// asked. Unverified says why it did not, empty also where nothing was checked.
+	Verified   bool   `json:"verified,omitempty"`
+	Unverified string `json:"unverified,omitempty"`
+	Key        string `json:"key,omitempty"` // SHA-256 of the public key
+	SelfSigned bool   `json:"self_signed,omitempty"`
 }
 
 // maxText bounds every text taken from a file.

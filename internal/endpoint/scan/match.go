@@ -67,7 +67,7 @@ func (m *matcher) app(id *program.Identity) (string, []event.Evidence, event.Con
 func (m *matcher) best(id *program.Identity) known {
 	found := map[string]*candidate{}
 	for _, match := range m.facts(id) {
-		add(found, match.App, match.Evidence, match.Identity || match.Evidence.Strength >= event.Medium)
+		add(found, match.App, match.Evidence, match.Identity || match.Evidence.Strength >= event.Medium || strings.HasPrefix(match.Evidence.Fact, unverified))
 		found[match.App].identity = found[match.App].identity || match.Identity
 	}
 	m.addProduct(found, id)
@@ -117,9 +117,10 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 		return func(name string) []catalog.Match { return c.ByPackage(manager, name) }
 	}
 	look(c.ByHash, id.SHA256)
-	for _, s := range id.Signers {
-		out = append(out, c.ByPublisherProduct(s.Subject, id.Product, s.Time)...)
-		out = append(out, c.ByPublisher(s.Subject, s.Time)...)
+	for i := range id.Signers {
+		s := &id.Signers[i]
+		out = append(out, signed(s, c.ByPublisherProduct(s.Subject, id.Product, s.Time))...)
+		out = append(out, signed(s, c.ByPublisher(s.Subject, s.Time))...)
 	}
 	switch id.Format {
 	case program.PE, program.MSI:
@@ -142,6 +143,31 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 		}
 	}
 	look(c.ByExe, id.Binary)
+	return out
+}
+
+// unverified marks the facts of a signature that is not of this file, or not of the key it names: no more than a claim.
+const unverified = "unverified-"
+
+// signed says of what a publisher speaks for whether its signature verifies. One that does not identifies nothing.
+func signed(s *program.Signer, found []catalog.Match) []catalog.Match {
+	var out []catalog.Match
+	for _, m := range found {
+		switch {
+		case s.Unverified != "" && !m.Identity:
+			continue
+		case s.Unverified != "":
+			m.Identity = false
+			m.Evidence.Fact = unverified + m.Evidence.Fact
+			m.Evidence.Value += " (its signature does not verify: " + s.Unverified + ")"
+			m.Evidence.Strength = min(m.Evidence.Strength, event.Medium-50)
+		case s.Verified && s.SelfSigned:
+			m.Evidence.Value += " (self-signed; verified with key " + s.Key[:16] + ")"
+		case s.Verified:
+			m.Evidence.Value += " (verified with key " + s.Key[:16] + ")"
+		}
+		out = append(out, m)
+	}
 	return out
 }
 
@@ -168,7 +194,7 @@ func (m *matcher) addProduct(found map[string]*candidate, id *program.Identity) 
 // proven reports whether a publisher speaks for the app already, so that it is not counted twice.
 func proven(c *candidate) bool {
 	return slices.ContainsFunc(c.evidence, func(e event.Evidence) bool {
-		return strings.HasPrefix(e.Fact, "publisher:") && e.Strength > event.Low || strings.HasPrefix(e.Fact, "claimed-publisher:")
+		return strings.HasPrefix(e.Fact, "publisher:") && e.Strength > event.Low || strings.HasPrefix(e.Fact, "claimed-publisher:") || strings.HasPrefix(e.Fact, unverified)
 	})
 }
 

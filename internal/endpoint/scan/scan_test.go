@@ -220,6 +220,19 @@ func TestSignedProgram(t *testing.T) {
 	if f == nil || f.Event.Program.App != "telegram" || !strings.Contains(f.Event.Program.Publisher, "Telegram FZ-LLC") || f.Event.Program.Confidence < event.High {
 		t.Errorf("got %+v", f)
 	}
+	if f == nil || !f.Identified || !strings.Contains(f.Event.Evidence[0].Value, "self-signed; verified with key ") {
+		t.Errorf("got %+v", f.Event.Evidence)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "holiday.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "changed.jpg"), append(data, 'x'))
+	f = run(t, scan.Options{}, dir).findings["changed.jpg"]
+	if f == nil || f.Event.Program.App != "telegram" || f.Event.Program.Confidence >= event.Medium || f.Identified ||
+		!strings.Contains(f.Event.Evidence[0].Value, "does not verify: bytes follow the signature") {
+		t.Errorf("a signature that does not verify: %+v", f)
+	}
 }
 
 // TestRealDebian finds a package that dpkg-deb built.

@@ -1,5 +1,5 @@
-// Package authenticode reads who signed a Windows program or installer, and when. It verifies nothing: a program that claims to be a
-// messenger is treated as one, whoever signed it.
+// Package authenticode reads who signed a Windows program or installer, and when, and checks that the signature is of the key it names and of
+// the file it is in. It asks no authority: a program that claims to be a messenger is treated as one, whoever vouches for its maker.
 package authenticode
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/program"
 )
 
-// Parse reads a signature in its DER form, as an MSI holds it.
-func Parse(der []byte) (s program.Signer, err error) {
+// Parse reads a signature in its DER form, as an MSI holds it, and checks it against the file when digest is not nil.
+func Parse(der []byte, digest Digest) (s program.Signer, err error) {
 	defer func() {
 		if p := recover(); p != nil { // the library trusts lengths in places
 			err = fmt.Errorf("authenticode: %v", p)
@@ -24,7 +24,11 @@ func Parse(der []byte) (s program.Signer, err error) {
 	if err != nil {
 		return s, fmt.Errorf("authenticode: %w", err)
 	}
-	return Signer(p), nil
+	s = Signer(p)
+	if digest != nil {
+		Check(p, digest, &s)
+	}
+	return s, nil
 }
 
 // Signer reads who made one signature. A signer that is not in it has no subject.

@@ -7,6 +7,7 @@ package msi
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func Parse(data []byte) (id program.Identity, err error) {
 	id.Version = program.Text(properties["ProductVersion"])
 	id.Upgrade = program.Text(properties["UpgradeCode"])
 	if signature := streams[signatureStream]; signature != nil {
-		signer, err := authenticode.Parse(signature)
+		signer, err := authenticode.Parse(signature, func(h crypto.Hash) ([]byte, error) { return digest(data, h) })
 		if err != nil {
 			id.Unread = program.Text(err.Error())
 		} else {

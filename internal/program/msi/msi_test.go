@@ -1,11 +1,13 @@
 package msi
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/program"
@@ -86,6 +88,32 @@ func TestSignedInstaller(t *testing.T) {
 	id := parseFile(t, filepath.Join(dir, "y.msi"))
 	if len(id.Signers) != 1 || id.Signers[0].Subject != "CN=Skype Software Sarl,O=Skype Software Sarl,C=LU" || id.Product != "Skype for Example" {
 		t.Errorf("got %+v", id)
+	}
+	if s := id.Signers[0]; !s.Verified || !s.SelfSigned || len(s.Key) != 64 {
+		t.Errorf("the signature: %+v", s)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "y.msi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte("Skype for Example"))
+	data[at+6] ^= 1
+	if id, err := Parse(data); err != nil || len(id.Signers) != 1 || id.Signers[0].Verified || id.Signers[0].Unverified != "the file is not the one that was signed" {
+		t.Errorf("changed: %+v, %v", id, err)
+	}
+	run(t, dir, "osslsigncode", "sign", "-add-msi-dse", "-certs", "c.pem", "-key", "k.pem", "-in", "x.msi", "-out", "z.msi")
+	if id := parseFile(t, filepath.Join(dir, "z.msi")); len(id.Signers) != 1 || id.Signers[0].Verified || !strings.Contains(id.Signers[0].Unverified, "not checked") {
+		t.Errorf("with metadata: %+v", id)
+	}
+}
+
+func TestGUID(t *testing.T) {
+	b, err := guid("{000C1084-0000-0000-C000-000000000046}")
+	if err != nil || !bytes.Equal(b, []byte{0x84, 0x10, 0x0c, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46}) {
+		t.Errorf("%x, %v", b, err)
+	}
+	if _, err := guid("none"); err == nil {
+		t.Error("no class was taken for one")
 	}
 }
 

@@ -1,9 +1,11 @@
 // Package pe reads who made a Windows program and what it is: version resource and Authenticode signers.
 //
-// A signature is read, not verified: a program that claims to be a messenger is treated as one, whoever signed it.
+// A signature is verified against its own certificate and the file. No list of authorities is asked: a program that claims to be a messenger
+// is treated as one, whoever vouches for it.
 package pe
 
 import (
+	"crypto"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,7 +55,10 @@ func Parse(data []byte) (id program.Identity, err error) {
 		if i == maxSigners {
 			break
 		}
-		id.Signers = append(id.Signers, authenticode.Signer(&f.Certificates.Certificates[i].Content))
+		content := &f.Certificates.Certificates[i].Content
+		s := authenticode.Signer(content)
+		authenticode.Check(content, func(h crypto.Hash) ([]byte, error) { return digest(data, h) }, &s)
+		id.Signers = append(id.Signers, s)
 	}
 	return id, nil
 }

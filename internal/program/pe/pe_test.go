@@ -1,6 +1,8 @@
 package pe_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -83,6 +85,52 @@ func TestSignature(t *testing.T) {
 	}
 	if id.Product != "Example" {
 		t.Errorf("product %q", id.Product)
+	}
+	if s := id.Signers[0]; !s.Verified || s.Unverified != "" || !s.SelfSigned || len(s.Key) != 64 {
+		t.Errorf("the signature: %+v", s)
+	}
+	unverified(t, data)
+	for _, hash := range []string{"sha1", "sha384"} { // old programs, and a chain that somebody else begins
+		run(t, dir, openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.pem", "-out", "ca.crt", "-days", "30", "-subj", "/CN=Example CA")
+		run(t, dir, openssl, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "e.pem", "-out", "e.csr", "-subj", "/O=Example/CN=Example")
+		run(t, dir, openssl, "x509", "-req", "-in", "e.csr", "-CA", "ca.crt", "-CAkey", "ca.pem", "-CAcreateserial", "-out", "e.crt", "-days", "30")
+		run(t, dir, sign, "sign", "-h", hash, "-certs", "e.crt", "-key", "e.pem", "-in", "a.exe", "-out", hash+".exe")
+		data, err := os.ReadFile(filepath.Join(dir, hash+".exe"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := pe.Parse(data)
+		if err != nil || len(id.Signers) != 1 || !id.Signers[0].Verified || id.Signers[0].SelfSigned {
+			t.Errorf("%s: %+v, %v", hash, id.Signers, err)
+		}
+	}
+}
+
+// unverified changes a signed program in all the ways that must not pass for what was signed.
+func unverified(t *testing.T, good []byte) {
+	t.Helper()
+	for name, change := range map[string]func(b []byte) []byte{
+		"code":        func(b []byte) []byte { b[0x400] ^= 1; return b },
+		"header":      func(b []byte) []byte { b[2] ^= 1; return b },
+		"one more":    func(b []byte) []byte { return append(b, 0) },
+		"many more":   func(b []byte) []byte { return append(b, make([]byte, 4096)...) },
+		"certificate": func(b []byte) []byte { b[bytes.LastIndex(b, []byte("Telegram"))] ^= 0x20; return b },
+		"signature":   func(b []byte) []byte { b[len(b)-40] ^= 1; return b },
+	} {
+		id, err := pe.Parse(change(bytes.Clone(good)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, s := range id.Signers {
+			if s.Verified || s.Unverified == "" {
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+	}
+	checksum := bytes.Clone(good) // the loader's own, which is no part of it
+	checksum[binary.LittleEndian.Uint32(checksum[60:])+24+64] ^= 1
+	if id, err := pe.Parse(checksum); err != nil || len(id.Signers) != 1 || !id.Signers[0].Verified {
+		t.Errorf("checksum: %+v, %v", id.Signers, err)
 	}
 }
 
