@@ -33,7 +33,7 @@ func profiles() []profile {
 		{"flood-hello", "TLS connections that send half a hello", 2_000_000, true, floodHello},
 		{"flood-dns", "questions and answers, each with another name, client and address", 1_000_000, true, floodDNS},
 		{"flood-names", "the same with names of 240 bytes", 1_000_000, true, floodNames},
-		{"flood-stun", "STUN requests, each from another socket", 1_000_000, true, floodSTUN},
+		{"flood-stun", "STUN requests, each from another socket", 2_000_000, true, floodSTUN},
 		{"fragments", "first fragments of packets that never end, and pieces of others that do", 3_000_000, true, fragments},
 		{"overlapping", "segments of 1,000 flows that overlap, repeat and leave holes", 3_000_000, true, overlapping},
 		{"one-byte", "hellos in segments of one byte", 3_000_000, true, oneByte},
@@ -91,6 +91,7 @@ func (c *capture) frame(b []byte) {
 const (
 	hiddenAfter = 1_000_000
 	hiddenEvery = 20_000
+	hiddenSteps = 45 // after which all has been sent
 )
 
 // generate writes n of the profile, or its own number when n is 0.

@@ -1,7 +1,8 @@
 // Command recognition measures what recognising flows costs, side by side with ndpiReader over the same packets, and what it keeps in memory.
 //
 //	go run ./bench/recognition FOLDER [BINARY]         CPU per packet, start-up, one flow in bulk
-//	go run ./bench/recognition memory [BINARY [N]]     peak memory of live flows and of floods; N instead of each profile's own number
+//	go run ./bench/recognition memory [BINARY [N]]     peak memory of live flows and of floods; N instead of each profile's own number, or
+//	                                                   the name of one profile
 //	go run ./bench/recognition live [BINARY]           an interface at the highest rate that the sender reaches; as root
 //	go run ./bench/recognition write PROFILE [N]       the traffic of one profile, to standard output
 //
@@ -36,7 +37,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: recognition FOLDER [BINARY] | memory [BINARY [N]] | live [BINARY] | write PROFILE [N]")
+var errUsage = errors.New("usage: recognition FOLDER [BINARY] | memory [BINARY [N|PROFILE]] | live [BINARY] | write PROFILE [N]")
 
 func command(args []string) error {
 	if len(args) == 0 || len(args) > 3 {
@@ -46,15 +47,19 @@ func command(args []string) error {
 	if len(args) > 1 && args[0] != "write" {
 		binaryPath = args[1]
 	}
+	chosen := profiles()
 	if len(args) == 3 {
+		i := slices.IndexFunc(chosen, func(p profile) bool { return p.name == args[2] })
 		var err error
-		if n, err = strconv.Atoi(args[2]); err != nil || n < 1 {
+		if n, err = strconv.Atoi(args[2]); i >= 0 && args[0] == "memory" {
+			chosen, n = chosen[i:i+1], 0
+		} else if err != nil || n < 1 {
 			return errUsage
 		}
 	}
 	switch args[0] {
 	case "memory":
-		return memory(os.Stdout, binaryPath, n)
+		return memory(os.Stdout, binaryPath, chosen, n)
 	case "live":
 		return live(os.Stdout, binaryPath)
 	case "write":

@@ -45,10 +45,10 @@ func (s *seen) read(r io.Reader) error {
 }
 
 // memory gives each profile to the program and prints what it kept, at most, and whether it still saw the messengers.
-func memory(out io.Writer, binary string, n int) error {
+func memory(out io.Writer, binary string, chosen []profile, n int) error {
 	fmt.Fprintf(out, "%-12s %10s %10s %10s %10s %10s %10s %9s  %s\n", "profile", "packets", "flows", "evicted", "peak", "of it own", "ndpiReader", "CPU",
 		"found of what a flood could hide")
-	for _, p := range profiles() {
+	for _, p := range chosen {
 		if err := keep(out, binary, p, n); err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func keep(out io.Writer, binary string, p profile, n int) error {
 		}
 	}
 	slices.Sort(found)
-	if !p.hides || packets < hiddenAfter+100*hiddenEvery {
+	if !p.hides || packets < hiddenAfter+hiddenSteps*hiddenEvery {
 		found = []string{"-"}
 	}
 	fmt.Fprintf(out, "%-12s %10d %10d %10d %10s %10s %10s %6.2f µs  %s\n", p.name, packets, s.flows, s.evicted, mebibytes(u.peak), mebibytes(u.own),
