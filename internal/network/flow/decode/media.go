@@ -70,17 +70,6 @@ func oicqDatagram(d *Datagram) (Fact, bool) {
 	return Fact{Decoder: "oicq", Attrs: []Attr{{"version", hex.EncodeToString(b[1:3])}}}, true
 }
 
-// mumbleDatagram knows the ping by which Mumble's clients ask a server: type 0 and an identifier; the answer begins with the version.
-func mumbleDatagram(d *Datagram) (Fact, bool) {
-	b := d.Payload
-	request := len(b) == 12 && isZero(b[:4]) && !isZero(b[4:])
-	reply := len(b) == 24 && b[0] == 0 && b[1] == 1 && b[2] < 10
-	if !(request || reply) || !d.port(64738) {
-		return Fact{}, false
-	}
-	return Fact{Decoder: "mumble", Attrs: []Attr{{"kind", "ping"}}}, true
-}
-
 // teamspeakDatagram knows the word that opens a TeamSpeak 3 session.
 func teamspeakDatagram(d *Datagram) (Fact, bool) {
 	if !bytes.HasPrefix(d.Payload, []byte("TS3INIT1")) {
