@@ -21,6 +21,9 @@ type payload struct {
 	name   string // for people
 }
 
+// nsisFormat is how the payload of an NSIS installer is opened; no file is sniffed as it.
+const nsisFormat program.Format = "nsis"
+
 const (
 	sevenZipHeader = 32
 	cabinetHeader  = 36
@@ -63,6 +66,8 @@ func (w *walker) openPayloads(inside string, found []payload, depth int) error {
 
 func (w *walker) openPayload(inside string, p payload, depth int) error {
 	switch p.format {
+	case nsisFormat:
+		return w.nsis(inside, p.data, depth)
 	case program.None:
 		return &bound{ReasonUnsupported, p.name}
 	case program.OLE:
@@ -73,10 +78,11 @@ func (w *walker) openPayload(inside string, p payload, depth int) error {
 
 // nullsoft finds the first header of an NSIS installer: flags, magic, "NullsoftInst", lengths.
 func nullsoft(b []byte) []payload {
-	if !bytes.Contains(b, []byte("\xef\xbe\xad\xdeNullsoftInst")) {
+	data := nsisData(b)
+	if data == nil {
 		return nil
 	}
-	return []payload{{name: "NSIS installer"}}
+	return []payload{{nsisFormat, data, "NSIS installer"}}
 }
 
 // inno finds the setup data of Inno Setup, whose first 64 bytes name its version, or the first chunk of its files.

@@ -130,7 +130,7 @@ func TestInstallers(t *testing.T) {
 		data func() []byte
 		want string // an entry, or a failure
 	}{
-		{"NSIS", func() []byte { return nsisFile(t) }, ": unsupported"},
+		{"NSIS", func() []byte { return nsisFile(t) }, "file-1 (pe)"},
 		{"MSI", func() []byte { return msiFile(t) }, "cab1.cab!/Program (pe)"},
 		{"Inno Setup", func() []byte { return setupExe([]byte("idska32\x1a...."), []byte("Inno Setup Setup Data (6.2.0) (u)")) }, ": unsupported"},
 		{"7z", func() []byte { return setupExe(sevenZipFile(t)) }, "holiday.jpg (pe)"},
@@ -166,8 +166,30 @@ func TestInstallers(t *testing.T) {
 // TestInstallerInside is what scan shows of an installer in an archive.
 func TestInstallerInside(t *testing.T) {
 	s := walk(t, zipped(t, file{"setup.exe", nsisFile(t)}, file{"a.msi", setupExe(cab(0x1503, 0, "x", exe()))}), unpack.Limits{})
-	if !slices.Equal(s.failures, []string{"setup.exe: unsupported", "a.msi: unsupported"}) {
-		t.Errorf("failures %q", s.failures)
+	if !slices.Equal(s.failures, []string{"a.msi: unsupported"}) || !slices.Contains(s.entries, "setup.exe!/file-1 (pe)") {
+		t.Errorf("%q, failures %q", s.entries, s.failures)
+	}
+}
+
+// TestNSIS finds every file of an installer byte for byte, by every compressor, solid and not.
+func TestNSIS(t *testing.T) {
+	small, large := exe(), append(append(exe(), noise(200_000)...), bytes.Repeat([]byte("again and again, "), 60_000)...)
+	for _, compressor := range []string{"", "SetCompress off", "SetCompressor zlib", "SetCompressor /SOLID zlib", "SetCompressor lzma", "SetCompressor /SOLID lzma",
+		"SetCompressor bzip2", "SetCompressor /SOLID bzip2", "SetCompressor /SOLID lzma\nSetCompressorDictSize 32", "CRCCheck off"} {
+		t.Run(compressor, func(t *testing.T) {
+			data := made(t, map[string]string{"a.nsi": compressor + "\nOutFile a-setup.exe\nSection\nSetOutPath $TEMP\nFile a.exe\nFile words\nFile b.exe\nWriteUninstaller u.exe\nSectionEnd\nSection Uninstall\nSectionEnd\n",
+				"a.exe": string(small), "b.exe": string(large), "words": "words"}, "a-setup.exe", "makensis", "-V1", "a.nsi")
+			h := hold(t, data, unpack.Limits{})
+			found := 0
+			for _, b := range h.bodies {
+				if bytes.Equal(b, small) || bytes.Equal(b, large) {
+					found++
+				}
+			}
+			if found != 2 || h.failures != nil {
+				t.Errorf("%d found, %q, failures %q", found, h.entries, h.failures)
+			}
+		})
 	}
 }
 
