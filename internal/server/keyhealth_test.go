@@ -182,6 +182,17 @@ func TestMadeAnewIsOnRecord(t *testing.T) {
 	if err := errors.Join(os.Remove(pub), os.Remove(h.path("data/keys/roll.key")), os.Remove(h.path("data/keys/pseudonyms.key"))); err != nil {
 		t.Fatal(err)
 	}
+	h.write("data/state/rolls.json", "null") // where it cannot start, nothing is made
+	if s, err := server.OpenStore(t.Context(), h.cfg, nil, health.NewBoard(time.Now), slog.New(slog.DiscardHandler)); err == nil {
+		s.Close()
+		t.Fatal("it starts with damaged rolls")
+	}
+	if _, err := os.Stat(pub); err == nil {
+		t.Error("a key was made anew by a start that failed")
+	}
+	if err := os.Remove(h.path("data/state/rolls.json")); err != nil {
+		t.Fatal(err)
+	}
 	var log bytes.Buffer
 	s, err := server.OpenStore(t.Context(), h.cfg, nil, health.NewBoard(time.Now), slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {

@@ -141,7 +141,8 @@ func (s *Store) openLedger(ctx context.Context, c *config.Config) error {
 		}
 		origin = "chaperone/" + id
 	}
-	if err := keyring.LedgerKeyLost(s.Dir, c.KeysDir()); err != nil {
+	// Before any key is made anew: an error after that would keep the act of it from the record.
+	if err := errors.Join(keyring.LedgerKeyLost(s.Dir, c.KeysDir()), ledger.CheckMemory(s.Dir)); err != nil {
 		return err
 	}
 	s.sayNew(filepath.Join(c.KeysDir(), "ledger.key"), "checkpoints kept outside were signed by another key, and prove nothing about what is here")
