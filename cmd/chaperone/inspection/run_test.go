@@ -10,9 +10,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
@@ -345,6 +348,29 @@ func TestLogsThatCannotBeRead(t *testing.T) {
 func TestLiveSaysWhatIsNeeded(t *testing.T) {
 	r := newRun(t, inspection.NewLines(io.Discard, true))
 	if err := r.Live(t.Context(), "no-such-interface", time.Hour); err == nil || !strings.Contains(hint.Of(err), "ip link") {
+		t.Errorf("%v, hint %q", err, hint.Of(err))
+	}
+}
+
+// TestLiveWithoutTheRight: who may not listen is told what right it takes. Root gives it up for one thread, which ends with the test.
+func TestLiveWithoutTheRight(t *testing.T) {
+	r := newRun(t, inspection.NewLines(io.Discard, true))
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		err := unix.Capget(&head, &caps[0])
+		if err == nil {
+			caps[0].Effective &^= 1 << unix.CAP_NET_RAW
+			err = unix.Capset(&head, &caps[0])
+		}
+		if err == nil {
+			err = r.Live(t.Context(), "lo", time.Millisecond)
+		}
+		done <- err
+	}()
+	if err := <-done; err == nil || !strings.Contains(hint.Of(err), "CAP_NET_RAW") {
 		t.Errorf("%v, hint %q", err, hint.Of(err))
 	}
 }
