@@ -179,7 +179,10 @@ func zips(b []byte) []payload {
 
 // zipBehind finds a zip that is followed by something, as a signature is: offsets may count from the begin of the program.
 func zipBehind(data, behind []byte) []payload {
-	at := bytes.LastIndex(behind, []byte("PK\x05\x06"))
+	at := -1
+	for found := range indices(behind, "PK\x05\x06") { // the last; bytes.LastIndex takes ten times as long
+		at = found
+	}
 	if at < 0 || at+zipEnd > len(behind) {
 		return nil
 	}

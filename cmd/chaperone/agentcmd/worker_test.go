@@ -25,6 +25,9 @@ func TestKilledWorker(t *testing.T) {
 	if os.Getenv("CHAPERONE_SOAK") == "1" {
 		kills = 10000
 	}
+	if n, err := strconv.Atoi(os.Getenv("CHAPERONE_KILLS")); err == nil {
+		kills = n
+	}
 	f := newField(t)
 	bad, good := f.program("bad", messenger), f.program("good", "")
 	f.start()
@@ -40,6 +43,7 @@ func TestKilledWorker(t *testing.T) {
 					return
 				default:
 				}
+				time.Sleep(2 * time.Millisecond) // the worker needs a processor too
 				fresh := bad
 				if i == 2 { // one that no table and no cache knows
 					fresh = f.copyOf(bad, "fresh-"+strconv.Itoa(n%100))

@@ -127,6 +127,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		})
 	}
 	beside("spool", a.spool.Run)
+	beside("warm up", a.warmUp)
 	beside("must-run programs", a.keepMust)
 	beside("reload", a.reload)
 	beside("media", a.watchMedia)
@@ -142,6 +143,32 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return errors.Join(err, a.scanner.Close())
+}
+
+// warmUp starts all children of the sandbox, so that nobody waits for one.
+func (a *Agent) warmUp(ctx context.Context) error {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	small, err := os.CreateTemp(a.o.Dir, "warm-up-")
+	if err != nil {
+		return err
+	}
+	defer small.Close()
+	if err := os.Remove(small.Name()); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(small, f, 4096); err != nil {
+		return err
+	}
+	for range lookWorkers { // they take turns
+		if _, _, err := a.current().Identify(ctx, small, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // adopt makes what decides of rules.
