@@ -8,3 +8,5 @@ getent passwd chaperone >/dev/null ||
 install -d -o root -g chaperone -m 2750 /etc/chaperone
 install -d -o chaperone -g chaperone -m 0750 /var/lib/chaperone
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
+# An agent that runs goes on deciding; its worker is started anew, from the new binary.
+[ ! -d /run/systemd/system ] || ! systemctl --quiet is-active chaperone-agent.service || systemctl kill --kill-whom=main --signal=USR1 chaperone-agent.service

@@ -76,6 +76,9 @@ func (c *runCmd) Run(e *command.Env) error {
 	if os.Geteuid() != 0 {
 		return hint.New(errors.New("the agent needs root: fanotify answers nobody else"), "sudo chaperone agent, or the unit chaperone-agent of the package")
 	}
+	if c.Only == "" && contained() {
+		return hint.New(errors.New("this is a container"), "the file systems that a container sees are the machine's: run the agent on the machine, it watches containers too")
+	}
 	settings, err := c.settings()
 	if err != nil {
 		return err
@@ -112,6 +115,16 @@ func (c *runCmd) Run(e *command.Env) error {
 		return hint.New(err, "the agent needs CAP_SYS_ADMIN in the first user namespace: it does not run in a container")
 	}
 	return err
+}
+
+// contained reports whether this is a container. An agent there would stop the whole machine's programs.
+func contained() bool {
+	for _, mark := range []string{"/run/systemd/container", "/.dockerenv", "/run/.containerenv"} {
+		if command.FileExists(mark) {
+			return true
+		}
+	}
+	return false
 }
 
 // passed turns the signals of an administrator into those of a worker: HUP loads the policy, USR1 starts the worker anew, from the binary that is

@@ -84,6 +84,7 @@ type field struct {
 	work   string // on the machine's file system: image, policy, data
 	binary string // that the agent is started from
 	args   []string
+	wrap   []string // command that starts the agent
 	agent  *exec.Cmd
 	log    *logBuffer
 }
@@ -175,8 +176,8 @@ func (f *field) startWith(log io.Writer, args ...string) {
 	f.t.Helper()
 	f.args = append([]string{"agent", "--only", filepath.Join(f.work, "watched"), "--policy", filepath.Join(f.work, "policy.yaml"),
 		"--socket", filepath.Join(f.work, "agent.sock"), "--host", "field", "--data", filepath.Join(f.work, "data")}, args...)
-	f.agent = exec.Command(f.binary, f.args...)
-	f.agent.Args[0] = os.Args[0]
+	words := append(append(slices.Clone(f.wrap), f.binary), f.args...)
+	f.agent = exec.Command(words[0], words[1:]...)
 	f.agent.Stderr = log
 	f.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := f.agent.Start(); err != nil {

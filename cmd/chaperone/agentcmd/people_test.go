@@ -276,3 +276,73 @@ func TestMemory(t *testing.T) {
 		t.Errorf("it started with vm.memfd_noexec=2: %v", err)
 	}
 }
+
+// TestWaysAround holds the guide to what it says: which ways are open in deny-list mode, and that the settings that it names close them.
+func TestWaysAround(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	bad := f.program("bad", messenger)
+	f.start()
+	f.want(bad, false)
+	if err := exec.Command(f.loader(), bad).Run(); err != nil {
+		t.Errorf("the loader is stopped in deny-list mode: say so in the guide: %v", err)
+	}
+	shell := func(script string) error {
+		cmd := exec.Command("unshare", "-U", "-r", "-m", "sh", "-c", script)
+		cmd.Env = append(os.Environ(), "BAD="+bad)
+		out, err := cmd.CombinedOutput()
+		if len(out) > 0 {
+			t.Logf("%s", out)
+		}
+		return err
+	}
+	if err := shell("true"); err != nil {
+		t.Skipf("no user namespaces here: %v", err)
+	}
+	if err := shell(`mount -t tmpfs x /mnt && cp "$BAD" /mnt/x && /mnt/x`); err != nil {
+		t.Errorf("memory in a user namespace is stopped: say so in the guide: %v", err)
+	}
+	if err := shell(`mount -t tmpfs x /mnt && mkdir /mnt/u /mnt/w /mnt/m && mount -t overlay -o lowerdir=$(dirname "$BAD"),upperdir=/mnt/u,workdir=/mnt/w x /mnt/m && /mnt/m/bad`); err == nil {
+		t.Error("layers over what is watched are not stopped")
+	}
+	if shell(`echo 0 >/proc/sys/user/max_user_namespaces && unshare -U true`) == nil { // this setting belongs to the namespace
+		t.Error("user.max_user_namespaces=0 does not close that")
+	}
+}
+
+// TestUnit runs the agent with the rights that its unit leaves it, and no more.
+func TestUnit(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	unit, err := os.ReadFile("../../../packaging/systemd/chaperone-agent.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	line, _, _ := strings.Cut(rest, "\n")
+	set := "-all"
+	for _, c := range strings.Fields(line) {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	}
+	path, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip(err)
+	}
+	f.wrap = []string{path, "--bounding-set", set, "--inh-caps", "-all", "--no-new-privs"}
+	bad := f.program("bad", messenger)
+	f.start()
+	f.want(bad, false)
+	time.Sleep(1100 * time.Millisecond)
+	good := f.program("good", "x")
+	f.want(good, true)
+	f.want(f.program("root-good", "y"), true)
+	f.spooled("refusal", func(e *event.Event) bool { return e.Kind == event.ProgramRun && e.Program.Path == bad })
+	for _, pid := range f.workers() {
+		_ = unix.Kill(pid, unix.SIGSTOP)
+	}
+	f.recovers("after a stop")
+}

@@ -99,13 +99,15 @@ func Run(ctx context.Context, o Options) error {
 	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, a.log); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped,
-		Loaders: loaders()}
+	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped}
 	if o.Mode == judge.Lockdown {
 		if a.trust, err = packages(ctx); err != nil {
 			return fmt.Errorf("agent: %w", err)
 		}
 		jo.Trust = a.trust
+		if jo.Loaders, err = loaders(); err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
 	}
 	a.judge = judge.New(jo)
 	return a.serve(ctx, decide)

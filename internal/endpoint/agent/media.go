@@ -98,6 +98,12 @@ func (a *Agent) mounted(ctx context.Context, m *mounts.Mount) {
 	a.log.Info("medium scanned", "mount", m.Point, "files", sum.Files, "findings", sum.Findings, "errors", sum.Errors)
 }
 
+// Removable reports whether a device, by its number as the mount table has it, may be carried away.
+func Removable(device string) bool {
+	n, err := parseDevice(device)
+	return err == nil && scan.Medium("", n) == removable
+}
+
 func parseDevice(s string) (uint64, error) {
 	major, minor, ok := strings.Cut(s, ":")
 	a, err1 := strconv.ParseUint(major, 10, 32)

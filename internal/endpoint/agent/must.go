@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +43,19 @@ func loaderPatterns() []string {
 	return []string{"/lib64/ld-linux*.so*", "/lib/ld-linux*.so*", "/lib/*/ld-linux*.so*", "/lib64/ld64.so*", "/lib/ld-musl-*.so*", "/usr/lib64/ld-linux*.so*"}
 }
 
-func loaders() []string { return expand(loaderPatterns()) }
+// loaders returns the SHA-256 of the loaders that are here.
+func loaders() ([]string, error) {
+	var out []string
+	for _, path := range expand(loaderPatterns()) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(b)
+		out = append(out, hex.EncodeToString(sum[:]))
+	}
+	return out, nil
+}
 
 func expand(patterns []string) []string {
 	var out []string

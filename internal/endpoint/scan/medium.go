@@ -12,3 +12,6 @@ func (s *Scanner) MountsChanged() {
 	defer s.places.mu.Unlock()
 	clear(s.places.media)
 }
+
+// Medium tells the same without a scanner, by the sysfs at sys, "" for the system's.
+func Medium(sys string, device uint64) string { return newPlaces(sys).medium(device) }

@@ -81,6 +81,7 @@ func checks() []struct {
 		{"resolver", resolver},
 		{"network", network},
 		{"sandbox", confinement},
+		{"execution control", execution},
 	}
 }
 

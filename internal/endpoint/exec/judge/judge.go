@@ -66,7 +66,7 @@ type Options struct {
 	Removable  bool // programs on removable media do not start unless a rule or an exception allows them
 	Exceptions Exceptions
 	Trust      Trust
-	Loaders    []string // paths of dynamic loaders: refused when started by hand in lockdown
+	Loaders    []string // SHA-256 of dynamic loaders: refused when started by hand in lockdown, wherever they lie
 	Host       event.Host
 	Timeout    time.Duration // for the look at one file; default 1.5 s, less than the holder waits
 	Stopped    func(Stop)    // is told of what policy stops; never waits

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -325,6 +326,33 @@ func TestMustRun(t *testing.T) {
 	}
 	if c := b.judge.Counts(); c.Asked != 2 || c.Refused != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestLoader lets a loader start where the kernel asks for it, right after a program that names one and on the same thread, and never by hand.
+func TestLoader(t *testing.T) {
+	b := newBench(t, judge.Options{Mode: judge.Lockdown, Trust: trust(true), Loaders: []string{"sum of loader"}})
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if b.ask("loader", wire.Quiet).Has(wire.Allow) {
+		t.Error("it was started by hand")
+	}
+	if s := <-b.stops; s.Event.Verdict.Rule != judge.RuleLoader || !s.Refused {
+		t.Errorf("%+v", s)
+	}
+	for _, program := range []string{"/bin/true", "/bin/cat"} {
+		if !b.askPath(program, wire.Quiet).Has(wire.Allow) {
+			t.Fatal(program)
+		}
+		if got := b.ask("loader", wire.Quiet).Has(wire.Allow); !got {
+			t.Errorf("the loader of %s did not start", program)
+		}
+	}
+	if b.ask("loader", wire.Quiet).Has(wire.Allow) {
+		t.Error("it was started a second time")
+	}
+	if b.ask("program", wire.Quiet); b.ask("loader", wire.Quiet).Has(wire.Allow) {
+		t.Error("it was started after a program that needs none")
 	}
 }
 

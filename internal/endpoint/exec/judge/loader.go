@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -45,16 +43,13 @@ func (q *question) loadable() bool {
 	return kind == elf.ET_EXEC || kind == elf.ET_DYN
 }
 
-// loader reports whether a loader is asked for, in the mode where that matters.
-func (q *question) loader() bool {
-	return q.judge.o.Mode == Lockdown && !q.ask.Has(wire.Open) && slices.ContainsFunc(q.judge.o.Loaders, func(path string) bool {
-		var st unix.Stat_t
-		return unix.Stat(path, &st) == nil && st.Dev == q.stat.Dev && st.Ino == q.stat.Ino
-	})
+// loader reports whether a file is a dynamic loader, by its content: a copy of one does the same.
+func (q *question) loader(k *known) bool {
+	return len(k.programs) > 0 && slices.Contains(q.judge.o.Loaders, k.programs[0].SHA256)
 }
 
 // expectLoader lets a loader through only where the kernel asks for it, right after a program that names one, and on the same thread.
-func (q *question) expectLoader(d *decision) {
+func (q *question) expectLoader(k *known, d *decision) {
 	j := q.judge
 	if j.o.Mode != Lockdown || !d.allow || q.ask.Has(wire.Open) {
 		return
@@ -62,7 +57,7 @@ func (q *question) expectLoader(d *decision) {
 	now := j.o.Now()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !q.loader() {
+	if !q.loader(k) {
 		if _, interpreted := q.header(); interpreted {
 			if len(j.loading) >= maxLoading {
 				clear(j.loading)

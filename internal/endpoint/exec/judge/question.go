@@ -66,19 +66,21 @@ func (q *question) decide(ctx context.Context) decision {
 		return decision{allow: q.judge.o.Mode == Monitor}
 	}
 	key := wire.KeyOf(&q.stat)
-	if _, must := (*q.judge.must.Load())[key]; must && !q.loader() {
-		d := decision{allow: true}
-		q.expectLoader(&d)
-		return d
+	_, must := (*q.judge.must.Load())[key]
+	if must && q.judge.o.Mode != Lockdown {
+		return decision{allow: true}
 	}
 	opened := q.ask.Has(wire.Open)
-	if opened && (q.judge.o.Mode != Lockdown || !q.loadable() || q.byRoot()) {
+	if opened && (must || q.judge.o.Mode != Lockdown || !q.loadable() || q.byRoot()) {
 		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}
 	}
 	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
 	known := q.identify(ctx, key)
-	d := q.judgeAll(known)
-	q.expectLoader(&d)
+	d := decision{allow: true}
+	if !must {
+		d = q.judgeAll(known)
+	}
+	q.expectLoader(known, &d)
 	lasting := known.lasting && known.reason == "" && !known.recognised && !q.rules.Varying
 	d.remember = d.allow && d.stop == nil && !d.once && lasting
 	d.ignore = d.remember && wire.RootOnly(&q.stat)

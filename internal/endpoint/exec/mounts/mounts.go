@@ -25,6 +25,7 @@ type Mount struct {
 	Kind     string // type of the file system
 	Source   string // what is mounted, often a device
 	Writable bool   // the file system itself, whatever the mount says
+	NoExec   bool   // nothing is started from this mount
 }
 
 // Parse reads a mount table (proc_pid_mountinfo(5)).
@@ -36,7 +37,7 @@ func Parse(b []byte) []Mount {
 		if !ok || len(fields) < 6 || len(system) < 3 {
 			continue
 		}
-		out = append(out, Mount{fields[2], unescape(fields[4]), system[0], unescape(system[1]), strings.HasPrefix(system[2]+",", "rw,")})
+		out = append(out, Mount{fields[2], unescape(fields[4]), system[0], unescape(system[1]), strings.HasPrefix(system[2]+",", "rw,"), strings.Contains(","+fields[5]+",", ",noexec,")})
 	}
 	return out
 }

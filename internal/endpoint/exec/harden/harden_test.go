@@ -1,0 +1,57 @@
+package harden_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden"
+)
+
+func machine(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, "proc", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestSettings(t *testing.T) {
+	const stick = "31 29 8:17 / /media/stick rw,nosuid%s - vfat /dev/sdb1 rw\n"
+	for _, test := range []struct {
+		name   string
+		files  map[string]string
+		closed [3]bool
+		what   string
+	}{
+		{"as distributions ship it", map[string]string{"sys/vm/memfd_noexec": "0\n", "sys/user/max_user_namespaces": "127000\n",
+			"self/mountinfo": strings.ReplaceAll(stick, "%s", "")}, [3]bool{}, "/media/stick"},
+		{"hardened", map[string]string{"sys/vm/memfd_noexec": "2\n", "sys/user/max_user_namespaces": "0\n",
+			"self/mountinfo": strings.ReplaceAll(stick, "%s", ",noexec")}, [3]bool{true, true, true}, "0"},
+		{"old Debian", map[string]string{"sys/user/max_user_namespaces": "127000", "sys/kernel/unprivileged_userns_clone": "0",
+			"self/mountinfo": ""}, [3]bool{false, true, true}, "unprivileged_userns_clone=0"},
+		{"Ubuntu", map[string]string{"sys/vm/memfd_noexec": "1", "sys/user/max_user_namespaces": "127000", "sys/kernel/apparmor_restrict_unprivileged_userns": "1",
+			"self/mountinfo": ""}, [3]bool{false, true, true}, "apparmor"},
+		{"nothing to read", nil, [3]bool{false, true, true}, "does not have it"},
+	} {
+		got := harden.Settings(machine(t, test.files), func(device string) bool { return device == "8:17" })
+		var all string
+		for i, s := range got {
+			if s.Closed != test.closed[i] || s.Why == "" || s.Do == "" {
+				t.Errorf("%s: %+v", test.name, s)
+			}
+			all += s.What + " "
+		}
+		if !strings.Contains(all, test.what) {
+			t.Errorf("%s: %s", test.name, all)
+		}
+	}
+}

@@ -1,0 +1,33 @@
+package doctor
+
+import (
+	"context"
+	"os"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden"
+)
+
+// agentSocket is where the agent of this machine answers.
+const agentSocket = "/run/chaperone/agent.sock"
+
+// execution looks at what closes the ways around the agent, where one runs.
+func execution(ctx context.Context, x *exam) {
+	if _, err := os.Stat(agentSocket); err != nil {
+		x.ok("no agent runs on this machine")
+		return
+	}
+	reply, err := agent.Ask(ctx, agentSocket, &agent.Request{Status: true})
+	if err != nil {
+		x.add(Fail, "the agent does not answer: "+err.Error(), "programs are decided by what was allowed before, if its holder is alive", "systemctl status chaperone-agent")
+		return
+	}
+	x.ok("the agent decides, in mode %s", reply.Mode)
+	for _, s := range harden.Settings("", agent.Removable) {
+		if s.Closed {
+			x.ok("%s: %s", s.Name, s.What)
+			continue
+		}
+		x.add(Warn, s.Name+": "+s.What, s.Why, s.Do)
+	}
+}
