@@ -39,6 +39,7 @@ type Options struct {
 	Spool    *spool.Spool
 	Log      *slog.Logger
 	Now      func() time.Time
+	Briefly  bool          // the client ends soon: it answers at once, and not after a random pause as those do that stay
 	FirstTry time.Duration // the longest wait before a second try to connect; it doubles from there. Default 5s
 }
 
@@ -55,6 +56,8 @@ type Client struct {
 
 	working sync.Mutex // held while orders are carried out
 	updated chan struct{}
+	synced  chan struct{} // closed once all has come that the server had for us
+	once    sync.Once     // of closing it
 }
 
 // New opens the state of an enrolled agent and brings the last bundle into force. Where the bundle cannot be, the error says so and the
@@ -76,7 +79,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	if o.Server == "" {
 		o.Server = id.Server
 	}
-	c := &Client{Options: o, id: id, updated: make(chan struct{}, 1)}
+	c := &Client{Options: o, id: id, updated: make(chan struct{}, 1), synced: make(chan struct{})}
 	if c.key, err = loadOrCreateKey(o.Dir); err != nil {
 		return nil, err
 	}
@@ -97,6 +100,9 @@ func (c *Client) ID() string { return c.id.ID }
 
 // Current returns what is in force; Generation is 0 before the first bundle has come.
 func (c *Client) Current() Bundle { return c.keeper.inForce() }
+
+// Synced is closed once all has come that the server had for this machine at the first connection.
+func (c *Client) Synced() <-chan struct{} { return c.synced }
 
 // Report puts a report, an inventory or a request into the spool.
 func (c *Client) Report(kind protocol.ItemKind, v any) error {
@@ -152,9 +158,15 @@ func (c *Client) watchApprovals(ctx context.Context) {
 		}
 		wait := time.Minute
 		if !next.IsZero() {
-			wait = min(wait, max(next.Sub(c.Now()), time.Second))
+			wait = min(wait, max(next.Sub(c.Now()), 10*time.Millisecond))
 		}
-		pause(ctx, wait)
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-c.keeper.ending:
+		case <-ctx.Done():
+		}
+		t.Stop()
 	}
 }
 
@@ -207,7 +219,28 @@ func (c *Client) execute(ctx context.Context, o protocol.Order, held bool) proto
 	case c.Execute == nil:
 		return protocol.Report{Refused: "this agent removes nothing"}
 	}
-	return c.Execute.Execute(ctx, o)
+	r, left := protocol.Report{}, o
+	left.Items = nil
+	for _, i := range o.Items {
+		if a, ok := c.approved(i); ok && o.Action != protocol.RestoreOrder {
+			r.Outcomes = append(r.Outcomes, protocol.Outcome{Path: i.Path, SHA256: i.SHA256, Action: "none", Error: "approved on this machine until " + a.Until.Format(time.DateTime)})
+			continue
+		}
+		left.Items = append(left.Items, i)
+	}
+	done := c.Execute.Execute(ctx, left)
+	done.Outcomes = append(r.Outcomes, done.Outcomes...)
+	return done
+}
+
+// approved returns the approval in force that lets a file run: what is approved is not removed.
+func (c *Client) approved(i protocol.OrderItem) (protocol.Approval, bool) {
+	for _, a := range c.keeper.inForce().Approvals {
+		if c.Now().Before(a.Until) && (a.App != "" && a.App == i.App || a.SHA256 != "" && a.SHA256 == i.SHA256) {
+			return a, true
+		}
+	}
+	return protocol.Approval{}, false
 }
 
 // dial connects and proves who we are.

@@ -47,7 +47,8 @@ type keeper struct {
 	mu        sync.Mutex
 	manifests map[string]protocol.Manifest // in force, by scope
 	current   Bundle
-	ends      time.Time // of the first approval in force
+	ends      time.Time     // of the first approval in force
+	ending    chan struct{} // told when ends is another
 }
 
 func newKeeper(dir string, id identity, a Applier, now func() time.Time) (*keeper, error) {
@@ -58,7 +59,7 @@ func newKeeper(dir string, id identity, a Applier, now func() time.Time) (*keepe
 	if err := os.MkdirAll(filepath.Join(dir, "parts"), 0o700); err != nil {
 		return nil, fmt.Errorf("state of the agent: %w", err)
 	}
-	return &keeper{dir: dir, id: id, verifier: v, apply: a, now: now, manifests: map[string]protocol.Manifest{}}, nil
+	return &keeper{dir: dir, id: id, verifier: v, apply: a, now: now, manifests: map[string]protocol.Manifest{}, ending: make(chan struct{}, 1)}, nil
 }
 
 func (k *keeper) scopes() []string {
@@ -234,7 +235,13 @@ func (k *keeper) bring(ctx context.Context, b Bundle) error {
 			return err
 		}
 	}
-	k.current, k.ends = b, ends
+	if k.current = b; !ends.Equal(k.ends) {
+		k.ends = ends
+		select {
+		case k.ending <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 

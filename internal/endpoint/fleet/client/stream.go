@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type stream struct {
 	mu    sync.Mutex // of writing
 	acked chan uint64
 	in    map[string]*incoming // by scope
+	heard bool                 // an answer to a ping: all that the server had for us came before it
 	after atomic.Int64         // how long the server wants us to stay away
 }
 
@@ -56,10 +58,14 @@ func (c *Client) stream(ctx context.Context) (time.Duration, error) {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.sendSpool(ctx, stop) })
 	beside.Go(func() { s.sendPings(ctx, stop, heartbeat) })
-	if c.renewalDue(creds.leaf) {
+	err = s.send(protocol.PingFrame, nil)
+	if err == nil && c.renewalDue(creds.leaf) {
 		err = s.renew()
 	}
 	for err == nil {
+		if s.heard && len(s.in) == 0 {
+			c.once.Do(func() { close(c.synced) })
+		}
 		if err = conn.SetReadDeadline(time.Now().Add(3 * heartbeat)); err == nil {
 			err = s.receive(ctx, conn)
 		}
@@ -190,6 +196,7 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 	}
 	switch kind {
 	case protocol.PongFrame:
+		s.heard = true
 		return nil
 	case protocol.AckFrame:
 		n, err := protocol.ParseAck(payload)
@@ -292,13 +299,26 @@ func (s *stream) piece(ctx context.Context, payload []byte) error {
 	return nil // of a bundle that another has replaced
 }
 
+// appliedWithin is the longest pause before an agent says what became of a bundle: ten thousand answers do not come at once, and nobody waits
+// for them.
+const appliedWithin = 500 * time.Millisecond
+
+// applied says what became of a bundle.
 func (s *stream) applied(m protocol.Manifest, err error) error {
 	a := protocol.Applied{Scope: m.Scope, Generation: m.Generation}
 	if err != nil {
 		a.Error = err.Error()
 		a.Error = a.Error[:min(len(a.Error), 1000)]
 	}
-	return s.sendJSON(protocol.AppliedFrame, a)
+	if s.Briefly {
+		return s.sendJSON(protocol.AppliedFrame, a)
+	}
+	time.AfterFunc(rand.N(appliedWithin), func() {
+		if err := s.sendJSON(protocol.AppliedFrame, a); err != nil {
+			s.Log.Debug("say what became of a bundle", "error", err) // the server is told at the next connection
+		}
+	})
+	return nil
 }
 
 // renewalDue reports whether a third of the certificate's life is left, or less.

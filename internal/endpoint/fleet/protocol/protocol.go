@@ -242,3 +242,14 @@ func (r *Request) check() error {
 	}
 	return texts(nil, r.ID, r.App, r.SHA256, r.Path, r.User, r.Reason)
 }
+
+// Failed returns how many files nothing was done to.
+func (r *Report) Failed() int {
+	n := 0
+	for _, o := range r.Outcomes {
+		if o.Error != "" {
+			n++
+		}
+	}
+	return n
+}
