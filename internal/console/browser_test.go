@@ -360,6 +360,16 @@ func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 		{"link", "", page("/link/x")},
 		{"overview-administrator", "adam", page("/")},
 		{"accounts", "adam", func(b *tab) { b.open("/accounts"); b.press("main tbody tr:last-child button") }},
+		{"fleet", "adam", page("/fleet")},
+		{"fleet-host", "adam", func(b *tab) { b.open("/fleet"); b.press(`main a[href^="/fleet/host"]`) }},
+		{"exceptions", "adam", page("/approvals")},
+		{"campaigns", "adam", page("/campaigns")},
+		{"campaign", "adam", func(b *tab) {
+			b.open("/campaigns")
+			b.do(chromedp.SetValue(chromedp.CSS(`main select[name="app"]`), "telegram"))
+			b.fill(`main input[name="reason"]`, "the firm has its own chat")
+			b.press("main form.stack button")
+		}},
 		{"forbidden", "adam", page("/events")},
 		{"purpose", "cora", page("/events")},
 		{"overview", "cora!", page("/")},
@@ -419,6 +429,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	r.history()
 	moved := r.tell()
 	r.tellUnknown()
+	r.fleet()
 	if err := r.holds.Place(t.Context(), "cora", "Meyer v. Firm", "letter of 3 November", retention.Scope{Kind: retention.Person, Name: "alice"}, retention.Scope{Kind: retention.Room, Name: "desk@rooms.example.org"}); err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,7 @@ type Deps struct {
 	Verify   func(ctx context.Context) (VerifyResult, error)
 	Holds    Holds          // nil where nothing can be held
 	Files    *archive.Files // nil where no files are kept
+	Fleet    Fleet          // nil where no fleet is served
 	Board    *health.Board
 	Book     *account.Book
 	Acts     event.Recorder
@@ -170,6 +171,13 @@ func (c *Console) list() []listed {
 		{"GET /accounts", admin, c.accounts},
 		{"POST /accounts", admin, c.createAccount},
 		{"POST /accounts/link", admin, c.newLink},
+		{"GET /fleet", admin, c.fleet},
+		{"POST /fleet", admin, c.doFleet},
+		{"GET /fleet/host", admin, c.fleetHost},
+		{"GET /approvals", admin, c.approvals},
+		{"POST /approvals", admin, c.doFleet},
+		{"GET /campaigns", admin, c.campaigns},
+		{"POST /campaigns", admin, c.doFleet},
 		{"GET /settings", anyone, c.settings},
 		{"POST /settings/password", anyone, c.setPassword},
 		{"POST /settings/totp", anyone, c.setTOTP},
@@ -297,7 +305,7 @@ func patience(r *http.Request) time.Duration {
 func wordsFor(needs []control.Role) string {
 	switch needs[0] {
 	case control.Administrator:
-		return "Accounts are made by those who administer. Who reads does not administer: ask an administrator."
+		return "Accounts and machines are kept by those who administer. Who reads does not administer: ask an administrator."
 	case control.Counsel:
 		return "Holds belong to counsel. Sign in with an account that has the role counsel."
 	}

@@ -19,6 +19,7 @@ type frame struct {
 	Reads   bool
 	Counsel bool
 	Admin   bool
+	Fleet   bool // a fleet is served
 	Purpose string
 	Version string
 	Worst   health.State
@@ -29,7 +30,7 @@ type frame struct {
 }
 
 func (c *Console) render(w http.ResponseWriter, status int, name string, s *session, title string, data any) {
-	f := frame{Title: title, Version: c.Version, Data: data, Path: name}
+	f := frame{Fleet: c.Deps.Fleet != nil, Title: title, Version: c.Version, Data: data, Path: name}
 	if s != nil {
 		f.Account, f.Worst = s.Account, c.Board.Worst()
 		f.Reads, f.Counsel, f.Admin = s.Has(control.Reviewer, control.Counsel), s.Has(control.Counsel), s.Has(control.Administrator)

@@ -223,7 +223,11 @@ func (s *Server) console() error {
 	for _, a := range s.rules.Catalog().Apps() {
 		apps[a.ID] = a.Name
 	}
-	c, err := console.New(console.Deps{
+	var agents console.Fleet
+	if s.agents != nil {
+		agents = fleet.Pages{Server: s.agents}
+	}
+	c, err := console.New(console.Deps{Fleet: agents,
 		Archive: s.store.Pages, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
 		Files: &archive.Files{Reader: s.store.Journal, Opener: s.store.opener, Objects: s.objects},
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})

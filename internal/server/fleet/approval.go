@@ -29,7 +29,8 @@ const (
 type Approval struct {
 	ID      string    `json:"id"`
 	Subject Subject   `json:"subject"`
-	Name    string    `json:"name"` // of the host (or its id), person or group
+	Name    string    `json:"name"`           // of the person or group; the id of the host
+	Host    string    `json:"host,omitempty"` // name of the host, for people
 	App     string    `json:"app,omitempty"`
 	SHA256  string    `json:"sha256,omitempty"`
 	Until   time.Time `json:"until"`
@@ -37,6 +38,14 @@ type Approval struct {
 	By      string    `json:"by"`
 	At      time.Time `json:"at"`
 	Asked   string    `json:"asked,omitempty"` // id of the request that it answers
+}
+
+// For says for whom it is, in words.
+func (a Approval) For() string {
+	if a.Subject == OneHost {
+		return "host " + a.Host
+	}
+	return string(a.Subject) + " " + a.Name
 }
 
 // Asked is a request for an approval that waits for a decision. Field names are API.
@@ -185,7 +194,7 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 		if err != nil {
 			return a, err
 		}
-		a.Name = h.ID
+		a.Name, a.Host = h.ID, h.Name
 	}
 	a.ID, a.By, a.At, a.Until = event.RandomID()[:12], by, now, a.Until.UTC().Truncate(time.Second)
 	err := s.act(ctx, by, "approval.grant", strings.TrimSpace(a.App+" "+a.SHA256), event.Fact{Name: "approval", Value: a.ID}, event.Fact{Name: string(a.Subject), Value: a.Name},

@@ -151,7 +151,7 @@ func (s *Server) Close() error { return s.listener.Close() }
 
 // Intervals of what is looked at again.
 const (
-	lookForPolicy   = time.Second
+	lookForPolicy   = 100 * time.Millisecond
 	lookAtHosts     = 15 * time.Second
 	snapshotEvery   = time.Minute
 	healthItem      = "fleet"

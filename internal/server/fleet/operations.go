@@ -68,6 +68,13 @@ type (
 		Trouble    string    `json:"trouble,omitempty"`
 		Programs   any       `json:"programs,omitempty"`
 	}
+	// ReleaseLine is what all agents are to have.
+	ReleaseLine struct {
+		Generation uint64    `json:"generation"`
+		Created    time.Time `json:"created"`
+		Published  time.Time `json:"published"` // by this process
+		Policy     string    `json:"policy"`    // version
+	}
 	// ApprovalLine is an approval in force, or a request.
 	ApprovalLine struct {
 		Type     string    `json:"type"` // "approval" or "request"
@@ -84,6 +91,7 @@ func (s *Server) Operations() control.Operations {
 		control.With("fleet.codes", admin, s.opCodes),
 		control.With("fleet.decide", admin, s.opDecide),
 		control.With("fleet.hosts", admin, s.opHosts),
+		control.With("fleet.release", admin, s.opRelease),
 		control.With("fleet.approval", admin, s.opApproval),
 		control.With("fleet.approvals", admin, s.opApprovals),
 		control.With("fleet.campaign.plan", admin, s.opPlan),
@@ -163,6 +171,11 @@ func (s *Server) opHosts(_ context.Context, call *control.Call, a HostsArgs) err
 		lines = append(lines, s.line(h, a.Inventory))
 	}
 	return encodeAll(call, lines)
+}
+
+func (s *Server) opRelease(_ context.Context, call *control.Call, _ struct{}) error {
+	r := s.release.Load()
+	return encodeAll(call, []ReleaseLine{{r.manifest.Generation, r.manifest.Created, r.at, r.version}})
 }
 
 func (s *Server) opApproval(ctx context.Context, call *control.Call, a GrantArgs) error {

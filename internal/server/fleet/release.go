@@ -17,6 +17,7 @@ import (
 // release is what all agents are to have, signed, in the frames that bring it.
 type release struct {
 	version  string // of the source it was made from
+	at       time.Time
 	manifest protocol.Manifest
 	parts    map[[sha256.Size]byte][]byte
 	before   uint64 // the generation that delta builds on
@@ -44,6 +45,7 @@ func (s *Server) publish() error {
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
+	next.at = s.deps.Clock.Now()
 	s.release.Store(next)
 	s.pokeAll(fleetFlag)
 	return nil

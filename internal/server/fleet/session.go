@@ -18,6 +18,7 @@ import (
 const (
 	fleetFlag uint32 = 1 << iota
 	hostFlag
+	busyFlag // a goroutine is at it
 )
 
 // Bounds on one agent.
@@ -114,7 +115,10 @@ func (s *Server) enter(ctx context.Context, ss *session) {
 	if ctx.Err() != nil {
 		ss.conn.NetConn().Close()
 	}
-	ss.poke(fleetFlag | hostFlag)
+	// The first write is done here and not beside: whoever gets an answer to a ping knows that all there was has come before it.
+	if ss.flags.Or(fleetFlag|hostFlag) == 0 {
+		ss.flush()
+	}
 }
 
 func (s *Server) session(host string) *session {
@@ -156,16 +160,20 @@ func (ss *session) poke(flag uint32) {
 	}
 }
 
-// flush writes until nothing is left to be written.
+// flush writes until nothing is left to be written. What is to be written is taken before it is looked up, so that a change while it is
+// written is written too.
 func (ss *session) flush() {
 	for {
-		flags := ss.flags.Load()
+		flags := ss.flags.Swap(busyFlag) &^ busyFlag
+		if flags == 0 {
+			if ss.flags.CompareAndSwap(busyFlag, 0) {
+				return
+			}
+			continue
+		}
 		if err := ss.push(flags); err != nil {
 			ss.s.deps.Log.Debug("fleet: push", "host", ss.host, "error", err)
-			ss.conn.NetConn().Close() // the flags stay: nothing more is written
-			return
-		}
-		if ss.flags.CompareAndSwap(flags, 0) {
+			ss.conn.NetConn().Close() // the flag stays: nothing more is written
 			return
 		}
 	}
