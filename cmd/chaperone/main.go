@@ -11,6 +11,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/agentcmd"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/catalogs"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
@@ -42,6 +43,7 @@ type cli struct {
 	Inspect    inspectCmd       `cmd:"" help:"Name the messengers in captures, or on an interface, and say what policy makes of them."`
 	Scan       scanCmd          `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
 	Agent      agentcmd.Command `cmd:"" help:"Keep what policy forbids from being started on this machine."`
+	Fleet      fleetcmd.Command `cmd:"" help:"Keep the agents of many machines: enrolment, policy, exceptions, removal everywhere."`
 	Quarantine quarantineCmd    `cmd:"" help:"List and bring back files that scan took away."`
 	Survey     surveyCmd        `cmd:"" help:"Listen and tell who uses which messenger; changes nothing."`
 
@@ -64,7 +66,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what does not listen to the first, as the opening of a pipe
-	os.Exit(run(os.Args[1:], &command.Env{Ctx: ctx, In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
+	os.Exit(run(os.Args[1:], &command.Env{Ctx: ctx, In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr, Version: version}))
 }
 
 func run(args []string, e *command.Env) int { return command.Run(&cli{}, args, e) }

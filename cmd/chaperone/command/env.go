@@ -14,6 +14,8 @@ type Env struct {
 	Out    io.Writer
 	ErrOut io.Writer
 
+	Version string // of this program
+
 	session *session // what the command has open
 }
 

@@ -1,0 +1,197 @@
+package fleetcmd_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
+	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan/scantest"
+	"github.com/chaperone-im/chaperone/internal/sandbox"
+	"github.com/chaperone-im/chaperone/internal/server"
+	"github.com/chaperone-im/chaperone/internal/server/quickstart"
+	"github.com/chaperone-im/chaperone/internal/unpack/reveal"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Child(os.Args, []sandbox.Parser{reveal.Parser()})
+	os.Exit(m.Run())
+}
+
+// house is a folder that quickstart set up, with a server that serves a fleet.
+type house struct {
+	t       *testing.T
+	dir     string
+	address string
+}
+
+// fleet runs a command and checks its exit status.
+func (h *house) fleet(status int, args ...string) string {
+	h.t.Helper()
+	var cli struct {
+		Fleet fleetcmd.Command `cmd:""`
+	}
+	var out, errOut bytes.Buffer
+	got := command.Run(&cli, append([]string{"fleet"}, args...), &command.Env{Ctx: h.t.Context(), In: strings.NewReader(""), Out: &out, ErrOut: &errOut, Version: "1.2.3"})
+	if got != status {
+		h.t.Fatalf("%v: exit %d, want %d\n%s%s", args, got, status, out.String(), errOut.String())
+	}
+	return out.String() + errOut.String()
+}
+
+// admin runs a command on the server.
+func (h *house) admin(status int, args ...string) string {
+	h.t.Helper()
+	return h.fleet(status, append(args, "--config", filepath.Join(h.dir, "chaperone.yaml"))...)
+}
+
+func (h *house) has(text string, wants ...string) {
+	h.t.Helper()
+	for _, w := range wants {
+		if !strings.Contains(text, w) {
+			h.t.Errorf("%q is not in:\n%s", w, text)
+		}
+	}
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: the user of the tests has no account")
+	}
+	h := &house{t: t, dir: t.TempDir()}
+	if _, err := quickstart.Write(quickstart.Options{Dir: h.dir, Profile: "plain", Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.address = l.Addr().String()
+	l.Close()
+	text := "policy: policy.yaml\nkeys: {unlock: \"file:data/keys/passphrase\"}\nfleet: {listen: \"" + h.address + "\"}\n"
+	if err := os.WriteFile(filepath.Join(h.dir, "chaperone.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// serve serves until the function that it returns is called.
+func (h *house) serve() (stop func()) {
+	h.t.Helper()
+	cfg, err := config.Load(filepath.Join(h.dir, "chaperone.yaml"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := server.New(ctx, cfg, slog.New(slog.DiscardHandler), "test")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	up, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, func() { close(up) }) }()
+	<-up
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Error(err)
+		}
+	})
+	h.t.Cleanup(stop)
+	return stop
+}
+
+// TestFleetFromTheCommandLine: a machine joins, is scanned, has a messenger removed and brought back, and gets an exception, all by commands.
+func TestFleetFromTheCommandLine(t *testing.T) {
+	h := newHouse(t)
+	h.has(h.admin(2, "hosts"), "chaperone serve is the fleet's server")
+	stop := h.serve()
+	h.has(h.admin(0, "hosts"), "no machine belongs")
+	code := strings.TrimSpace(h.admin(0, "enroll-code", "--uses", "2", "--comment", "tests"))
+	h.has(h.admin(0, "codes"), "tests", "root")
+	state, files := t.TempDir(), t.TempDir()
+	h.has(h.fleet(2, "once", "--state", state), "is not enrolled")
+	h.has(h.fleet(2, "enroll", "--state", state, "--server", h.address, "CF1-NONSENSE"), "not an enrolment code")
+	h.has(h.fleet(2, "enroll", "--state", state, "--server", h.address, "--wait", "1ms", code), "approve")
+	asked := h.fleet(2, "enroll", "--state", state, "--server", h.address, "--wait", "2s", code)
+	print := regexp.MustCompile(`fingerprint is ([0-9a-f-]+)`).FindStringSubmatch(asked)
+	if print == nil {
+		t.Fatalf("no fingerprint: %s", asked)
+	}
+	h.has(h.admin(0, "pending"), print[1])
+	h.has(h.admin(2, "approve"), "name the machines")
+	h.has(h.admin(0, "approve", print[1]), "approved")
+	h.has(h.fleet(0, "enroll", "--state", state, "--server", h.address, code), "belongs to the fleet")
+	if _, err := scantest.WriteRenamedInstaller(files); err != nil {
+		t.Fatal(err)
+	}
+	h.has(h.fleet(1, "once", "--state", state, files), "1 programs that it forbids", "0 reports wait")
+	h.has(h.admin(0, "hosts", "--programs"), "current", "1.2.3 once")
+	h.has(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`)
+	h.campaign(state, files)
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.has(h.admin(2, "allow", "--app", "telegram", "--reason", "x"), "nobody is named")
+	h.has(h.admin(0, "allow", "--host", name, "--app", "telegram", "--reason", "press office", "--for", "1h"), "approved until")
+	h.has(h.fleet(0, "once", "--state", state, files), "0 programs that it forbids")
+	id := regexp.MustCompile(`(?m)^([0-9a-f]{12}) `).FindStringSubmatch(h.admin(0, "approvals"))
+	h.admin(0, "withdraw", "--reason", "over", id[1])
+	h.fleet(1, "once", "--state", state, files)
+	stop()
+	h.has(h.fleet(1, "once", "--state", state, "--wait", "100ms", files), "the server is not reached", "1 programs that it forbids", "reports wait")
+	h.serve()
+	h.has(h.fleet(0, "once", "--state", state), "0 reports wait")
+	h.has(h.admin(0, "refuse", "--reason", "stolen", name), "refused")
+	h.has(h.admin(0, "hosts"), "revoked")
+}
+
+// campaign takes the file away, and back again.
+func (h *house) campaign(state, files string) {
+	h.t.Helper()
+	h.has(h.admin(0, "campaign", "list"), "no campaign")
+	planned := h.admin(0, "campaign", "plan", "--reason", "clean up", "telegram")
+	id := regexp.MustCompile(`campaign ([0-9a-f]+):`).FindStringSubmatch(planned)[1]
+	plan := regexp.MustCompile(`plan ([0-9a-f]{64})`).FindStringSubmatch(planned)[1]
+	h.has(h.admin(2, "campaign", "start", "--plan", "x", id), "not the plan")
+	before, err := os.ReadDir(files)
+	if err != nil || len(before) != 1 {
+		h.t.Fatalf("%v, %v", before, err)
+	}
+	h.has(h.admin(0, "campaign", "start", "--all", "--plan", plan, id), "stage all")
+	h.fleet(0, "once", "--state", state)
+	if left, err := os.ReadDir(files); err != nil || len(left) != 0 {
+		h.t.Errorf("%v, %v", left, err)
+	}
+	h.has(h.admin(0, "campaign", "show", id), "done: 1 of 1 files")
+	h.has(h.admin(0, "campaign", "list"), "clean up")
+	h.has(h.admin(0, "campaign", "undo", id), "undoing")
+	h.fleet(0, "once", "--state", state)
+	after, err := os.ReadDir(files)
+	if err != nil || len(after) != 1 || after[0].Name() != before[0].Name() {
+		h.t.Errorf("%v, %v", after, err)
+	}
+	h.has(h.admin(2, "campaign", "stop", id), "stage")
+	h.has(h.admin(2, "campaign", "show", "nothing"), "no campaign")
+}
+
+// TestOnceNeedsNoServer is of a machine that was never reached: it says what it lacks, and does nothing.
+func TestOnceNeedsNoServer(t *testing.T) {
+	h := &house{t: t}
+	begin := time.Now()
+	h.has(h.fleet(2, "once", "--state", t.TempDir(), "--wait", "1s"), "not enrolled", "chaperone fleet enroll")
+	if time.Since(begin) > 30*time.Second {
+		t.Error("it waits for a server that it cannot have")
+	}
+}
