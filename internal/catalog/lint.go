@@ -206,30 +206,39 @@ func check(f *fact) string {
 		if len(f.text) < minToken {
 			return fmt.Sprintf("is shorter than %d bytes: other programs will contain it by chance", minToken)
 		}
-	case kindHash:
-		if !hashPattern.MatchString(f.key) {
-			return "is not a SHA-256 in hex"
-		}
-	case kindUpgrade:
-		if !codePattern.MatchString(f.key) {
-			return "is not a GUID"
-		}
-	case kindTeam:
-		if !teamPattern.MatchString(f.text) {
-			return "is not an Apple team identifier (10 capitals and digits)"
-		}
-	case kindWebApp:
-		if !webAppPattern.MatchString(f.text) {
-			return "is not the id of a web application (32 letters a to p)"
-		}
 	case kindHistory:
-		if !historyPattern.MatchString(f.text) || strings.Contains("/"+f.text+"/", "/../") || strings.Contains(path.Base(f.text), "*") {
-			return "is not a path below a home folder: two names at least, slashes between them, no .. and no * in the last"
+		if strings.Contains("/"+f.text+"/", "/../") || strings.Contains(path.Base(f.text), "*") {
+			return noHistory
 		}
 	case kindPublisher:
 		if len(parseSubject(f.text)) == 0 {
 			return "is not a certificate subject"
 		}
+	}
+	return checkPattern(f)
+}
+
+const noHistory = "is not a path below a home folder: two names at least, slashes between them, no .. and no * in the last"
+
+// checkPattern holds a fact against the pattern of its kind.
+func checkPattern(f *fact) string {
+	wrong := func(pattern *regexp.Regexp, text, message string) string {
+		if pattern.MatchString(text) {
+			return ""
+		}
+		return message
+	}
+	switch f.kind {
+	case kindHash:
+		return wrong(hashPattern, f.key, "is not a SHA-256 in hex")
+	case kindUpgrade:
+		return wrong(codePattern, f.key, "is not a GUID")
+	case kindTeam:
+		return wrong(teamPattern, f.text, "is not an Apple team identifier (10 capitals and digits)")
+	case kindWebApp:
+		return wrong(webAppPattern, f.text, "is not the id of a web application (32 letters a to p)")
+	case kindHistory:
+		return wrong(historyPattern, f.text, noHistory)
 	}
 	if strings.TrimSpace(f.text) == "" {
 		return "is empty"

@@ -24,38 +24,9 @@ func (c *Catalog) SelfTest() []Problem {
 
 // tryFact looks one fact up, in a spelling that differs where the look-up promises to see through it.
 func (c *Catalog) tryFact(f *fact) string {
-	var found []Match
 	switch f.kind {
-	case kindName:
-		found = c.ByName("host-1." + f.text + ".")
-	case kindAddress:
-		found = c.ByAddress(f.address.CIDR.Addr())
 	case kindPublisher:
 		return c.tryPublisher(f)
-	case kindProduct:
-		found = c.ByProduct(f.text)
-	case kindUpgrade:
-		found = c.ByUpgradeCode("{" + f.text + "}")
-	case kindDeb, kindRPM, kindSnap, kindFlatpak, kindAppImage:
-		found = c.ByPackage(string(f.kind), f.text)
-	case kindBundle:
-		found = c.ByBundle(f.text)
-	case kindTeam:
-		found = c.ByTeam(f.text)
-	case kindDesktop:
-		found = c.ByDesktop(f.text + ".desktop")
-	case kindHash:
-		found = c.ByHash(f.text)
-	case kindExe:
-		found = c.ByExe(f.text)
-	case kindAppX:
-		found = c.ByAppX(f.text)
-	case kindWebApp:
-		found = c.ByWebApp(f.text)
-	case kindJar:
-		found = c.ByJar(f.text)
-	case kindPython:
-		found = c.ByPython(strings.ReplaceAll(f.text, "-", "_"))
 	case kindHistory:
 		return tryList(slices.ContainsFunc(c.histories, func(h HistoryPlace) bool { return h.App == f.app && h.Path == f.text && h.System == f.system }))
 	case kindToken:
@@ -63,7 +34,42 @@ func (c *Catalog) tryFact(f *fact) string {
 	case kindTraffic:
 		return tryList(slices.ContainsFunc(c.traffic, func(t TrafficSignature) bool { return t.App == f.app && t.ID == f.text }))
 	}
-	return f.judge(found)
+	return f.judge(c.lookUpSpelled(f))
+}
+
+// lookUpSpelled asks the look-up of a fact's kind.
+func (c *Catalog) lookUpSpelled(f *fact) []Match {
+	switch f.kind {
+	case kindName:
+		return c.ByName("host-1." + f.text + ".")
+	case kindAddress:
+		return c.ByAddress(f.address.CIDR.Addr())
+	case kindProduct:
+		return c.ByProduct(f.text)
+	case kindUpgrade:
+		return c.ByUpgradeCode("{" + f.text + "}")
+	case kindDeb, kindRPM, kindSnap, kindFlatpak, kindAppImage:
+		return c.ByPackage(string(f.kind), f.text)
+	case kindBundle:
+		return c.ByBundle(f.text)
+	case kindTeam:
+		return c.ByTeam(f.text)
+	case kindDesktop:
+		return c.ByDesktop(f.text + ".desktop")
+	case kindHash:
+		return c.ByHash(f.text)
+	case kindExe:
+		return c.ByExe(f.text)
+	case kindAppX:
+		return c.ByAppX(f.text)
+	case kindWebApp:
+		return c.ByWebApp(f.text)
+	case kindJar:
+		return c.ByJar(f.text)
+	case kindPython:
+		return c.ByPython(strings.ReplaceAll(f.text, "-", "_"))
+	}
+	return nil
 }
 
 func tryList(listed bool) string {
