@@ -27,6 +27,9 @@ const (
 	Desktop  Format = "desktop"
 	ASAR     Format = "asar" // the payload of an Electron program
 	Squashfs Format = "squashfs"
+	MSIX     Format = "msix" // also AppX: a zip with their manifest
+	JAR      Format = "jar"
+	Wheel    Format = "wheel" // a Python distribution, packed or installed
 
 	Zip      Format = "zip"
 	Tar      Format = "tar"
@@ -56,7 +59,7 @@ const (
 // Program reports whether files of the format run, install or start something.
 func (f Format) Program() bool {
 	switch f {
-	case PE, MSI, ELF, AppImage, MachO, Deb, RPM, Bundle, Desktop, ASAR, Squashfs:
+	case PE, MSI, ELF, AppImage, MachO, Deb, RPM, Bundle, Desktop, ASAR, Squashfs, MSIX, JAR, Wheel:
 		return true
 	default:
 		return false
@@ -110,12 +113,14 @@ type Identity struct {
 	Version   string   `json:"version,omitempty"`
 	Signers   []Signer `json:"signers,omitempty"`
 	Upgrade   string   `json:"upgrade,omitempty"`   // UpgradeCode of an MSI
-	Package   string   `json:"package,omitempty"`   // name of a deb or rpm
+	Package   string   `json:"package,omitempty"`   // name of a deb, rpm, MSIX or Python package, main class of a Java archive
 	Flatpak   string   `json:"flatpak,omitempty"`   // application id, in a desktop file
 	Snap      string   `json:"snap,omitempty"`      // instance name, in a desktop file
 	Bundle    string   `json:"bundle,omitempty"`    // macOS bundle identifier
 	Team      string   `json:"team,omitempty"`      // Apple team identifier
 	DesktopID []string `json:"desktop,omitempty"`   // ids that a desktop file names
+	WebApp    string   `json:"web_app,omitempty"`   // id of a web application that a desktop file starts
+	WebHost   string   `json:"web_host,omitempty"`  // host of the page that it starts as one
 	Binary    string   `json:"binary,omitempty"`    // original file name, soname or started program
 	BuildID   string   `json:"build_id,omitempty"`  // of an ELF
 	Needed    []string `json:"needed,omitempty"`    // libraries of an ELF

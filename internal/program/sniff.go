@@ -134,6 +134,9 @@ func sniffText(head []byte) Format {
 	case bytes.HasPrefix(text, []byte("<plist")):
 		return Bundle
 	}
+	if bytes.HasPrefix(text, []byte("Metadata-Version:")) {
+		return Wheel
+	}
 	for len(text) > 0 && text[0] == '#' {
 		_, rest, ok := bytes.Cut(text, []byte("\n"))
 		if !ok {

@@ -59,6 +59,12 @@ type asarNode struct {
 	Link     string               `json:"link"`
 }
 
+// place returns where a file begins, and whether it lies wholly in files.
+func (n *asarNode) place(files []byte) (int64, bool) {
+	at, err := strconv.ParseInt(n.Offset, 10, 63)
+	return at, err == nil && n.Size >= 0 && at >= 0 && at <= int64(len(files)) && n.Size <= int64(len(files))-at
+}
+
 // asar walks the payload of an Electron program.
 func (w *walker) asar(inside string, data []byte, depth int) error {
 	root, files, err := openAsar(data)
@@ -99,8 +105,8 @@ func (w *walker) asarFolder(inside, path string, folder *asarNode, files []byte,
 			}
 			continue
 		}
-		at, err := strconv.ParseInt(n.Offset, 10, 63)
-		if err != nil || n.Size < 0 || at < 0 || at > int64(len(files)) || n.Size > int64(len(files))-at {
+		at, ok := n.place(files)
+		if !ok {
 			if err := w.memberError(w.join(inside, path+name), errCut); err != nil {
 				return err
 			}

@@ -66,7 +66,7 @@ type Entry struct {
 	Inside  string
 	Format  program.Format
 	Data    []byte
-	Control []byte // the control file, of a Debian package
+	Control []byte // the control file of a Debian package, the manifest of an MSIX, JAR or wheel, the package.json of an asar archive
 }
 
 // Visitor is told what a walk finds. Visit returns whether the walk should look inside.
@@ -114,6 +114,8 @@ func (w *walker) visit(inside string, format program.Format, data []byte, depth 
 	e := &Entry{Inside: inside, Format: format, Data: data}
 	if format == program.Deb {
 		e.Control = debControl(data)
+	} else if kind, b := manifestOf(format, data); b != nil {
+		e.Format, e.Control = kind, b
 	}
 	if !w.visitor.Visit(e) {
 		return nil

@@ -138,9 +138,23 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 	case program.Desktop:
 		look(pkg("flatpak"), id.Flatpak)
 		look(pkg("snap"), id.Snap)
+		look(c.ByWebApp, id.WebApp)
+		look(c.ByName, id.WebHost)
 		for _, d := range id.DesktopID {
 			look(c.ByDesktop, d)
 		}
+	case program.MSIX:
+		look(c.ByAppX, id.Package)
+		out = append(out, claimed(c, id)...)
+	case program.JAR:
+		look(c.ByJar, id.Package)
+	case program.Wheel:
+		look(c.ByPython, id.Package)
+	case program.ASAR:
+		for _, d := range id.DesktopID {
+			look(c.ByDesktop, d)
+		}
+		out = append(out, claimed(c, id)...)
 	}
 	look(c.ByExe, id.Binary)
 	return out
@@ -174,7 +188,7 @@ func signed(s *program.Signer, found []catalog.Match) []catalog.Match {
 // addProduct weighs the product name of a version resource or an MSI. Many messengers are called by words of every day (Signal, Line,
 // Element): the name alone is low, together with a maker that is the messenger's it is medium, and beside somebody else's it is a hint.
 func (m *matcher) addProduct(found map[string]*candidate, id *program.Identity) {
-	if id.Product == "" || id.Format != program.PE && id.Format != program.MSI {
+	if id.Product == "" || !slices.Contains([]program.Format{program.PE, program.MSI, program.MSIX, program.ASAR}, id.Format) {
 		return
 	}
 	for _, match := range m.catalog.ByProduct(id.Product) {

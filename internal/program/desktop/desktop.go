@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net/url"
 	"path"
 	"strings"
 
@@ -55,15 +56,34 @@ func set(id *program.Identity, key, value string) {
 		id.Product = value
 	case "Exec":
 		id.Binary = started(value)
+		webApp(id, value)
 	case "Icon", "StartupWMClass":
 		name := path.Base(value)
 		if name != "." && name != "/" {
 			id.DesktopID = append(id.DesktopID, name)
 		}
+		if app, ok := strings.CutPrefix(name, "crx_"); ok && id.WebApp == "" {
+			id.WebApp = strings.TrimPrefix(app, "_") // Edge writes two
+		}
 	case "X-Flatpak":
 		id.Flatpak = value
 	case "X-SnapInstanceName":
 		id.Snap = value
+	}
+}
+
+// webApp takes what an Exec line has a browser show as a program of its own: an installed application, or a page.
+func webApp(id *program.Identity, exec string) {
+	for word := range strings.FieldsSeq(exec) {
+		word = strings.Trim(word, `"`)
+		if app, ok := strings.CutPrefix(word, "--app-id="); ok {
+			id.WebApp = app
+		}
+		if page, ok := strings.CutPrefix(word, "--app="); ok {
+			if u, err := url.Parse(page); err == nil {
+				id.WebHost = strings.ToLower(u.Hostname())
+			}
+		}
 	}
 }
 

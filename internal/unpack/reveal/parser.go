@@ -15,6 +15,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/program/desktop"
 	"github.com/chaperone-im/chaperone/internal/program/elf"
 	"github.com/chaperone-im/chaperone/internal/program/macho"
+	"github.com/chaperone-im/chaperone/internal/program/manifest"
 	"github.com/chaperone-im/chaperone/internal/program/msi"
 	"github.com/chaperone-im/chaperone/internal/program/pe"
 	"github.com/chaperone-im/chaperone/internal/program/rpm"
@@ -98,7 +99,7 @@ func Identify(e *unpack.Entry, tokens *token.Set) (*program.Identity, *Problem) 
 	var problem *Problem
 	switch {
 	case err == nil:
-	case errors.Is(err, pe.ErrNotPE), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, desktop.ErrNotApplication):
+	case errors.Is(err, pe.ErrNotPE), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, desktop.ErrNotApplication), errors.Is(err, manifest.ErrNone):
 		return nil, nil
 	case errors.Is(err, msi.ErrNotMSI):
 		id.Format, id.Kind = program.OLE, ""
@@ -136,7 +137,17 @@ func read(e *unpack.Entry) (program.Identity, error) {
 		return bundle.Parse(e.Data)
 	case program.Desktop:
 		return desktop.Parse(e.Data)
-	case program.Squashfs, program.ASAR:
+	case program.MSIX, program.JAR, program.ASAR, program.Wheel:
+		control := e.Control
+		if e.Format == program.Wheel && control == nil {
+			control = e.Data // installed: the file is the manifest itself
+		}
+		id, err := manifest.Parse(e.Format, control)
+		if e.Format == program.ASAR && err != nil {
+			err = nil // one without a name is an archive all the same
+		}
+		return id, err
+	case program.Squashfs:
 		return program.Identity{Format: e.Format, Kind: program.Package}, nil
 	default:
 		return program.Identity{Format: e.Format}, nil
