@@ -1,8 +1,10 @@
 package classify
 
 import (
-	"hash/maphash"
+	"encoding/binary"
 	"math"
+	"math/bits"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"time"
@@ -26,7 +28,7 @@ type answer struct {
 // memory remembers DNS answers. It is bounded: when it is full the older half is forgotten. A pair is known by 64 bits of a keyed hash, which
 // nobody can choose pairs for; that two of those that are kept have the same is a matter of one in a billion.
 type memory struct {
-	seed       maphash.Seed
+	keys       [6]uint64
 	young, old map[uint64]record
 	apps       []string // that answers speak of, by number
 	numbers    map[string]uint16
@@ -46,18 +48,26 @@ const (
 )
 
 func (m *memory) init() {
-	m.seed = maphash.MakeSeed()
+	for i := range m.keys {
+		m.keys[i] = rand.Uint64()
+	}
 	m.young, m.old = map[uint64]record{}, map[uint64]record{}
 	m.apps, m.numbers = nil, map[string]uint16{}
 }
 
 func (m *memory) key(p pair) uint64 {
-	var b [34]byte
 	client, server := p.client.As16(), p.server.As16()
-	copy(b[:], client[:])
-	copy(b[16:], server[:])
-	b[32], b[33] = byte(p.client.BitLen()), byte(p.server.BitLen())
-	return maphash.Bytes(m.seed, b[:])
+	of := func(a *[16]byte, k int) uint64 {
+		return fold(binary.LittleEndian.Uint64(a[:])^m.keys[k], binary.LittleEndian.Uint64(a[8:])^m.keys[k+1])
+	}
+	kinds := uint64(p.client.BitLen()<<8 | p.server.BitLen())
+	return fold(of(&client, 0)^m.keys[4]^kinds, of(&server, 2)^m.keys[5])
+}
+
+// fold multiplies to 128 bits and adds the halves without carry.
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
 }
 
 // number returns the number of an app. A catalog that changes so often that they run out costs what was remembered.
@@ -180,13 +190,16 @@ func (c *Classifier) remembered(f *flow.Flow, s *state) {
 
 // answered claims the name by which the client knows the server.
 func (c *Classifier) answered(f *flow.Flow, s *state, client, server netip.Addr) bool {
-	if name, ok := c.memory.get(pair{client, server}, now(f)); ok {
-		s.name = name
-		c.claimName(f, s, rankAnswer, "answer", name)
+	if a, asked := c.memory.find(pair{client, server}); asked {
+		if a.name == "" || !now(f).Before(a.until) {
+			return false
+		}
+		s.name = a.name
+		c.claimName(f, s, rankAnswer, "answer", a.name)
 		return true
 	}
 	name, ok := c.memory.get(pair{netip.Addr{}, server}, now(f))
-	if _, asked := c.memory.find(pair{client, server}); !ok || asked {
+	if !ok {
 		return false
 	}
 	s.name = name

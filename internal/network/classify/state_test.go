@@ -92,3 +92,23 @@ type pigeons struct{}
 func (pigeons) ByName(string) []catalog.Match        { return nil }
 func (pigeons) ByAddress(netip.Addr) []catalog.Match { return nil }
 func (pigeons) Traffic() []catalog.TrafficSignature  { return nil }
+
+// TestAnswersHaveKeysOfTheirOwn: which address is the client's matters, as does whether there is one, and what kind they are.
+func TestAnswersHaveKeysOfTheirOwn(t *testing.T) {
+	var m memory
+	m.init()
+	seen := map[uint64]pair{}
+	addrs := []netip.Addr{{}, netip.MustParseAddr("::"), netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("::ffff:0.0.0.0"),
+		netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}
+	for _, a := range addrs {
+		for _, b := range addrs {
+			p := pair{a, b}
+			if other, ok := seen[m.key(p)]; ok {
+				t.Errorf("%v and %v have one key", p, other)
+			}
+			if seen[m.key(p)] = p; m.key(p) != m.key(pair{a, b}) {
+				t.Errorf("%v has two keys", p)
+			}
+		}
+	}
+}
