@@ -10,7 +10,7 @@ if [[ $want == test ]]; then
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
 fi
 if [[ $want == bench ]]; then
-  package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [sha256sum]=coreutils)
+  package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [yara]=yara [sha256sum]=coreutils)
 fi
 if [[ $want == samples || $want == innocent ]]; then
   package+=([tcpdump]=tcpdump [ethtool]=ethtool [openssl]=openssl [dnsmasq]=dnsmasq-base [nginx]=nginx-light [chromium]=chromium)

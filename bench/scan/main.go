@@ -1,5 +1,5 @@
-// Command scan measures what a full scan of a tree costs, side by side with clamscan, which looks for the same tokens, and with sha256sum,
-// which only reads and hashes.
+// Command scan measures what a full scan of a tree costs, side by side with clamscan and yara, which look for the same tokens, and with
+// sha256sum, which only reads and hashes.
 //
 //	go run ./bench/scan FOLDER [BINARY]
 //
@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -50,6 +52,10 @@ func run(out io.Writer, folder, binary string) error {
 	if err := os.WriteFile(signatures, []byte(clamSignatures(c.Tokens())), 0o600); err != nil {
 		return err
 	}
+	rules := filepath.Join(dir, "catalog.yar")
+	if err := os.WriteFile(rules, []byte(yaraRules(c.Tokens())), 0o600); err != nil {
+		return err
+	}
 	files, bytes, err := count(folder)
 	if err != nil {
 		return err
@@ -65,6 +71,7 @@ func run(out io.Writer, folder, binary string) error {
 		words []string
 	}{
 		{"clamscan", []string{"clamscan", "-r", "--quiet", "--database=" + signatures, "--max-filesize=1000M", "--max-scansize=1000M", folder}},
+		{"yara", []string{"yara", "-r", "-w", "-p", strconv.Itoa(runtime.GOMAXPROCS(0)), rules, folder}},
 		{"sha256sum", []string{"find", folder, "-type", "f", "-exec", "sha256sum", "{}", "+"}},
 	} {
 		if _, err := exec.LookPath(peer.words[0]); err != nil {
@@ -89,6 +96,15 @@ func clamSignatures(tokens []catalog.Token) string {
 			wide = append(wide, byte(u), byte(u>>8))
 		}
 		fmt.Fprintf(&b, "Token.%d:0:*:%s\nToken.%dW:0:*:%s\n", i, hex.EncodeToString([]byte(t.Text)), i, hex.EncodeToString(wide))
+	}
+	return b.String()
+}
+
+// yaraRules writes tokens as a rule of YARA for each, in both encodings.
+func yaraRules(tokens []catalog.Token) string {
+	var b strings.Builder
+	for i, t := range tokens {
+		fmt.Fprintf(&b, "rule token_%d { strings: $a = \"%s\" ascii wide condition: $a }\n", i, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(t.Text))
 	}
 	return b.String()
 }

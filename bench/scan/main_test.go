@@ -16,6 +16,13 @@ func TestClamSignatures(t *testing.T) {
 	}
 }
 
+func TestYaraRules(t *testing.T) {
+	got := yaraRules([]catalog.Token{{Text: `a"b\c`}})
+	if got != "rule token_0 { strings: $a = \"a\\\"b\\\\c\" ascii wide condition: $a }\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestCount(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("abc"), 0o600); err != nil {

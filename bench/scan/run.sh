@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=${1:-/usr/bin}
-if ! command -v clamscan >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  apt-get install -qq -y --no-install-recommends clamav >/dev/null
+if ! { command -v clamscan && command -v yara; } >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  apt-get install -qq -y --no-install-recommends clamav yara >/dev/null
 fi
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
