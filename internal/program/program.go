@@ -42,9 +42,10 @@ const (
 	RAR      Format = "rar"
 	Cabinet  Format = "cab"
 	CPIO     Format = "cpio"
+	XAR      Format = "xar"  // macOS installer package
+	Pbzx     Format = "pbzx" // the payload of one
 
 	// Containers that are recognised only to say that they are not taken apart.
-	XAR           Format = "xar" // macOS installer package
 	DMG           Format = "dmg" // macOS disk image
 	ISO           Format = "iso"
 	WIM           Format = "wim"
@@ -69,7 +70,7 @@ func (f Format) Program() bool {
 // Container reports whether files of the format hold other files.
 func (f Format) Container() bool {
 	switch f {
-	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE, CPIO, ASAR, ISO:
+	case Zip, Tar, Gzip, Bzip2, XZ, Zstd, SevenZip, AR, Deb, RPM, RAR, Cabinet, Squashfs, AppImage, MSI, OLE, CPIO, ASAR, ISO, XAR, Pbzx:
 		return true
 	default:
 		return f.unopened()
@@ -78,7 +79,7 @@ func (f Format) Container() bool {
 
 func (f Format) unopened() bool {
 	switch f {
-	case XAR, DMG, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield:
+	case DMG, WIM, LZ4, Lzip, Compress, LHA, ACE, InstallShield:
 		return true
 	default:
 		return false

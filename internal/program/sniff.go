@@ -10,7 +10,11 @@ import (
 // HeadSize is how many bytes of a file Sniff wants to see.
 const HeadSize = 4096
 
-const cpioHeader = 110 // all of it hexadecimal digits
+// Headers of cpio: all of it digits, hexadecimal or octal.
+const (
+	cpioHeader = 110
+	cpioOld    = 76
+)
 
 // TailSize is how many bytes at the end of a file show a zip that is appended to something else (its end record without a comment).
 const TailSize = 22
@@ -37,7 +41,8 @@ func magics() []struct {
 		{"Rar!\x1a\x07", RAR},
 		{"MSCF\x00\x00\x00\x00", Cabinet},
 		{"hsqs", Squashfs},
-		{"070701", CPIO}, {"070702", CPIO},
+		{"070701", CPIO}, {"070702", CPIO}, {"070707", CPIO},
+		{"pbzx\x00\x00\x00\x00", Pbzx},
 		{"xar!\x00\x1c", XAR},
 		{"MSWIM\x00\x00\x00", WIM},
 		{"\x04\x22\x4d\x18", LZ4},
@@ -88,7 +93,11 @@ func refine(f Format, head []byte) Format {
 			return Deb
 		}
 	case CPIO:
-		if len(head) < cpioHeader || len(bytes.Trim(head[:cpioHeader], "0123456789abcdefABCDEF")) > 0 {
+		size, digits := cpioHeader, "0123456789abcdefABCDEF"
+		if head[5] == '7' { // the old character format
+			size, digits = cpioOld, "01234567"
+		}
+		if len(head) < size || len(bytes.Trim(head[:size], digits)) > 0 {
 			return None
 		}
 	case Bzip2:

@@ -109,6 +109,9 @@ func (w *walker) tar(inside string, r io.Reader, depth int) error {
 // compressed opens a compressed file: a tar inside is walked as part of the same level, anything else is one member.
 func (w *walker) compressed(inside string, format program.Format, data []byte, depth int) error {
 	r, name, err := decompressor(format, bytes.NewReader(data))
+	if format == program.Pbzx {
+		r, name, err = io.NopCloser(newPbzx(data)), "content", nil
+	}
 	if err != nil {
 		return err
 	}

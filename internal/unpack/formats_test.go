@@ -3,6 +3,7 @@ package unpack_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/zlib"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -73,6 +74,9 @@ func packers() []packer {
 		{"cpio", func(_ testing.TB, files ...file) []byte { return programtest.CPIO(asMap(files)) }, false, false},
 		{"cab", func(_ testing.TB, files ...file) []byte { return cabOf(files...) }, false, false},
 		{"asar", func(t testing.TB, files ...file) []byte { return asarOf(t, files...) }, false, false},
+		{"xar", func(t testing.TB, files ...file) []byte { return xarOf(t, "application/octet-stream", files...) }, false, true},
+		{"xar by zlib", func(t testing.TB, files ...file) []byte { return xarOf(t, "application/x-gzip", files...) }, true, true},
+		{"old cpio", func(_ testing.TB, files ...file) []byte { return oldCPIO(files...) }, false, false},
 		{"iso", isoOf, false, false},
 		{"squashfs by gzip", squashed("gzip"), true, false},
 		{"squashfs by xz", squashed("xz"), true, false},
@@ -140,6 +144,74 @@ func isoOf(t testing.TB, files ...file) []byte {
 func squashed(by string) func(testing.TB, ...file) []byte {
 	return func(t testing.TB, files ...file) []byte {
 		return byTool(t, "mksquashfs", []string{".", "OUT", "-quiet", "-no-progress", "-all-root", "-processors", "1", "-comp", by}, files...)
+	}
+}
+
+// xarOf makes an installer package of macOS.
+func xarOf(t testing.TB, style string, files ...file) []byte {
+	t.Helper()
+	squeeze := func(b []byte) []byte {
+		var out bytes.Buffer
+		z := zlib.NewWriter(&out)
+		if _, err := z.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	var heap []byte
+	toc := "<?xml version=\"1.0\"?><xar><toc><file id=\"1\"><type>directory</type><name>empty</name></file>"
+	for _, f := range files {
+		body := f.body
+		if style == "application/x-gzip" {
+			body = squeeze(body)
+		}
+		toc += fmt.Sprintf("<file><name>%s</name><type>file</type><data><length>%d</length><offset>%d</offset><size>%d</size><encoding style=\"%s\"/></data></file>",
+			f.name, len(body), len(heap), len(f.body), style)
+		heap = append(heap, body...)
+	}
+	toc += "</toc></xar>"
+	packed := squeeze([]byte(toc))
+	be := binary.BigEndian
+	b := be.AppendUint16(be.AppendUint16([]byte("xar!"), 28), 1)
+	b = be.AppendUint32(be.AppendUint64(be.AppendUint64(b, uint64(len(packed))), uint64(len(toc))), 0)
+	return append(append(b, packed...), heap...)
+}
+
+// oldCPIO makes an archive in the old character format.
+func oldCPIO(files ...file) []byte {
+	var b []byte
+	for _, f := range append(slices.Clone(files), file{"TRAILER!!!", nil}) {
+		b = fmt.Appendf(b, "070707%06o%06o%06o%06o%06o%06o%06o%011o%06o%011o%s\x00%s", 1, 2, 0o100644, 0, 0, 1, 0, 0, len(f.name)+1, len(f.body), f.name, f.body)
+	}
+	return b
+}
+
+// TestMacPackage finds a program in the payload of an installer package, in both of its forms.
+func TestMacPackage(t *testing.T) {
+	x := append(exe(), noise(100_000)...)
+	archive := oldCPIO(file{"./Applications/X.app/Contents/MacOS/X", x})
+	be := binary.BigEndian
+	chunks := be.AppendUint64([]byte("pbzx"), 1<<24)
+	for i, part := range [][]byte{archive[:50_000], archive[50_000:]} {
+		if i == 0 {
+			part = xzipped(t, part)
+		}
+		chunks = append(be.AppendUint64(be.AppendUint64(chunks, 1<<24), uint64(len(part))), part...)
+	}
+	for name, payload := range map[string][]byte{"gzip": programtest.Gzip(archive), "pbzx": chunks} {
+		h := hold(t, xarOf(t, "application/octet-stream", file{"Payload", payload}, file{"PackageInfo", []byte("<x/>")}), unpack.Limits{})
+		if !bytes.Equal(h.bodies["Payload!/content!/Applications/X.app/Contents/MacOS/X"], x) || h.failures != nil {
+			t.Errorf("%s: %q, failures %q", name, h.entries, h.failures)
+		}
+		if s := walk(t, payload[:len(payload)/2], unpack.Limits{}); s.failures == nil {
+			t.Errorf("%s: half of it is the whole", name)
+		}
+	}
+	if s := walk(t, xarOf(t, "application/x-unknown", file{"Payload", x}), unpack.Limits{}); !slices.Equal(s.failures, []string{"Payload: unsupported"}) {
+		t.Errorf("failures %q", s.failures)
 	}
 }
 
@@ -448,7 +520,7 @@ func TestKnownAndNotOpened(t *testing.T) {
 		}
 	}
 	for name, data := range map[string][]byte{
-		"xar": []byte("xar!\x00\x1c\x00\x01"), "wim": []byte("MSWIM\x00\x00\x00"), "lz4": []byte("\x04\x22\x4d\x18\x64"), "lzip": []byte("LZIP\x01"),
+		"wim": []byte("MSWIM\x00\x00\x00"), "lz4": []byte("\x04\x22\x4d\x18\x64"), "lzip": []byte("LZIP\x01"),
 		"compress": []byte("\x1f\x9d\x90"), "installshield": []byte("ISc("), "lha": []byte("\x24\x00-lh5-"), "ace": []byte("\x00\x00\x31\x00\x00\x00\x90**ACE**"),
 	} {
 		data = append(data, pad...)

@@ -17,6 +17,7 @@ import (
 const (
 	arHeader   = 60
 	cpioHeader = 110
+	cpioOld    = 76 // of the old character format
 	maxControl = 1 << 20
 	rpmLead    = 96
 )
@@ -133,38 +134,80 @@ func rpmPayload(data []byte) ([]byte, error) {
 	return data[at:], nil
 }
 
-// cpio walks an archive in the "new ASCII" format.
+// cpioEntry is the header of a member.
+type cpioEntry struct {
+	name    string
+	mode    uint64
+	size    uint64
+	padding uint64 // behind the content
+}
+
+// cpio walks an archive in the "new ASCII" format, or in the "old character" format of macOS packages.
 func (w *walker) cpio(inside string, r io.Reader, depth int) error {
-	head := make([]byte, cpioHeader)
 	for {
-		if _, err := io.ReadFull(r, head); err != nil {
-			return fmt.Errorf("cpio: %w", err)
+		e, err := readCPIO(r)
+		if err != nil {
+			return err
 		}
-		if string(head[:5]) != "07070" {
-			return errors.New("cpio: no header where one should be")
-		}
-		mode, err1 := strconv.ParseUint(string(head[14:22]), 16, 32)
-		size, err2 := strconv.ParseUint(string(head[54:62]), 16, 32)
-		nameSize, err3 := strconv.ParseUint(string(head[94:102]), 16, 32)
-		if err := errors.Join(err1, err2, err3); err != nil || nameSize == 0 || nameSize > 4096 {
-			return errors.New("cpio: broken header")
-		}
-		name := make([]byte, nameSize+(4-(cpioHeader+nameSize)%4)%4)
-		if _, err := io.ReadFull(r, name); err != nil {
-			return fmt.Errorf("cpio: %w", err)
-		}
-		text := string(name[:nameSize-1])
-		if text == "TRAILER!!!" {
+		if e.name == "TRAILER!!!" {
 			return nil
 		}
-		body := &exactly{r, int64(size)}
-		if mode&0o170000 == 0o100000 {
-			if err := w.member(inside, text, body, depth); err != nil {
+		body := &exactly{r, int64(e.size)}
+		if e.mode&0o170000 == 0o100000 {
+			if err := w.member(inside, e.name, body, depth); err != nil {
 				return err
 			}
 		}
-		if _, err := io.CopyN(io.Discard, r, body.left+int64((4-size%4)%4)); err != nil {
+		if _, err := io.CopyN(io.Discard, r, body.left+int64(e.padding)); err != nil {
 			return fmt.Errorf("cpio: %w", err)
 		}
 	}
+}
+
+// readCPIO reads a header and the name behind it.
+func readCPIO(r io.Reader) (e cpioEntry, err error) {
+	head := make([]byte, cpioHeader)
+	if _, err := io.ReadFull(r, head[:cpioOld]); err != nil {
+		return e, fmt.Errorf("cpio: %w", err)
+	}
+	var nameSize uint64
+	switch {
+	case string(head[:6]) == "070707":
+		if e.mode, nameSize, e.size, err = numbers(head, 8, [3][2]int{{18, 24}, {59, 65}, {65, 76}}); err != nil {
+			return e, err
+		}
+	case string(head[:5]) == "07070":
+		if _, err := io.ReadFull(r, head[cpioOld:]); err != nil {
+			return e, fmt.Errorf("cpio: %w", err)
+		}
+		if e.mode, nameSize, e.size, err = numbers(head, 16, [3][2]int{{14, 22}, {94, 102}, {54, 62}}); err != nil {
+			return e, err
+		}
+		e.padding = (4 - e.size%4) % 4
+	default:
+		return e, errors.New("cpio: no header where one should be")
+	}
+	name := make([]byte, nameSize)
+	if string(head[:6]) != "070707" { // the newer one fills up to 4
+		name = make([]byte, nameSize+(4-(cpioHeader+nameSize)%4)%4)
+	}
+	if _, err := io.ReadFull(r, name); err != nil {
+		return e, fmt.Errorf("cpio: %w", err)
+	}
+	e.name = string(name[:nameSize-1])
+	return e, nil
+}
+
+// numbers reads mode, size of the name and size of the content from their places in a header.
+func numbers(head []byte, base int, at [3][2]int) (mode, name, size uint64, err error) {
+	var out [3]uint64
+	for i, p := range at {
+		if out[i], err = strconv.ParseUint(string(head[p[0]:p[1]]), base, 40); err != nil {
+			return 0, 0, 0, errors.New("cpio: broken header")
+		}
+	}
+	if out[1] == 0 || out[1] > 4096 {
+		return 0, 0, 0, errors.New("cpio: broken header")
+	}
+	return out[0], out[1], out[2], nil
 }

@@ -146,7 +146,9 @@ func (w *walker) open(inside string, format program.Format, data []byte, depth i
 		return w.zip(inside, data, depth, format != program.Zip)
 	case program.Tar:
 		return w.tar(inside, bytes.NewReader(data), depth)
-	case program.Gzip, program.Bzip2, program.XZ, program.Zstd:
+	case program.XAR:
+		return w.xar(inside, data, depth)
+	case program.Gzip, program.Bzip2, program.XZ, program.Zstd, program.Pbzx:
 		return w.compressed(inside, format, data, depth)
 	case program.SevenZip:
 		return w.sevenZip(inside, data, depth)

@@ -304,6 +304,8 @@ func FuzzWalk(f *testing.F) {
 	f.Add(withResources(f, zipped(f, file{"a.exe", x})))
 	f.Add([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more"))
 	f.Add(nsisFile(f))
+	f.Add(xarOf(f, "application/x-gzip", file{"a.exe", x}))
+	f.Add(oldCPIO(file{"a.exe", x}))
 	f.Add(asarOf(f, file{"a.exe", x}))
 	f.Add(isoOf(f, file{"a.exe", x})[:0xd000])
 	limits := unpack.Limits{Depth: 3, Entries: 100, Total: 4 << 20, Member: 1 << 20, Live: 2 << 20}
