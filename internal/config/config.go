@@ -34,6 +34,7 @@ type Config struct {
 type Agent struct {
 	Mode      string `yaml:"mode" doc:"deny-list (default): what policy forbids does not start. monitor: it starts and is recorded. lockdown: only programs that a package brought, or that were approved, start."`
 	Removable string `yaml:"removable" doc:"deny (default): programs on removable media start only where a rule or an exception allows them. policy: they are judged as all others."`
+	Server    string `yaml:"server" doc:"The server of the fleet that this machine belongs to, as https://chaperone.example.org:8444. Then the fleet's policy is in force once it has come, and what is found goes there: see chaperone fleet agent."`
 	Secret    string `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
 }
 

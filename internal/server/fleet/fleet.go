@@ -72,6 +72,7 @@ const (
 	halfOpen         = 512 // connections that have not said who they are
 	halfOpenEach     = 256 // the same, of one address
 	largeFrames      = 128 // frames larger than protocol.Small in memory at a time
+	recordings       = 128 // of what agents report, at a time: the others wait their turn, unread
 )
 
 // Server is a fleet server.
@@ -90,8 +91,9 @@ type Server struct {
 	release  atomic.Pointer[release]
 	slots    chan struct{} // half-open connections
 	large    chan struct{}
-	addrs    *counter // half-open connections by address
-	wrong    *counter // wrong codes by address
+	turns    chan struct{} // of recording
+	addrs    *counter      // half-open connections by address
+	wrong    *counter      // wrong codes by address
 
 	mu       sync.Mutex
 	sessions map[string]*session // by host
@@ -106,7 +108,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = defaultHeartbeat
 	}
-	s := &Server{cfg: cfg, deps: d, slots: make(chan struct{}, halfOpen), large: make(chan struct{}, largeFrames), sessions: map[string]*session{},
+	s := &Server{cfg: cfg, deps: d, slots: make(chan struct{}, halfOpen), large: make(chan struct{}, largeFrames), turns: make(chan struct{}, recordings), sessions: map[string]*session{},
 		addrs: newCounter(d.Clock.Now), wrong: newCounter(d.Clock.Now)}
 	if err := s.open(); err != nil {
 		return nil, err

@@ -397,6 +397,12 @@ func (ss *session) items(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case ss.s.turns <- struct{}{}:
+		defer func() { <-ss.s.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
 	if err := ss.s.take(ctx, ss.host, ss.spool, items); err != nil {

@@ -62,16 +62,44 @@ func newKeeper(dir string, id identity, a Applier, now func() time.Time) (*keepe
 	return &keeper{dir: dir, id: id, verifier: v, apply: a, now: now, manifests: map[string]protocol.Manifest{}, ending: make(chan struct{}, 1)}, nil
 }
 
+// Stored returns the bundle in force in a state folder, as another process may take it: signatures are checked, approvals that have ended are
+// left out. Generation is 0 when none has come yet.
+func Stored(ctx context.Context, dir string, now func() time.Time) (Bundle, error) {
+	id, err := loadIdentity(dir)
+	if err != nil {
+		return Bundle{}, err
+	}
+	var got latest
+	k, err := newKeeper(dir, id, &got, now)
+	if err == nil {
+		err = k.load(ctx)
+	}
+	return got.b, err
+}
+
+// latest is an Applier that keeps the bundle.
+type latest struct{ b Bundle }
+
+// Apply implements Applier.
+func (l *latest) Apply(_ context.Context, b Bundle) error {
+	l.b = b
+	return nil
+}
+
 func (k *keeper) scopes() []string {
 	return []string{protocol.AllHosts, protocol.HostScope(k.id.ID)}
 }
 
 func (k *keeper) notePath(scope string) string {
+	names := Manifests()
 	if scope == protocol.AllHosts {
-		return filepath.Join(k.dir, "fleet.manifest")
+		return filepath.Join(k.dir, names[0])
 	}
-	return filepath.Join(k.dir, "host.manifest")
+	return filepath.Join(k.dir, names[1])
 }
+
+// Manifests are the files of a state folder that change whenever what is in force does: of the whole fleet, and of this host.
+func Manifests() [2]string { return [2]string{"fleet.manifest", "host.manifest"} }
 
 func (k *keeper) partPath(p protocol.Part) string { return filepath.Join(k.dir, "parts", p.SHA256) }
 

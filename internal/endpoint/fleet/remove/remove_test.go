@@ -1,0 +1,62 @@
+package remove_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/remove"
+	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
+)
+
+// TestExecute: what the plan names is taken away and comes back; what is another file, a link or gone is left, and said.
+func TestExecute(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"one", "changed"} {
+		if err := os.WriteFile(path(name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(path("one"), path("link")); err != nil {
+		t.Fatal(err)
+	}
+	item := func(name, content string) protocol.OrderItem {
+		sum := sha256.Sum256([]byte(content))
+		return protocol.OrderItem{Path: path(name), SHA256: hex.EncodeToString(sum[:]), App: "telegram", Rule: "none"}
+	}
+	r := remove.New(store)
+	order := protocol.Order{Action: protocol.RemoveOrder, Items: []protocol.OrderItem{item("one", "one"), item("changed", "before"), item("link", "one"), item("gone", "x")}}
+	got := r.Execute(t.Context(), order).Outcomes
+	for i, want := range []struct{ action, err string }{{"quarantined", ""}, {"none", "another than the plan names"}, {"none", "regular"}, {"none", "not there any more"}} {
+		if got[i].Action != want.action || !strings.Contains(got[i].Error, want.err) || want.err == "" && got[i].Error != "" {
+			t.Errorf("%s: %+v", order.Items[i].Path, got[i])
+		}
+	}
+	if _, err := os.Lstat(path("one")); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+	again := r.Execute(t.Context(), protocol.Order{Action: protocol.QuarantineOrder, Items: order.Items[:1]}).Outcomes
+	if again[0].Action != "quarantined" || again[0].ID != got[0].ID {
+		t.Errorf("an order that is carried out again finds %+v", again[0])
+	}
+	back := r.Execute(t.Context(), protocol.Order{Action: protocol.RestoreOrder, Items: []protocol.OrderItem{{ID: got[0].ID, Path: path("one")}, {ID: "nothing"}}}).Outcomes
+	if back[0].Action != "restored" || back[1].Error == "" {
+		t.Errorf("%+v", back)
+	}
+	if b, err := os.ReadFile(path("one")); err != nil || string(b) != "one" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
