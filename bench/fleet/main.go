@@ -59,7 +59,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, out: out, n: n}
+	b := &bench{dir: dir, out: out, n: n, settle: 10 * time.Second, watch: time.Minute, pushes: 20}
+	return b.run(ctx)
+}
+
+// run sets up, measures and ends the server.
+func (b *bench) run(ctx context.Context) error {
 	if err := b.setUp(); err != nil {
 		return err
 	}
@@ -85,6 +90,9 @@ type bench struct {
 	dir, address string
 	out          io.Writer
 	n            int
+	settle       time.Duration // until memory is looked at
+	watch        time.Duration // of heartbeats
+	pushes       int           // of a changed policy
 	server       *exec.Cmd
 	fleet        *fleet
 	empty        int64 // resident bytes of a server without hosts
@@ -158,7 +166,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(b.settle)
 	b.empty = b.resident()
 	if err := b.enrol(ctx); err != nil {
 		return err
@@ -219,24 +227,21 @@ func (b *bench) connect(ctx context.Context) error {
 }
 
 func (b *bench) idle(ctx context.Context) error {
-	time.Sleep(10 * time.Second)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	time.Sleep(b.settle)
+	ctx, cancel := context.WithTimeout(ctx, b.watch)
 	defer cancel()
 	before := b.cpu()
 	b.fleet.heartbeats(ctx)
 	after := b.resident()
 	b.say("idle: %.1f KB of resident memory for each agent (%.1f MB with %d, %.1f MB without any), %.1f %% of a core for heartbeats each minute (%d answered)",
-		float64(after-b.empty)/1024/float64(b.n), float64(after)/(1<<20), b.n, float64(b.empty)/(1<<20), (b.cpu()-before).Seconds()/60*100, b.fleet.pongs.Load())
+		float64(after-b.empty)/1024/float64(b.n), float64(after)/(1<<20), b.n, float64(b.empty)/(1<<20), (b.cpu()-before).Seconds()/b.watch.Seconds()*100, b.fleet.pongs.Load())
 	return nil
 }
-
-// pushes is how often a changed policy is pushed.
-const pushes = 20
 
 func (b *bench) push(ctx context.Context) error {
 	var all, last, reload []time.Duration
 	before := b.cpu()
-	for turn := range pushes {
+	for turn := range b.pushes {
 		if err := b.writePolicy(turn + 1); err != nil {
 			return err
 		}
@@ -263,10 +268,6 @@ func (b *bench) push(ctx context.Context) error {
 			return err
 		}
 		reload = append(reload, published.Sub(begin))
-		if os.Getenv("FLDEBUG") != "" {
-			slices.SortFunc(arrived, time.Time.Compare)
-			b.say("turn %d: published after %v; first %v median %v last %v", turn, published.Sub(begin), arrived[0].Sub(published), arrived[len(arrived)/2].Sub(published), arrived[len(arrived)-1].Sub(published))
-		}
 		for _, t := range arrived {
 			all = append(all, t.Sub(published))
 		}
@@ -281,7 +282,7 @@ func (b *bench) push(ctx context.Context) error {
 		return err
 	}
 	b.say("push of a changed policy (%d bytes), from its signature on: half of the agents have it after %d ms, 99 %% after %d ms; the last of %d after %d ms (median of %d pushes), %d ms (slowest); before that the server reads and compiles it in %d ms; %.2f s of the server's CPU for each push",
-		info.Size(), at(all, 50), at(all, 99), b.n, at(last, 50), pushes, at(last, 100), at(reload, 50), (b.cpu()-before).Seconds()/pushes)
+		info.Size(), at(all, 50), at(all, 99), b.n, at(last, 50), b.pushes, at(last, 100), at(reload, 50), (b.cpu()-before).Seconds()/float64(b.pushes))
 	return nil
 }
 
