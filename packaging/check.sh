@@ -5,6 +5,10 @@ cd "$(dirname "$0")/.."
 unformatted=$(gofmt -l $(git ls-files '*.go'))
 [[ -z $unformatted ]] || { echo "not formatted: $unformatted" >&2; exit 1; }
 go vet ./...
+# What an agent needs to belong to a fleet builds for every system that has one.
+for system in windows/amd64 windows/arm64 darwin/amd64 darwin/arm64; do
+  GOOS=${system%/*} GOARCH=${system#*/} go build ./internal/endpoint/fleet/protocol ./internal/endpoint/fleet/spool ./internal/endpoint/fleet/client
+done
 ./packaging/tool.sh staticcheck golangci-lint govulncheck
 bin/tools/staticcheck ./...
 bin/tools/golangci-lint run

@@ -14,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/holder"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
@@ -181,6 +183,9 @@ func (c *workerCmd) Run(e *command.Env) error {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, unix.SIGHUP)
 	defer signal.Stop(reload)
+	if settings.Agent.Server != "" {
+		go fleetcmd.Watch(e.Ctx, settings.Data(), reload)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -192,13 +197,26 @@ func (c *workerCmd) Run(e *command.Env) error {
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
 		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: e.ErrOut,
 		Load: func(ctx context.Context) (agent.Rules, error) {
+			if settings.Agent.Server != "" {
+				if set, err := fleetcmd.InForce(ctx, settings.Data()); set != nil || err != nil {
+					return rulesOf(set), err
+				}
+			}
 			set, err := c.Rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, c.Policy) // where nobody reads, notes would stop us
 			if err != nil {
 				return agent.Rules{}, err
 			}
-			return agent.Rules{Policy: set.Policy, Catalog: set.Catalog}, nil
+			return rulesOf(set), nil
 		},
 	})
+}
+
+// rulesOf is what an agent needs of a set.
+func rulesOf(set *rules.Set) agent.Rules {
+	if set == nil {
+		return agent.Rules{}
+	}
+	return agent.Rules{Policy: set.Policy, Catalog: set.Catalog}
 }
 
 type tellCmd struct{}

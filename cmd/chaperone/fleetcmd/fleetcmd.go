@@ -34,6 +34,7 @@ type Command struct {
 	Campaign   campaignCmd   `cmd:"" help:"Remove a messenger from all machines that have it, step by step."`
 
 	Enroll enrollCmd `cmd:"" help:"Join a fleet with this machine, and wait for approval."`
+	Agent  agentCmd  `cmd:"" help:"Be the fleet's client beside chaperone agent: get the policy, hand up what it records, scan, carry out orders."`
 	Once   onceCmd   `cmd:"" help:"Do an agent's work once and end: get the policy, scan, carry out orders, report. For log-on scripts and managers of machines."`
 }
 

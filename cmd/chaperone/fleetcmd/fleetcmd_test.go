@@ -25,6 +25,15 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Child(os.Args, []sandbox.Parser{reveal.Parser()})
+	if len(os.Args) > 2 && os.Args[1] == "serve-to-be-killed" {
+		os.Exit(serveToBeKilled(os.Args[2]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "fleet" {
+		var cli struct {
+			Fleet fleetcmd.Command `cmd:""`
+		}
+		os.Exit(command.Run(&cli, os.Args[1:], &command.Env{Ctx: context.Background(), In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}))
+	}
 	os.Exit(m.Run())
 }
 

@@ -29,7 +29,7 @@ import (
 
 // stateFlags say where a machine keeps what it got from its fleet.
 type stateFlags struct {
-	State string `name:"state" type:"path" default:"/var/lib/chaperone/fleet" placeholder:"DIR" help:"Where this machine keeps its key, policy and spool."`
+	State string `name:"state" type:"path" default:"/var/lib/chaperone-agent/fleet" placeholder:"DIR" help:"Where this machine keeps its key, policy and spool: fleet below the data directory of its agent."`
 }
 
 type enrollCmd struct {
@@ -121,58 +121,92 @@ type onceCmd struct {
 
 // Run works once.
 func (c *onceCmd) Run(e *command.Env) error {
-	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
-	m, err := client.ThisMachine(e.Version, "once")
-	if err != nil {
-		return err
-	}
-	s, err := spool.Open(filepath.Join(c.State, "spool"), 0)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	host := event.Host{Name: m.Name}
-	recorder := spool.NewRecorder(s, host, time.Now)
 	if c.Quarantine == "" {
 		c.Quarantine = filepath.Join(c.State, "quarantine")
 	}
-	store, err := quarantine.Open(c.Quarantine, quarantine.Options{Recorder: recorder, Host: host, Account: event.Party{Handle: "agent"}, Log: log})
+	j, err := join(e, joining{state: c.State, server: c.Server, quarantine: c.Quarantine, mode: "once", briefly: true, level: slog.LevelWarn})
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	force := &inForce{}
-	cl, err := client.New(e.Ctx, client.Options{Dir: c.State, Server: c.Server, Machine: m, Apply: force, Execute: remove.New(store), Spool: s, Log: log, Briefly: true, FirstTry: 2 * time.Second})
-	if errors.Is(err, client.ErrNotEnrolled) {
-		return hint.New(err, "chaperone fleet enroll --server HOST:PORT CODE")
-	}
-	if err != nil {
-		return err
-	}
+	defer j.close()
 	ctx, stop := context.WithCancel(e.Ctx)
 	done := make(chan error, 1)
-	go func() { done <- cl.Run(ctx) }()
-	err = c.work(e, cl, force, recorder, s)
+	go func() { done <- j.Run(ctx) }()
+	err = c.work(e, j)
 	stop()
 	return errors.Join(err, <-done)
 }
 
+// joining says how a machine works for its fleet.
+type joining struct {
+	state, server, quarantine, mode string
+	briefly                         bool
+	level                           slog.Level
+}
+
+// joined is a machine that works for its fleet.
+type joined struct {
+	*client.Client
+	inForce
+	spool    *spool.Spool
+	recorder *spool.Recorder
+	store    *quarantine.Store
+	skip     string // the quarantine, free of links
+	log      *slog.Logger
+}
+
+// join opens the state of an enrolled machine.
+func join(e *command.Env, o joining) (*joined, error) {
+	j := &joined{log: telemetry.NewLog(e.ErrOut, true, o.level)}
+	m, err := client.ThisMachine(e.Version, o.mode)
+	if err != nil {
+		return nil, err
+	}
+	if j.spool, err = spool.Open(filepath.Join(o.state, "spool"), 0); err != nil {
+		return nil, err
+	}
+	host := event.Host{Name: m.Name}
+	j.recorder = spool.NewRecorder(j.spool, host, time.Now)
+	if j.store, err = quarantine.Open(o.quarantine, quarantine.Options{Recorder: j.recorder, Host: host, Account: event.Party{Handle: "agent"}, Log: j.log}); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	if j.skip, err = filepath.EvalSymlinks(o.quarantine); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	j.Client, err = client.New(e.Ctx, client.Options{Dir: o.state, Server: o.server, Machine: m, Apply: &j.inForce, Execute: remove.New(j.store), Spool: j.spool, Log: j.log, Briefly: o.briefly, FirstTry: 2 * time.Second})
+	if errors.Is(err, client.ErrNotEnrolled) {
+		err = hint.New(err, "chaperone fleet enroll --state "+o.state+" --server HOST:PORT CODE")
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
+}
+
+func (j *joined) close() error {
+	var errs []error
+	if j.store != nil {
+		errs = append(errs, j.store.Close())
+	}
+	return errors.Join(append(errs, j.spool.Close())...)
+}
+
 // work waits for the server, scans, and waits until the server has it all.
-func (c *onceCmd) work(e *command.Env, cl *client.Client, force *inForce, recorder event.Recorder, s *spool.Spool) error {
+func (c *onceCmd) work(e *command.Env, j *joined) error {
 	ctx, cancel := context.WithTimeout(e.Ctx, c.Wait)
 	defer cancel()
 	select {
-	case <-cl.Synced():
+	case <-j.Synced():
 	case <-ctx.Done():
 		fmt.Fprintln(e.ErrOut, "chaperone: warning: the server is not reached; the last policy stays in force, and what is found waits for the next time")
 	}
-	set := force.set.Load()
+	set := j.set.Load()
 	if set == nil {
 		return hint.New(errors.New("this machine has no policy of its fleet yet"), "the server must be reached once: chaperone fleet once --wait 5m")
 	}
 	forbidden := 0
 	if len(c.Paths) > 0 {
-		inventory, err := c.scan(e, set, recorder)
+		inventory, err := j.scan(e.Ctx, c.Paths, c.OneFileSystem)
 		if err != nil {
 			return err
 		}
@@ -181,16 +215,16 @@ func (c *onceCmd) work(e *command.Env, cl *client.Client, force *inForce, record
 				forbidden++
 			}
 		}
-		if err := cl.Report(protocol.InventoryItem, inventory); err != nil {
+		if err := j.Report(protocol.InventoryItem, inventory); err != nil {
 			return err
 		}
 	}
-	if err := cl.Orders(e.Ctx); err != nil {
+	if err := j.Orders(e.Ctx); err != nil {
 		return err
 	}
-	c.drain(e, s)
-	b := cl.Current()
-	fmt.Fprintf(e.Out, "policy %s, generation %d; %d programs that it forbids; %d reports wait for the server\n", set.Policy.Version(), b.Generation, forbidden, s.Waiting())
+	c.drain(e, j.spool)
+	b := j.Current()
+	fmt.Fprintf(e.Out, "policy %s, generation %d; %d programs that it forbids; %d reports wait for the server\n", set.Policy.Version(), b.Generation, forbidden, j.spool.Waiting())
 	if forbidden > 0 {
 		return command.ErrFindings
 	}
@@ -212,22 +246,19 @@ func (c *onceCmd) drain(e *command.Env, s *spool.Spool) {
 }
 
 // scan makes the inventory of this machine. Findings are spooled as they come.
-func (c *onceCmd) scan(e *command.Env, set *rules.Set, recorder event.Recorder) (protocol.Inventory, error) {
-	inv := protocol.Inventory{Scanned: time.Now().UTC(), Paths: c.Paths[:min(len(c.Paths), 64)]}
+func (j *joined) scan(ctx context.Context, paths []string, oneFileSystem bool) (protocol.Inventory, error) {
+	set := j.set.Load()
+	inv := protocol.Inventory{Scanned: time.Now().UTC(), Paths: paths[:min(len(paths), 64)]}
 	host, err := os.Hostname()
 	if err != nil {
 		return inv, err
 	}
-	skip, err := filepath.EvalSymlinks(c.Quarantine)
-	if err != nil {
-		return inv, err
-	}
-	scanner, err := scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: recorder, Host: event.Host{Name: host}, Connector: "agent", OneFileSystem: c.OneFileSystem, Skip: []string{skip}})
+	scanner, err := scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: j.recorder, Host: event.Host{Name: host, Person: j.Current().Person}, Connector: "agent", OneFileSystem: oneFileSystem, Skip: []string{j.skip}})
 	if err != nil {
 		return inv, err
 	}
 	defer scanner.Close()
-	summary, err := scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
+	summary, err := scanner.Scan(ctx, paths, func(r scan.Result) error {
 		if f := r.Finding; f != nil && len(inv.Programs) < protocol.MaxPrograms {
 			inv.Programs = append(inv.Programs, programOf(f))
 		} else if f != nil {
