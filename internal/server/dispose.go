@@ -37,12 +37,15 @@ func (o *operations) dispose(ctx context.Context, call *control.Call, a DisposeA
 	return json.NewEncoder(call.Out).Encode(did)
 }
 
-// mayBeSent reports whether another command may have an event recorded: what inspect and scan find, and what quarantine does. Messages come
+// mayBeSent reports whether another command may have an event recorded: what inspect, scan and agent find, and what quarantine does. Messages come
 // from gateways only; holds, erasures, disposals, looks at content and changes of accounts are true only when this process made them: holds
 // in force are read from such acts (law 5).
 func mayBeSent(e *event.Event) bool {
-	if e.Kind == event.FlowSeen || e.Kind == event.FindingHit {
+	switch e.Kind {
+	case event.FlowSeen, event.FindingHit, event.ProgramRun, event.MediaIn:
 		return true
+	case event.Gap:
+		return e.Connector == "agent" // of gateways only they know
 	}
 	if e.Kind != event.Act || e.Act == nil {
 		return false

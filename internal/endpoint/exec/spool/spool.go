@@ -223,42 +223,105 @@ func (s *Spool) next(ctx context.Context) (bool, error) {
 	if from == to {
 		return true, nil
 	}
-	events, n, err := read(io.NewSectionReader(s.file, from, to-from))
+	lines, rest, err := read(io.NewSectionReader(s.file, from, to-from))
 	if err != nil {
 		return false, err
 	}
-	if len(events) > 0 {
-		if err := s.to.Record(ctx, events...); err != nil {
-			return false, err
-		}
+	n, err := s.record(ctx, lines)
+	if err != nil {
+		return false, err
+	}
+	if n == len(lines) {
+		from += rest
+	}
+	for _, l := range lines[:n] {
+		from += l.size
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sent += n; s.sent < s.size {
+	if s.sent = from; s.sent < s.size {
 		return false, nil
 	}
 	s.sent, s.size = 0, 0
 	return true, s.file.Truncate(0)
 }
 
-// read reads a batch of events, and tells how long they are. A line that is none is passed by: nothing comes of it later either.
-func read(r io.Reader) ([]*event.Event, int64, error) {
-	var events []*event.Event
-	var n int64
-	lines := bufio.NewReaderSize(r, maxLine)
-	for len(events) < batch {
-		line, err := lines.ReadSlice('\n')
-		n += int64(len(line))
+// maxRefused is how many events in a row may be refused before it is the recorder that fails, and not they.
+const maxRefused = 8
+
+// record records events, and returns how many are settled. An event that is refused while a later one is taken would hold up all others for
+// ever: it is set aside.
+func (s *Spool) record(ctx context.Context, lines []line) (int, error) {
+	events := make([]*event.Event, len(lines))
+	for i := range lines {
+		events[i] = lines[i].event
+	}
+	if len(events) == 0 {
+		return 0, nil
+	}
+	first := s.to.Record(ctx, events...)
+	if first == nil {
+		return len(lines), nil
+	}
+	settled := 0
+	var refused []*event.Event
+	for i, e := range events {
+		if err := s.to.Record(ctx, e); err != nil {
+			if refused = append(refused, e); len(refused) > maxRefused || ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		if err := s.setAside(refused, first); err != nil {
+			return settled, err
+		}
+		settled, refused = i+1, nil
+	}
+	if settled == 0 {
+		return 0, first
+	}
+	return settled, nil
+}
+
+// setAside keeps events that nobody takes in a file beside the spool, for people.
+func (s *Spool) setAside(events []*event.Event, why error) error {
+	if len(events) == 0 {
+		return nil
+	}
+	s.log.Warn("events were refused and are set aside", "events", len(events), "file", s.file.Name()+".refused", "error", why)
+	f, err := os.OpenFile(s.file.Name()+".refused", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	enc := json.NewEncoder(f)
+	for _, e := range events {
+		err = errors.Join(err, enc.Encode(e))
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// line is an event and how long it is in the file, with what stood before it and was none.
+type line struct {
+	event *event.Event
+	size  int64
+}
+
+// read reads a batch of events, and tells how long what follows the last is. What is no event is passed by: nothing comes of it later either.
+func read(r io.Reader) (lines []line, rest int64, err error) {
+	in := bufio.NewReaderSize(r, maxLine)
+	for len(lines) < batch {
+		text, err := in.ReadSlice('\n')
+		rest += int64(len(text))
 		if errors.Is(err, io.EOF) {
-			return events, n, nil
+			return lines, rest, nil
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return nil, 0, fmt.Errorf("spool: %w", err)
 		}
 		e := &event.Event{}
-		if json.Unmarshal(line, e) == nil && e.Kind != "" {
-			events = append(events, e)
+		if json.Unmarshal(text, e) == nil && e.Kind != "" {
+			lines, rest = append(lines, line{e, rest}), 0
 		}
 	}
-	return events, n, nil
+	return lines, rest, nil
 }

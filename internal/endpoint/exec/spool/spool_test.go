@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,11 @@ type recorder struct {
 func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, e := range events {
+		if e.Program != nil && e.Program.Path == "/refused" {
+			return errors.New("refused")
+		}
+	}
 	if r.err == nil {
 		r.events = append(r.events, events...)
 	}
@@ -132,5 +138,19 @@ func TestRecordIsDurable(t *testing.T) {
 func TestNoFolder(t *testing.T) {
 	if _, err := spool.Open("/dev/null/x", nil, nil); err == nil {
 		t.Error("opened")
+	}
+}
+
+// TestOneThatIsRefused does not hold up the others, and is kept aside.
+func TestOneThatIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	r := &recorder{more: make(chan struct{}, 10)}
+	run(t, dir, r, 3, stop("/a"), stop("/refused"), stop("/b"), stop("/c"))
+	if len(r.events) != 3 || r.events[2].Program.Path != "/c" {
+		t.Errorf("%d events", len(r.events))
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "spool.jsonl.refused"))
+	if err != nil || !strings.Contains(string(b), "/refused") {
+		t.Errorf("%s, %v", b, err)
 	}
 }
