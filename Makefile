@@ -46,6 +46,7 @@ bench: build
 	$(GO) run ./bench/resolver
 	[ ! -d '$(CAPTURES)' ] || $(GO) run ./bench/recognition '$(CAPTURES)'
 	$(GO) run ./bench/scan '$(TREE)'
+	[ "$$(id -u)" != 0 ] || ./bench/exec/run.sh
 	$(GO) test -run xxx -bench . -benchtime 1x -v ./bench/xmpp
 
 # SAMPLES names some of them, as tox or sip/sipp.pcap.

@@ -92,7 +92,10 @@ func TestOtherWaysToTheSameFile(t *testing.T) {
 		f.want(b, false)
 		f.want(f.program(filepath.Join(dir, "good"), ""), true)
 	}
-	later(f.mountImage("later"))
+	again := f.mountImage("later")
+	later(again)
+	f.run("sh", "-c", "umount "+again+" && mount -o loop "+filepath.Join(f.work, "later.img")+" "+again) // with the same device number
+	later(again)
 	later(mount("memory", "tmpfs", "", 0))
 	for _, d := range []string{"lower", "upper", "layers"} {
 		if err := os.Mkdir(filepath.Join(f.dir, d), 0o755); err != nil {

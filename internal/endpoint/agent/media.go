@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,9 +20,10 @@ import (
 )
 
 const (
-	removable = "removable" // scan's word
-	mediaScan = time.Hour   // how long one medium may be scanned
-	mediaLook = 1000        // milliseconds until the end of the context is seen
+	removable  = "removable" // scan's word
+	mediaTime  = time.Hour   // how long one medium may be scanned
+	mediaScans = 2           // at a time
+	mediaLook  = 1000        // milliseconds until the end of the context is seen
 )
 
 // watchMedia looks at each removable medium that is mounted: it is on record who it is, and what is on it.
@@ -32,6 +34,9 @@ func (a *Agent) watchMedia(ctx context.Context) error {
 	}
 	defer table.Close()
 	present := map[string]bool{}
+	var scans sync.WaitGroup
+	defer scans.Wait()
+	slots := make(chan struct{}, mediaScans)
 	for ctx.Err() == nil {
 		b, err := os.ReadFile("/proc/self/mountinfo")
 		if err != nil {
@@ -41,7 +46,9 @@ func (a *Agent) watchMedia(ctx context.Context) error {
 		a.current().MountsChanged()
 		for _, m := range mounts.Parse(b) {
 			if now[m.Device] = true; !present[m.Device] && mounts.Local(m.Kind) {
-				a.mounted(ctx, &m)
+				if a.mounted(&m) {
+					scans.Go(func() { a.scanMedium(ctx, m.Point, slots) })
+				}
 			}
 		}
 		present = now
@@ -65,19 +72,18 @@ func (a *Agent) current() *scan.Scanner {
 	return a.scanner
 }
 
-// mounted reports a removable medium and scans it.
-func (a *Agent) mounted(ctx context.Context, m *mounts.Mount) {
+// mounted reports a medium, and whether it is a removable one.
+func (a *Agent) mounted(m *mounts.Mount) bool {
 	device, err := parseDevice(m.Device)
 	if err != nil {
-		return
+		return false
 	}
 	var st unix.Stat_t
 	if unix.Stat(m.Point, &st) == nil && unix.Major(uint64(st.Dev)) == 0 {
 		device = uint64(st.Dev) // file systems such as btrfs number themselves
 	}
-	scanner := a.current()
-	if scanner.Medium(device) != removable {
-		return
+	if a.current().Medium(device) != removable {
+		return false
 	}
 	now := time.Now()
 	e := &event.Event{ID: event.NewID(), Kind: event.MediaIn, Time: now, Received: now, Connector: "agent", Host: a.o.Host}
@@ -88,14 +94,25 @@ func (a *Agent) mounted(ctx context.Context, m *mounts.Mount) {
 	e.Verdict = rules.Policy.Decide(&policy.Input{Event: e, Now: now, Final: true})
 	a.spool.Put(e)
 	a.log.Info("removable medium", "device", e.Media.Device, "serial", e.Media.Serial, "mount", m.Point)
-	ctx, cancel := context.WithTimeout(ctx, mediaScan)
-	defer cancel()
-	sum, err := scanner.Scan(ctx, []string{m.Point}, func(scan.Result) error { return nil })
-	if err != nil {
-		a.log.Warn("scan of a medium", "mount", m.Point, "error", err.Error())
+	return true
+}
+
+// scanMedium looks through a medium; what it finds is spooled by the scanner's recorder.
+func (a *Agent) scanMedium(ctx context.Context, point string, slots chan struct{}) {
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
 		return
 	}
-	a.log.Info("medium scanned", "mount", m.Point, "files", sum.Files, "findings", sum.Findings, "errors", sum.Errors)
+	ctx, cancel := context.WithTimeout(ctx, mediaTime)
+	defer cancel()
+	sum, err := a.current().Scan(ctx, []string{point}, func(scan.Result) error { return nil })
+	if err != nil {
+		a.log.Warn("scan of a medium", "mount", point, "error", err.Error())
+		return
+	}
+	a.log.Info("medium scanned", "mount", point, "files", sum.Files, "findings", sum.Findings, "errors", sum.Errors)
 }
 
 // Removable reports whether a device, by its number as the mount table has it, may be carried away.

@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/fanotify"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -44,12 +45,11 @@ type Options struct {
 }
 
 const (
-	leaseTime  = 200 * time.Millisecond // how long after its answer a file may not be written: until the kernel forbids it by itself
-	maxLeases  = 1024
-	maxSleep   = 5 * time.Second
-	maxKnown   = 1 << 18
-	maxMust    = 4096
-	readBuffer = 4096
+	leaseTime = 200 * time.Millisecond // how long after its answer a file may not be written: until the kernel forbids it by itself
+	maxLeases = 1024
+	maxSleep  = 5 * time.Second
+	maxKnown  = 1 << 18
+	maxMust   = 4096
 )
 
 // ask is one start that waits for its answer.
@@ -74,26 +74,23 @@ type lease struct {
 
 // Holder is the state of the loop, which alone touches it.
 type Holder struct {
-	o        Options
-	log      *slog.Logger
-	fan      int
-	wake     int
-	changes  chan change
-	worker   *connection // nil while there is none
-	heard    time.Time   // when the worker last said something
-	started  bool        // the first worker was ready
-	served   atomic.Bool // the worker of now was ready
-	marks    *marks
-	next     uint64
-	pending  map[uint64]*ask
-	order    []*ask // pending and some that are done, by deadline
-	leases   []lease
-	known    map[wire.Key]struct{}
-	must     map[wire.Key]struct{}
-	current  uint64 // policy generation
-	plain    bool   // the kernel does not take error numbers
-	response [8]byte
-	events   [readBuffer]byte
+	o       Options
+	log     *slog.Logger
+	group   *fanotify.Group
+	marks   *fanotify.Marks
+	wake    int
+	changes chan change
+	worker  *connection // nil while there is none
+	heard   time.Time   // when the worker last said something
+	started bool        // the first worker was ready
+	served  atomic.Bool // the worker of now was ready
+	next    uint64
+	pending map[uint64]*ask
+	order   []*ask // pending and some that are done, by deadline
+	leases  []lease
+	known   map[wire.Key]struct{}
+	must    map[wire.Key]struct{}
+	current uint64 // policy generation
 }
 
 // Run holds until the context ends. It returns an error when it cannot begin: no rights, no fanotify, a worker that is never ready.
@@ -105,13 +102,10 @@ func Run(ctx context.Context, o Options) error {
 	defer runtime.UnlockOSThread()
 	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, known: map[wire.Key]struct{}{}, must: map[wire.Key]struct{}{}}
 	var err error
-	// O_NONBLOCK: should a FIFO or a device ever be asked about, its opening must not wait.
-	h.fan, err = unix.FanotifyInit(unix.FAN_CLOEXEC|unix.FAN_CLASS_PRE_CONTENT|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS|
-		unix.FAN_REPORT_TID, unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC|unix.O_NOATIME|unix.O_NONBLOCK)
-	if err != nil {
-		return fmt.Errorf("fanotify: %w", err)
+	if h.group, err = fanotify.NewGroup(); err != nil {
+		return err
 	}
-	defer unix.Close(h.fan) // lets everything through that waits
+	defer h.group.Close() // lets everything through that waits
 	if h.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
@@ -119,10 +113,10 @@ func Run(ctx context.Context, o Options) error {
 	lines := ring.NewWriter(o.Log)
 	defer lines.Close()
 	h.log = telemetry.NewLog(lines, true, slog.LevelInfo)
-	if h.marks, err = newMarks(h.fan, o.Only, o.Opens, h.log); err != nil {
+	if h.marks, err = fanotify.NewMarks(h.group, o.Only, o.Opens); err != nil {
 		return err
 	}
-	defer h.marks.close()
+	defer h.marks.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); h.supervise(ctx) }()
@@ -135,8 +129,8 @@ func (h *Holder) loop(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, h.rouse)
 	defer stop()
 	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(h.fan), Events: unix.POLLIN}, {Fd: int32(h.wake), Events: unix.POLLIN},
-			{Fd: int32(h.marks.table), Events: unix.POLLPRI}, {Fd: -1, Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(h.group.FD), Events: unix.POLLIN}, {Fd: int32(h.wake), Events: unix.POLLIN},
+			{Fd: int32(h.marks.Table), Events: unix.POLLPRI}, {Fd: -1, Events: unix.POLLIN}}
 		if h.worker != nil {
 			fds[3].Fd = int32(h.worker.fd)
 		}
@@ -151,7 +145,7 @@ func (h *Holder) loop(ctx context.Context) error {
 			}
 		}
 		if fds[2].Revents != 0 && h.started {
-			h.marks.update()
+			h.complain(h.marks.Update())
 		}
 		if fds[3].Revents != 0 && h.worker != nil {
 			h.listen()
@@ -186,32 +180,29 @@ func (h *Holder) patience() int {
 
 // take reads what the kernel asks.
 func (h *Holder) take() error {
-	n, err := unix.Read(h.fan, h.events[:])
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		return nil
-	case err != nil: // one event could not be made a descriptor (and is refused by the kernel), as when none is left
-		h.log.Warn("fanotify event", "error", err.Error())
-		return nil
-	}
+	events, err := h.group.Read()
 	now := time.Now()
-	for b := h.events[:n]; len(b) >= metadataSize; {
-		m := metadata(b)
-		if m.length < metadataSize || int(m.length) > len(b) {
-			return errors.New("fanotify: malformed event")
-		}
-		if m.fd >= 0 {
-			h.asked(m, now)
-		}
-		b = b[m.length:]
+	for _, e := range events {
+		h.asked(e, now)
 	}
+	if errors.Is(err, fanotify.ErrEvent) {
+		return err
+	}
+	h.complain(err) // of one event that could not be made a descriptor, as when none is left
 	return nil
 }
 
+// complain logs an error that changes nothing.
+func (h *Holder) complain(err error) {
+	if err != nil {
+		h.log.Warn("watching", "error", err)
+	}
+}
+
 // asked decides one event or hands it on.
-func (h *Holder) asked(m event, now time.Time) {
+func (h *Holder) asked(e fanotify.Event, now time.Time) {
 	h.next++
-	a := &ask{id: h.next, fd: int(m.fd), thread: m.thread, open: m.mask&unix.FAN_OPEN_PERM != 0, deadline: now.Add(h.o.Deadline)}
+	a := &ask{id: h.next, fd: e.FD, thread: e.Thread, open: e.Open, deadline: now.Add(h.o.Deadline)}
 	var st unix.Stat_t
 	if err := unix.Fstat(a.fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		h.answer(a, a.open, unix.EPERM) // what is no regular file is not started; it is opened by many
@@ -255,7 +246,7 @@ func (h *Holder) knows(a *ask) bool {
 func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {
 	a.done = true
 	delete(h.pending, a.id)
-	h.respond(a.fd, allow, refusal)
+	h.complain(h.group.Answer(a.fd, allow, refusal))
 	switch {
 	case !a.leased:
 		_ = unix.Close(a.fd)
@@ -268,26 +259,6 @@ func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {
 		h.unlease(1)
 	}
 	h.leases = append(h.leases, lease{a.fd, time.Now().Add(leaseTime)})
-}
-
-func (h *Holder) respond(fd int, allow bool, refusal unix.Errno) {
-	code := uint32(unix.FAN_ALLOW)
-	if !allow {
-		code = unix.FAN_DENY
-		if !h.plain && refusal != unix.EPERM {
-			code |= uint32(refusal) << 24
-		}
-	}
-	put(h.response[:], uint32(fd), code)
-	_, err := unix.Write(h.fan, h.response[:])
-	if errors.Is(err, unix.EINVAL) && code != unix.FAN_ALLOW && code != unix.FAN_DENY { // before Linux 6.13
-		h.plain = true
-		put(h.response[:], uint32(fd), unix.FAN_DENY)
-		_, err = unix.Write(h.fan, h.response[:])
-	}
-	if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: whoever asked was killed
-		h.log.Warn("fanotify answer", "error", err.Error())
-	}
 }
 
 // unlease ends the n oldest leases.

@@ -115,7 +115,7 @@ func (h *Holder) trustSelf() error {
 		return fmt.Errorf("own binary: %w", err)
 	}
 	defer f.Close()
-	return ignore(h.fan, int(f.Fd()), false)
+	return h.group.Ignore(int(f.Fd()), false)
 }
 
 // changed takes what the supervisor says.
@@ -203,10 +203,8 @@ func (h *Holder) hear(m *wire.Message) {
 		if m.Generation != h.current {
 			h.current = m.Generation
 			clear(h.known)
-			h.marks.forget()
-			if err := h.trustSelf(); err != nil {
-				h.log.Warn("own binary", "error", err.Error())
-			}
+			h.complain(h.group.Forget())
+			h.complain(h.trustSelf())
 		}
 	case wire.MustRun:
 		if len(h.must) < maxMust {
@@ -217,7 +215,7 @@ func (h *Holder) hear(m *wire.Message) {
 		h.served.Store(true)
 		if !h.started {
 			h.started = true
-			h.marks.update()
+			h.complain(h.marks.Update())
 			if h.o.Ready != nil {
 				h.o.Ready()
 			}
@@ -241,9 +239,7 @@ func (h *Holder) answered(m *wire.Message) {
 			h.known[a.key] = struct{}{}
 		}
 		if m.Has(wire.Ignore) {
-			if err := h.ignore(a); err != nil {
-				h.log.Warn("ignore mark", "error", err.Error())
-			}
+			h.complain(h.ignore(a))
 		}
 	}
 	h.answer(a, allow, unix.EPERM)
@@ -259,5 +255,5 @@ func (h *Holder) ignore(a *ask) error {
 	if h.o.Opens && !a.open {
 		return nil // in lockdown each start is looked at, to see a loader that is called directly
 	}
-	return ignore(h.fan, a.fd, a.open)
+	return h.group.Ignore(a.fd, a.open)
 }

@@ -17,6 +17,14 @@ type known struct {
 	lasting    bool // it stays true while the key stays the same
 }
 
+// sum is the SHA-256 of the file itself, "" when it is not known.
+func (k *known) sum() string {
+	if len(k.programs) == 0 || k.programs[0].Inside != "" {
+		return ""
+	}
+	return k.programs[0].SHA256
+}
+
 // half is how many files each of the two halves of the cache holds.
 const half = 1 << 15
 

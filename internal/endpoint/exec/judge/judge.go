@@ -37,6 +37,7 @@ const (
 type Identifier interface {
 	Identify(ctx context.Context, f *os.File, path string) ([]scan.Program, []scan.Problem, error)
 	Medium(device uint64) string
+	Steady(device uint64) bool
 	Owner(uid uint32) string
 }
 

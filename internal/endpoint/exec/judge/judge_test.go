@@ -25,6 +25,8 @@ type identifier struct {
 	mu     sync.Mutex
 	asked  int
 	medium string
+
+	unsteady bool
 }
 
 func (i *identifier) Identify(ctx context.Context, f *os.File, path string) ([]scan.Program, []scan.Problem, error) {
@@ -42,6 +44,7 @@ func (i *identifier) Identify(ctx context.Context, f *os.File, path string) ([]s
 	case "carrier": // a program that carries a messenger
 		inner := p
 		inner.App, inner.Confidence, inner.Inside = "signal", event.High, "a/b"
+		inner.SHA256 = "sum of what it carries"
 		return []scan.Program{p, inner}, []scan.Problem{{Inside: "c", Reason: "unsupported"}}, nil
 	case "slow":
 		<-ctx.Done()
@@ -56,7 +59,15 @@ func (i *identifier) Identify(ctx context.Context, f *os.File, path string) ([]s
 	return []scan.Program{p}, nil, nil
 }
 
+// count tells how many files were looked at.
+func (i *identifier) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.asked
+}
+
 func (i *identifier) Medium(uint64) string { return i.medium }
+func (i *identifier) Steady(uint64) bool   { return !i.unsteady }
 func (i *identifier) Owner(uint32) string  { return "alice" }
 
 type decider struct{ enforced bool }
@@ -201,11 +212,12 @@ func TestDecisions(t *testing.T) {
 		{"a script", "script", judge.Options{Trust: trust(true)}, all, ""},
 		{"a messenger, and the policy only watches", "messenger", judge.Options{Rules: judge.Rules{Policy: decider{}}, Trust: trust(true)}, all, "no-messengers"},
 		{"a messenger that is approved", "messenger", judge.Options{Exceptions: exceptions{"sum of messenger": true}}, all, ""},
+		{"a carrier that is approved", "carrier", judge.Options{Exceptions: exceptions{"sum of carrier": true}}, all, ""},
 		{"a file that takes long", "slow", judge.Options{}, only(judge.Monitor), "otherwise"},
 		{"a file that a parser dies on", "crash", judge.Options{}, only(judge.Monitor), "otherwise"},
 		{"no sandbox", "dead", judge.Options{}, only(judge.Monitor), "otherwise"},
 		{"a file that takes long, and policy lets it", "slow", judge.Options{Rules: judge.Rules{NotInspected: event.Allow}}, only(judge.Monitor, judge.DenyList), ""},
-		{"what no package brought", "program", judge.Options{Trust: trust(false)}, only(judge.Monitor, judge.DenyList), ""},
+		{"what no package brought", "program", judge.Options{Trust: trust(false)}, only(judge.Monitor, judge.DenyList), ""}, // anybody may write it
 	} {
 		for mode := range all {
 			o := test.o
@@ -238,8 +250,8 @@ func TestRemovable(t *testing.T) {
 		t.Errorf("%+v", s.Event.Verdict)
 	}
 	b.ask("program", wire.Quiet)
-	if id.asked != 2 {
-		t.Errorf("looked at %d times", id.asked)
+	if id.count() != 2 {
+		t.Errorf("looked at %d times", id.count())
 	}
 	o.Exceptions = exceptions{"sum of program": true}
 	if m := newBench(t, o).ask("program", wire.Quiet); m.Flags != wire.Allow {
@@ -274,6 +286,7 @@ func TestWhatIsRemembered(t *testing.T) {
 		{"a user's", 0o755, 1000, wire.Quiet, judge.Rules{}, wire.Allow | wire.Remember},
 		{"root's, which a group may write", 0o775, 0, wire.Quiet, judge.Rules{}, wire.Allow | wire.Remember},
 		{"a user's, which may be written now", 0o755, 1000, 0, judge.Rules{}, wire.Allow},
+		{"root's, in an image that a user may write", 0o755, 0, wire.Quiet, judge.Rules{Identifier: &identifier{unsteady: true}}, wire.Allow},
 		{"root's, where rules depend on who and when", 0o755, 0, wire.Quiet, judge.Rules{Varying: true}, wire.Allow},
 	} {
 		b := newBench(t, judge.Options{Rules: test.rules})
@@ -283,25 +296,40 @@ func TestWhatIsRemembered(t *testing.T) {
 	}
 }
 
+// TestMaintainerScripts lets root start in lockdown what only root can change, and lets nobody else profit from that.
+func TestMaintainerScripts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for files of root")
+	}
+	b := newBench(t, judge.Options{Mode: judge.Lockdown, Trust: trust(false)})
+	path := filepath.Join(b.dir, "postinst")
+	if err := os.WriteFile(path, []byte("script"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if m := b.askPath(path, wire.Quiet); m.Flags != wire.Allow {
+		t.Errorf("%b", m.Flags)
+	}
+}
+
 // TestCache looks once at a file that stays the same, again at one that changed, and each time at one that may be written.
 func TestCache(t *testing.T) {
 	b := newBench(t, judge.Options{})
 	path := filepath.Join(b.dir, "x")
 	b.ask("messenger", wire.Quiet)
 	b.askPath(path, wire.Quiet)
-	if b.id.asked != 1 {
-		t.Errorf("looked at %d times", b.id.asked)
+	if b.id.count() != 1 {
+		t.Errorf("looked at %d times", b.id.count())
 	}
 	b.askPath(path, 0)
-	if b.id.asked != 2 {
-		t.Errorf("looked at %d times", b.id.asked)
+	if b.id.count() != 2 {
+		t.Errorf("looked at %d times", b.id.count())
 	}
-	if b.ask("program   ", wire.Quiet); b.id.asked != 3 {
-		t.Errorf("looked at %d times", b.id.asked)
+	if b.ask("program   ", wire.Quiet); b.id.count() != 3 {
+		t.Errorf("looked at %d times", b.id.count())
 	}
 	b.judge.Forget()
-	if b.askPath(path, wire.Quiet); b.id.asked != 4 {
-		t.Errorf("looked at %d times", b.id.asked)
+	if b.askPath(path, wire.Quiet); b.id.count() != 4 {
+		t.Errorf("looked at %d times", b.id.count())
 	}
 }
 

@@ -45,7 +45,7 @@ func (q *question) loadable() bool {
 
 // loader reports whether a file is a dynamic loader, by its content: a copy of one does the same.
 func (q *question) loader(k *known) bool {
-	return len(k.programs) > 0 && slices.Contains(q.judge.o.Loaders, k.programs[0].SHA256)
+	return k.sum() != "" && slices.Contains(q.judge.o.Loaders, k.sum())
 }
 
 // expectLoader lets a loader through only where the kernel asks for it, right after a program that names one, and on the same thread.

@@ -159,10 +159,10 @@ func (q *question) plain(medium string) ([]scan.Program, string) {
 }
 
 // lasting reports whether what is known of the file holds as long as its key is the same: nobody had it open for writing, its file system
-// marks every change, also through a mapping, and the change is not so fresh that the next would bear the same time. Removable media are
-// changed elsewhere.
+// marks every change, also through a mapping, and the change is not so fresh that the next would bear the same time. Removable media, and
+// images that somebody may write, change below their file systems.
 func (q *question) lasting(key wire.Key, k *known) bool {
-	if !q.ask.Has(wire.Quiet) || k.medium == removable || q.ask.Key != key {
+	if !q.ask.Has(wire.Quiet) || q.ask.Key != key || k.medium == removable || !q.rules.Identifier.Steady(uint64(q.stat.Dev)) {
 		return false
 	}
 	if wire.RootOnly(&q.stat) {
@@ -255,7 +255,8 @@ func (q *question) carry(k *known, e *event.Event) decision {
 		*v = q.rules.Policy.Decide(&policy.Input{Event: e, Now: j.o.Now(), Final: true})
 	}
 	undecided := v.Rule == policy.OtherwiseRule && !v.Action.Stops()
-	approved := j.o.Exceptions != nil && e.Program.SHA256 != "" && j.o.Exceptions.Approved(e.Program.SHA256, j.o.Now())
+	approved := j.o.Exceptions != nil && k.sum() != "" && j.o.Exceptions.Approved(k.sum(), j.o.Now())
+	rooted := false // root starts what only root can change: lockdown is not for him, and maintainer scripts of packages are in no list
 	switch {
 	case approved:
 		v.Action, v.Rule, v.Say, v.Enforced = event.Allow, RuleException, "", true
@@ -266,9 +267,12 @@ func (q *question) carry(k *known, e *event.Event) decision {
 	case undecided && j.o.Removable && k.medium == removable:
 		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayRemovable
 	case undecided && j.o.Mode == Lockdown && !k.trusted:
+		if rooted = wire.RootOnly(&q.stat) && q.byRoot(); rooted {
+			break
+		}
 		v.Action, v.Rule, v.Say, v.Enforced = event.Block, RuleLockdown, sayLockdown, true
 	}
-	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode == Monitor, once: approved}
+	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode == Monitor, once: approved || rooted}
 	v.Enforced = v.Enforced && (!v.Action.Stops() || !d.allow)
 	if v.Action.Stops() || len(v.Obligations) > 0 {
 		d.stop = q.stop(e)
