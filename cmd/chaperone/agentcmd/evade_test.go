@@ -94,7 +94,7 @@ func TestOtherWaysToTheSameFile(t *testing.T) {
 	}
 	again := f.mountImage("later")
 	later(again)
-	f.run("sh", "-c", "umount "+again+" && mount -o loop "+filepath.Join(f.work, "later.img")+" "+again) // with the same device number
+	f.run("sh", "-c", "until umount "+again+"; do sleep 0.05; done && mount -o loop "+filepath.Join(f.work, "later.img")+" "+again) // with the same device number; it is busy as long as what was started cannot be written
 	later(again)
 	later(mount("memory", "tmpfs", "", 0))
 	for _, d := range []string{"lower", "upper", "layers"} {

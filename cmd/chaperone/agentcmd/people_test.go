@@ -199,6 +199,9 @@ func TestModes(t *testing.T) {
 
 	data := f.write(filepath.Join(f.dir, "letter.txt"), "a letter", 0o644)
 	script := f.write(filepath.Join(f.dir, "script"), "#!/bin/sh\nexit 0\n", 0o755)
+	if err := os.Chown(script, 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
 	f.start("--mode", "lockdown")
 	f.want(bad, false)
 	f.want(unknown, false)
