@@ -289,6 +289,7 @@ func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 			return nil, err
 		}
 		o.Pause = func() bool { return scanned.OnBattery("/sys") }
+		o.Timeout = time.Minute // whoever gives way to others waits
 	}
 	if c.remember(e, dir, host); c.memory != nil {
 		o.Memory = c.memory
