@@ -9,6 +9,6 @@
 // is no room for another flow the one silent for longest leaves, and is reported: first among those that nobody answered, as a flood's are,
 // so that a flood hides nothing that lives. When decoders hold too much, those that have waited for longest give up, and are counted.
 //
-// Flows, buffers and the decoders' states are used again. A packet of a flow that is known, or still unknown, allocates nothing.
+// A flow is 128 bytes without a pointer. Flows, buffers and the decoders' states are used again. A packet of a flow that is known, or still unknown, allocates nothing.
 // An interface is read through memory that is shared with the kernel, a block of packets at a time.
 package flow
