@@ -30,11 +30,37 @@ func TestPlay(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, &out)
 		}
-		for _, want := range []string{"All 10 scenes played", "PROVEN since", "CONSISTENT, NOT PROVEN", "BROKEN", "/link/"} {
+		for _, want := range []string{"All 11 scenes played", "PROVEN since", "CONSISTENT, NOT PROVEN", "BROKEN", "/link/"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("no %q in\n%s", want, &out)
 			}
 		}
+	}
+}
+
+// TestStart plays the scene of programs that do not start alone.
+func TestStart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root, for fanotify and mounts")
+	}
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "chaperone")
+	build := exec.Command("go", "build", "-o", bin, "../chaperone")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var out strings.Builder
+	s := &stage{options: options{dir: dir, bin: bin}, ctx: t.Context(), out: &out, root: true}
+	if err := s.start(); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	s.root = false
+	if err := s.start(); err != nil || !strings.Contains(out.String(), "left out") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }
 
