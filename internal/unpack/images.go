@@ -143,8 +143,29 @@ type disc struct {
 // iso walks a disc image: the tree with long names first, and then what only the other one has.
 func (w *walker) iso(inside string, data []byte, depth int) error {
 	d := &disc{w, inside, data, depth, map[[2]uint32]bool{}}
-	var short, long []byte
-	udf := false
+	short, long, udf := volumes(data)
+	if short == nil && long == nil {
+		return &bound{ReasonUnsupported, "disc without an ISO 9660 file system"}
+	}
+	for i, root := range [][]byte{long, short} {
+		if root == nil {
+			continue
+		}
+		if body, _ := d.extent(root); len(body) < 2*isoRecord {
+			return errors.New("iso: no root folder")
+		}
+		if err := d.folder(root, "", i == 0, 0); err != nil {
+			return err
+		}
+	}
+	if udf {
+		w.visitor.Fail(inside, ReasonUnsupported, "the UDF file system of the disc is not looked into, only its ISO 9660 one")
+	}
+	return nil
+}
+
+// volumes returns the root folders of the two trees, and whether there is a file system of another kind.
+func volumes(data []byte) (short, long []byte, udf bool) {
 	for i := range isoMaxVolume {
 		at := (isoFirst + i) * isoSector
 		if at+isoSector > len(data) {
@@ -161,24 +182,7 @@ func (w *walker) iso(inside string, data []byte, depth int) error {
 			long = v[isoRoot:]
 		}
 	}
-	if short == nil && long == nil {
-		return &bound{ReasonUnsupported, "disc without an ISO 9660 file system"}
-	}
-	for _, root := range [][]byte{long, short} {
-		if root == nil {
-			continue
-		}
-		if body, _ := d.extent(root); len(body) < 2*isoRecord {
-			return errors.New("iso: no root folder")
-		}
-		if err := d.folder(root, "", root != nil && long != nil && &root[0] == &long[0], 0); err != nil {
-			return err
-		}
-	}
-	if udf {
-		w.visitor.Fail(inside, ReasonUnsupported, "the UDF file system of the disc is not looked into, only its ISO 9660 one")
-	}
-	return nil
+	return short, long, udf
 }
 
 // folder walks the folder that a record describes.

@@ -90,6 +90,7 @@ type walker struct {
 	entries int
 	total   int64
 	live    int64
+	far     []byte // see farther
 }
 
 // Walk visits data and everything inside. It returns an error only when the context ends.
@@ -193,10 +194,12 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	format := program.Sniff(head[:n])
 	data := head[:n]
 	if format == program.None && !short {
-		if data, short, err = farther(data, r); err != nil {
+		if data, short, err = w.farther(data, r); err != nil {
 			return err
 		}
-		format = program.SniffDisc(data)
+		if format = program.SniffDisc(data); format != program.None {
+			data = bytes.Clone(data)
+		}
 	}
 	if format == program.None {
 		return nil
@@ -218,15 +221,17 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	return w.visit(inside, format, data, depth)
 }
 
-// farther reads on to where a disc image shows itself.
-func farther(data []byte, r io.Reader) (_ []byte, short bool, err error) {
-	more := make([]byte, program.DiscSize)
-	n := copy(more, data)
-	m, err := io.ReadFull(r, more[n:])
+// farther reads on to where a disc image shows itself. What it returns is good until the next call.
+func (w *walker) farther(data []byte, r io.Reader) (_ []byte, short bool, err error) {
+	if w.far == nil {
+		w.far = make([]byte, program.DiscSize)
+	}
+	n := copy(w.far, data)
+	m, err := io.ReadFull(r, w.far[n:])
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, false, err
 	}
-	return more[:n+m], err != nil, nil
+	return w.far[:n+m], err != nil, nil
 }
 
 // errCut says that something ends before it should.

@@ -49,7 +49,7 @@ func Parse(data []byte) (id program.Identity, err error) {
 	if err := f.Parse(); err != nil {
 		return id, fmt.Errorf("pe: %w", err)
 	}
-	version(f, &id)
+	version(f, data, &id)
 	id.Kind = kind(f, &id)
 	for i := range f.Certificates.Certificates {
 		if i == maxSigners {
@@ -71,8 +71,8 @@ func isPE(data []byte) bool {
 	return at+4 <= uint64(len(data)) && string(data[at:at+4]) == "PE\x00\x00"
 }
 
-func version(f *pe.File, id *program.Identity) {
-	v, err := f.ParseVersionResources()
+func version(f *pe.File, data []byte, id *program.Identity) {
+	v, err := versionStrings(f, data)
 	if err != nil {
 		id.Unread = program.Text("version resource: " + err.Error())
 	}
