@@ -249,7 +249,9 @@ func (c *Client) dial(ctx context.Context) (*tls.Conn, *credentials, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second, KeepAlive: 5 * time.Minute}, Config: creds.tlsConfig()}
+	config := creds.tlsConfig()
+	config.Time = c.Now
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second, KeepAlive: 5 * time.Minute}, Config: config}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	conn, err := d.DialContext(ctx, "tcp", c.Server)

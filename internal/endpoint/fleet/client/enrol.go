@@ -59,6 +59,7 @@ type EnrolOptions struct {
 	Machine Machine
 	Every   time.Duration      // between two questions whether it is approved; default 10s
 	Waiting func(print string) // told once that it is pending, with the fingerprint to compare
+	Now     func() time.Time   // default time.Now
 }
 
 // Enrol asks a server for a certificate and waits until an administrator has approved this machine or refused it, or the context ends. It
@@ -66,6 +67,9 @@ type EnrolOptions struct {
 func Enrol(ctx context.Context, o EnrolOptions) error {
 	if o.Every <= 0 {
 		o.Every = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	key, err := loadOrCreateKey(o.Dir)
 	if err != nil {
@@ -112,7 +116,7 @@ func ask(ctx context.Context, o EnrolOptions, key *ecdsa.PrivateKey) (protocol.E
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, ServerName: protocol.ServerName, NextProtos: []string{protocol.Enrolling},
 		InsecureSkipVerify: true, // the chain is checked against the authority that the code pins
 		VerifyConnection: func(s tls.ConnectionState) (err error) {
-			ca, err = pinned(s.PeerCertificates, o.Code.Pin)
+			ca, err = pinned(s.PeerCertificates, o.Code.Pin, o.Now())
 			return err
 		}}}
 	conn, err := d.DialContext(ctx, "tcp", o.Server)
@@ -141,14 +145,14 @@ func ask(ctx context.Context, o EnrolOptions, key *ecdsa.PrivateKey) (protocol.E
 }
 
 // pinned finds the authority that the code pins in a chain, and checks the server's certificate against it.
-func pinned(chain []*x509.Certificate, pin [16]byte) (*x509.Certificate, error) {
+func pinned(chain []*x509.Certificate, pin [16]byte, now time.Time) (*x509.Certificate, error) {
 	for _, c := range chain {
 		if protocol.PinOf(c) != pin || !c.IsCA {
 			continue
 		}
 		roots := x509.NewCertPool()
 		roots.AddCert(c)
-		_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: protocol.ServerName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, DNSName: protocol.ServerName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 		return c, err
 	}
 	return nil, errors.New("the server is not of the fleet that the enrolment code is from")
@@ -161,7 +165,7 @@ func accept(o EnrolOptions, key *ecdsa.PrivateKey, ca *x509.Certificate, a proto
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
-	if err := saveCertificate(o.Dir, key, roots, a.Certificate); err != nil {
+	if err := saveCertificate(o.Dir, key, roots, a.Certificate, o.Now()); err != nil {
 		return fmt.Errorf("enrol: %w", err)
 	}
 	if err := durable.Replace(filepath.Join(o.Dir, caFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}), 0o644); err != nil {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
@@ -122,7 +123,7 @@ func (c *credentials) tlsConfig() *tls.Config {
 }
 
 // saveCertificate keeps a certificate that the server gave, when it is for our key and of the pinned authority.
-func saveCertificate(dir string, key *ecdsa.PrivateKey, roots *x509.CertPool, der []byte) error {
+func saveCertificate(dir string, key *ecdsa.PrivateKey, roots *x509.CertPool, der []byte, now time.Time) error {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
@@ -131,7 +132,7 @@ func saveCertificate(dir string, key *ecdsa.PrivateKey, roots *x509.CertPool, de
 	if !ok || !public.Equal(&key.PublicKey) {
 		return errors.New("certificate: for another key")
 	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	return durable.Replace(filepath.Join(dir, certFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)

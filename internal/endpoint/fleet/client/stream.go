@@ -23,11 +23,14 @@ type stream struct {
 	write func([]byte) (int, error)
 	roots *x509.CertPool
 
-	mu    sync.Mutex // of writing
-	acked chan uint64
-	in    map[string]*incoming // by scope
-	heard bool                 // an answer to a ping: all that the server had for us came before it
-	after atomic.Int64         // how long the server wants us to stay away
+	mu      sync.Mutex // of writing
+	acked   chan uint64
+	in      map[string]*incoming // by scope
+	heard   bool                 // an answer to a ping: all that the server had for us came before it
+	telling sync.Mutex           // of toTell, and of telling in order
+	toTell  map[string]protocol.Applied
+
+	after atomic.Int64 // how long the server wants us to stay away
 }
 
 // incoming is a bundle whose parts are still on their way.
@@ -47,7 +50,7 @@ func (c *Client) stream(ctx context.Context) (time.Duration, error) {
 	ctx, stop := context.WithCancel(ctx)
 	unhook := context.AfterFunc(ctx, func() { conn.Close() })
 	defer unhook()
-	s := &stream{Client: c, conn: conn, write: conn.Write, roots: creds.roots, acked: make(chan uint64, 1), in: map[string]*incoming{}}
+	s := &stream{Client: c, conn: conn, write: conn.Write, roots: creds.roots, acked: make(chan uint64, 1), in: map[string]*incoming{}, toTell: map[string]protocol.Applied{}}
 	welcome, err := s.greet(conn)
 	if err != nil {
 		stop()
@@ -214,7 +217,7 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 	case protocol.PieceFrame:
 		return s.piece(ctx, payload)
 	case protocol.RenewedFrame:
-		if err := saveCertificate(s.Dir, s.key, s.roots, payload); err != nil {
+		if err := saveCertificate(s.Dir, s.key, s.roots, payload, s.Now()); err != nil {
 			return err
 		}
 		s.Log.Info("the certificate was renewed")
@@ -313,12 +316,24 @@ func (s *stream) applied(m protocol.Manifest, err error) error {
 	if s.Briefly {
 		return s.sendJSON(protocol.AppliedFrame, a)
 	}
-	time.AfterFunc(rand.N(appliedWithin), func() {
-		if err := s.sendJSON(protocol.AppliedFrame, a); err != nil {
-			s.Log.Debug("say what became of a bundle", "error", err) // the server is told at the next connection
-		}
-	})
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if _, waits := s.toTell[a.Scope]; !waits {
+		time.AfterFunc(rand.N(appliedWithin), func() { s.tell(a.Scope) })
+	}
+	s.toTell[a.Scope] = a
 	return nil
+}
+
+// tell says what became of the last bundle of a scope: the last, since the server takes what is said last for what is so.
+func (s *stream) tell(scope string) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	a := s.toTell[scope]
+	delete(s.toTell, scope)
+	if err := s.sendJSON(protocol.AppliedFrame, a); err != nil {
+		s.Log.Debug("say what became of a bundle", "error", err) // the server is told at the next connection
+	}
 }
 
 // renewalDue reports whether a third of the certificate's life is left, or less.
