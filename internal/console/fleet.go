@@ -63,7 +63,7 @@ type Approval struct {
 
 // ApprovalAsked is a request for an exception.
 type ApprovalAsked struct {
-	ID, Host, User, Person, What, Path, Reason string
+	ID, Host, User, What, Path, Reason string
 	At                                         time.Time
 }
 

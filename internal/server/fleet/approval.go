@@ -53,7 +53,6 @@ type Asked struct {
 	ID     string    `json:"id"`
 	Host   string    `json:"host"` // id
 	Name   string    `json:"name"` // of the host
-	Person string    `json:"person,omitempty"`
 	User   string    `json:"user,omitempty"`
 	App    string    `json:"app,omitempty"`
 	SHA256 string    `json:"sha256,omitempty"`
@@ -143,7 +142,7 @@ func (a *approvals) add(q Asked) (queued bool, err error) {
 // ask puts a request of an agent into the queue.
 func (s *Server) ask(ctx context.Context, h Host, r protocol.Request) error {
 	host := s.hostOf(h)
-	q := Asked{ID: string(event.ImportID(s.eventKey, "request "+h.ID, r.ID, "")), Host: h.ID, Name: h.Name, Person: host.Person, User: r.User, App: r.App, SHA256: r.SHA256, Path: r.Path,
+	q := Asked{ID: string(event.ImportID(s.eventKey, "request "+h.ID, r.ID, "")), Host: h.ID, Name: h.Name, User: r.User, App: r.App, SHA256: r.SHA256, Path: r.Path,
 		Reason: r.Reason, At: s.deps.Clock.Now()}
 	queued, err := s.approvals.add(q)
 	if err != nil {

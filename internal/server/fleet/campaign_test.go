@@ -45,7 +45,7 @@ func TestApproval(t *testing.T) {
 	}
 	var asked []fleet.Asked
 	eventually(t, "asked", func() bool { _, asked = r.Approvals(); return len(asked) > 0 && a.spool.Waiting() == 0 })
-	if len(asked) != 1 || asked[0].Person != "alice" || asked[0].Name != "laptop-17" {
+	if len(asked) != 1 || asked[0].User != "alice" || asked[0].Name != "laptop-17" {
 		t.Fatalf("%+v", asked)
 	}
 	if _, err := r.Grant(t.Context(), "admin", fleet.Approval{Asked: asked[0].ID, Until: time.Now().Add(3 * time.Second)}); err != nil {

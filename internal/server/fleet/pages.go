@@ -53,7 +53,7 @@ func (p Pages) Approvals() (inForce []console.Approval, asked []console.Approval
 		if what == "" {
 			what = q.SHA256
 		}
-		asked = append(asked, console.ApprovalAsked{ID: q.ID, Host: q.Name, User: q.User, Person: q.Person, What: what, Path: q.Path, Reason: q.Reason, At: q.At})
+		asked = append(asked, console.ApprovalAsked{ID: q.ID, Host: q.Name, User: q.User, What: what, Path: q.Path, Reason: q.Reason, At: q.At})
 	}
 	return inForce, asked
 }

@@ -121,14 +121,16 @@ type rig struct {
 	clock    clock.Clock
 	stop     func()
 	address  string
-	restarts int
+	board    *health.Board
+	noHolds  bool
+	maxHosts int
 }
 
 const policyText = "version: 1\nrules: [{id: none, apps: [\"*\"], verdict: block}]\n"
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, dir: t.TempDir(), source: &source{}, found: &recorder{more: make(chan struct{}, 1)}, acts: &recorder{more: make(chan struct{}, 1)},
-		holds: &holds{names: map[string]bool{}}, clock: clock.System{}, address: "127.0.0.1:0"}
+		holds: &holds{names: map[string]bool{}}, clock: clock.System{}, address: "127.0.0.1:0", board: health.NewBoard(time.Now)}
 	r.source.set("v1", policyText, nil)
 	r.start()
 	t.Cleanup(func() { r.stop() })
@@ -142,8 +144,11 @@ func (r *rig) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	s, err := fleet.New(fleet.Config{Listen: r.address, Data: r.dir, Keys: r.dir + "/keys", Heartbeat: 5 * time.Second, Version: "test"},
-		fleet.Deps{Source: r.source, Directory: people, Recorder: r.found, Acts: r.acts, Holds: r.holds, Board: health.NewBoard(time.Now), Clock: r.clock, Log: slog.New(slog.DiscardHandler)})
+	d := fleet.Deps{Source: r.source, Directory: people, Recorder: r.found, Acts: r.acts, Holds: r.holds, Board: r.board, Clock: r.clock, Log: slog.New(slog.DiscardHandler)}
+	if r.noHolds {
+		d.Holds = nil
+	}
+	s, err := fleet.New(fleet.Config{Listen: r.address, Data: r.dir, Keys: r.dir + "/keys", Heartbeat: 5 * time.Second, MaxHosts: r.maxHosts, Version: "test"}, d)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -183,6 +188,7 @@ type agent struct {
 	applied chan client.Bundle
 	refuse  error // of the next Apply
 	execute func(o protocol.Order) protocol.Report
+	now     func() time.Time
 	stop    func()
 }
 
@@ -225,7 +231,7 @@ func (a *agent) run() {
 	if a.spool, err = spool.Open(a.dir+"/spool", 0); err != nil {
 		a.r.t.Fatal(err)
 	}
-	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, FirstTry: 50 * time.Millisecond})
+	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond})
 	if err != nil {
 		a.r.t.Fatal(err)
 	}

@@ -170,11 +170,12 @@ func (a *Authority) Issue(r *x509.CertificateRequest, host string) ([]byte, time
 }
 
 // TLS returns the configuration of the listener: those who enrol show no certificate, agents one of ours. There is no resumption: a host that
-// was revoked must not come back by a ticket.
+// was revoked must not come back by a ticket. Records are as large as they may be: small ones at first, which help browsers, cost a system call
+// each when a policy goes to ten thousand.
 func (a *Authority) TLS() *tls.Config {
 	agents := x509.NewCertPool()
 	agents.AddCert(a.cert)
-	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.serverCertificate() }}
+	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.serverCertificate() }}
 	enrol, stream := base.Clone(), base.Clone()
 	enrol.NextProtos = []string{protocol.Enrolling}
 	stream.NextProtos = []string{protocol.Streaming}
