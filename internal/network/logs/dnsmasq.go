@@ -60,7 +60,7 @@ func (d *dnsmasq) time(traditional, full string) (time.Time, error) {
 		return recordable(t)
 	}
 	now := d.now()
-	for year := now.Year() + 1; year > now.Year()-8; year-- { // eight: 29 February
+	for year := now.Year() + 1; year >= now.Year()-8; year-- { // eight: 29 February about the year 2100
 		t, err := time.ParseInLocation("2006 Jan _2 15:04:05", fmt.Sprintf("%d %s", year, traditional), time.Local)
 		if err == nil && t.Before(now.Add(24*time.Hour)) {
 			return t, nil

@@ -121,6 +121,9 @@ func (j *Judge) host(e *Entry) event.Host {
 // learn remembers what this entry says of others, and tells it what others said of it.
 func (j *Judge) learn(e *Entry) {
 	for _, a := range e.Answers {
+		if e.Name == "" {
+			break // an answer to no question takes away no name that is known
+		}
 		if addr, err := netip.ParseAddr(a); err == nil {
 			j.answers.put(pair{e.Client.Addr(), addr.Unmap()}, e.Name)
 		}

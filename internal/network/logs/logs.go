@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -179,6 +180,17 @@ func join(addr string, port int64) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("%d is no port", port)
 	}
 	return netip.AddrPortFrom(a.Unmap().WithZone(""), uint16(port)), nil
+}
+
+// hostName returns the name in a Host header: without its port, and nothing of what is an address.
+func hostName(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return ""
+	}
+	return host
 }
 
 // errLong says that a line was skipped.

@@ -20,13 +20,19 @@ import (
 
 func now() time.Time { return time.Date(2026, 11, 25, 18, 0, 0, 0, time.UTC) }
 
-func judge(t testing.TB, format string, d policy.Decider) *logs.Judge {
+// judged gives the catalog that messengers are named by.
+func judged(t testing.TB) func() classify.Catalog {
 	t.Helper()
 	c, err := catalog.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return logs.NewJudge(func() classify.Catalog { return c }, logs.Options{Source: format, Policy: d,
+	return func() classify.Catalog { return c }
+}
+
+func judge(t testing.TB, format string, d policy.Decider) *logs.Judge {
+	t.Helper()
+	return logs.NewJudge(judged(t), logs.Options{Source: format, Policy: d,
 		Host: func(a netip.Addr, _ time.Time) event.Host { return event.Host{Address: a.String(), Person: "alice"} }})
 }
 

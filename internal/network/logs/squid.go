@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -46,9 +45,7 @@ func (squid) line(b []byte) (*Entry, error) {
 	if f[5] == "CONNECT" {
 		e.Protocol = "connect"
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		e.Name, e.How = host, "host"
-	}
+	e.Name, e.How = hostName(host), "host"
 	if f[7] != "-" {
 		e.User = f[7]
 	}

@@ -113,8 +113,7 @@ func (v *eve) entry() (*Entry, error) {
 	case "quic":
 		e.Protocol, e.Name, e.How, e.JA4, e.ALPN = "quic", v.QUIC.SNI, "sni", v.QUIC.JA4, v.QUIC.alpn()
 	case "http":
-		host, _, _ := strings.Cut(v.HTTP.Host, ":")
-		e.Protocol, e.Name, e.How = "http", host, "host"
+		e.Protocol, e.Name, e.How = "http", hostName(v.HTTP.Host), "host"
 	case "dns":
 		v.question(e)
 	}

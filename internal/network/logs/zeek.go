@@ -169,11 +169,7 @@ func (z *zeek) entry(row zeekRow, path string) (*Entry, error) {
 			e.Proto, e.Protocol = "udp", "dtls"
 		}
 	case "http":
-		host := row["host"]
-		if h, _, ok := strings.Cut(host, ":"); ok && strings.Count(host, ":") == 1 {
-			host = h
-		}
-		e.Proto, e.Protocol, e.Name, e.How, e.User = "tcp", "http", host, "host", row["username"]
+		e.Proto, e.Protocol, e.Name, e.How, e.User = "tcp", "http", hostName(row["host"]), "host", row["username"]
 	case "quic":
 		e.Proto, e.Protocol, e.Name, e.How, e.ALPN = "udp", "quic", row["server_name"], "sni", row["client_protocol"]
 	default:
@@ -206,7 +202,7 @@ func (r zeekRow) path() string {
 	switch {
 	case has("conn_state"):
 		return "conn"
-	case has("qtype_name", "qclass_name", "query"):
+	case has("qtype_name", "qclass_name", "query", "answers", "rejected"):
 		return "dns"
 	case has("client_initial_dcid", "client_protocol"):
 		return "quic"
