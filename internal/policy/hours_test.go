@@ -117,6 +117,15 @@ func TestNextChangeOf(t *testing.T) {
 		{"Europe/Zurich", "until: 2026-01-31", "2026-01-05T00:00:00Z", "2026-01-31T23:00:00Z"},
 		{"Europe/Zurich", "hours: 'Sun 01:00-04:00'", "2026-03-29T00:30:00Z", "2026-03-29T02:00:00Z"},
 		{"Europe/Zurich", "hours: 'Sun 01:00-04:00'", "2026-10-25T00:30:00Z", "2026-10-25T03:00:00Z"},
+		// What begins at a time that is left out begins when clocks are turned; what comes twice begins and ends twice.
+		{"Europe/Zurich", "hours: 'Sun 02:15-04:00'", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 01:00-02:15'", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 02:15-02:45'", "2026-03-29T00:30:00Z", "2026-04-05T00:15:00Z"},
+		{"America/New_York", "hours: 'Sun 02:15-17:15'", "2026-03-08T06:20:00Z", "2026-03-08T07:00:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 02:15-02:45'", "2026-10-25T00:00:00Z", "2026-10-25T00:15:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 02:15-02:45'", "2026-10-25T00:45:00Z", "2026-10-25T01:15:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 02:15-02:45'", "2026-10-25T01:15:00Z", "2026-10-25T01:45:00Z"},
+		{"Europe/Zurich", "hours: 'Sun 02:30-12:00'", "2026-10-25T00:45:00Z", "2026-10-25T01:00:00Z"},
 		{"UTC", "ports: [443]", "2026-01-05T00:00:00Z", ""},
 	} {
 		p := compile(t, "version: 1\ntimezone: "+test.zone+"\nrules:\n  - {id: r, names: [a.example], "+test.matchers+", verdict: block}\n")

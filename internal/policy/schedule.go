@@ -109,25 +109,52 @@ func (p *Policy) NextChange(now time.Time) time.Time {
 		}
 	}
 	local := now.In(p.zone)
+	offsets := offsetsAbout(local)
+	_, turned := local.ZoneBounds() // when clocks are turned next: times of the day are left out there, or come twice
 	for _, r := range p.rules {
 		if !r.until.IsZero() {
 			consider(r.until)
 		}
 		for _, s := range r.hours {
-			for day := -1; day <= 7; day++ {
-				midnight := time.Date(local.Year(), local.Month(), local.Day()+day, 0, 0, 0, 0, p.zone)
-				if !s.days[midnight.Weekday()] {
-					continue
-				}
-				from := time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.from, 0, 0, p.zone)
-				to := time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.to, 0, 0, p.zone)
-				if s.to <= s.from {
-					to = time.Date(local.Year(), local.Month(), local.Day()+day+1, 0, s.to, 0, 0, p.zone)
-				}
-				consider(from)
-				consider(to)
+			if !turned.IsZero() && s.has(turned) != s.has(turned.Add(-time.Nanosecond)) {
+				consider(turned)
 			}
+			s.ends(local, func(wall time.Time) {
+				for _, o := range offsets {
+					moment := wall.Add(-o).In(p.zone)
+					if _, seconds := moment.Zone(); time.Duration(seconds)*time.Second == o {
+						consider(moment)
+					}
+				}
+			})
 		}
 	}
 	return next
+}
+
+// offsetsAbout returns the offsets from UTC that clocks have in the days about a moment: two when they are turned.
+func offsetsAbout(t time.Time) []time.Duration {
+	_, before := t.AddDate(0, 0, -3).Zone()
+	_, after := t.AddDate(0, 0, 10).Zone()
+	out := []time.Duration{time.Duration(before) * time.Second}
+	if after != before {
+		out = append(out, time.Duration(after)*time.Second)
+	}
+	return out
+}
+
+// ends calls f with what clocks show, as if it were UTC, when the span begins and ends in the days about a moment.
+func (s span) ends(about time.Time, f func(wall time.Time)) {
+	for day := -1; day <= 7; day++ {
+		midnight := time.Date(about.Year(), about.Month(), about.Day()+day, 0, 0, 0, 0, time.UTC)
+		if !s.days[midnight.Weekday()] {
+			continue
+		}
+		to := s.to
+		if to <= s.from {
+			to += 24 * 60
+		}
+		f(midnight.Add(time.Duration(s.from) * time.Minute))
+		f(midnight.Add(time.Duration(to) * time.Minute))
+	}
 }
