@@ -62,6 +62,11 @@ func seeds(t *testing.T) map[string][]byte {
 		"7z":      tooled(t, tree, "o.7z", "7z", "a", "-bd", "o.7z", "in"),
 		"zip":     tooled(t, tree, "o.zip", "7z", "a", "-bd", "-tzip", "o.zip", "in"),
 	}
+	all["iso"] = tooled(t, tree, "o", "genisoimage", "-quiet", "-J", "-o", "o", "in")
+	all["msi"] = tooled(t, map[string][]byte{"a.exe": exe, "a.wxs": []byte(`<?xml version="1.0"?><Wix xmlns="http://schemas.microsoft.com/wix/2006/wi"><Product Id="*" Name="Tools" Language="1033" Version="1.0.0"
+Manufacturer="Example" UpgradeCode="11111111-2222-3333-4444-555555555555"><Package InstallerVersion="200" Compressed="yes"/><Media Id="1" Cabinet="cab1.cab" EmbedCab="yes"/>
+<Directory Id="TARGETDIR" Name="SourceDir"><Component Id="C" Guid="11111111-2222-3333-4444-555555555556"><File Id="P" Source="a.exe" KeyPath="yes"/></Component></Directory>
+<Feature Id="X" Level="1"><ComponentRef Id="C"/></Feature></Product></Wix>`)}, "o.msi", "wixl", "-o", "o.msi", "a.wxs")
 	for _, by := range []string{"gzip", "xz", "zstd", "lzo", "lz4"} {
 		all["squashfs-"+by] = tooled(t, tree, "o", "mksquashfs", "in", "o", "-quiet", "-no-progress", "-comp", by)
 	}
