@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,4 +49,33 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 	if status, out, _ := runCommand(t, "scan", tree); status != 0 || !strings.Contains(out, "confidence 0.50: allow by rule otherwise") {
 		t.Errorf("by the quickstart policy it is status %d:\n%s", status, out)
 	}
+}
+
+// TestHeldOwner takes nothing from a person under hold, though their machine is not, and the plan says so.
+func TestHeldOwner(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t)
+	tree := t.TempDir()
+	path := filepath.Join(tree, "certain.exe")
+	if err := os.WriteFile(path, programtest.PE(map[string]string{"ProductName": "Signal", "CompanyName": "Signal Messenger, LLC"}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.says(0, "", d.as("counsel", "hold", "place", "case-9", "--person", me.Username, "--reason", "litigation")...)
+	data, plan := filepath.Join(d.dir, "data"), filepath.Join(t.TempDir(), "plan.json")
+	d.says(1, "nothing was changed", "scan", "--remove", "--plan", plan, "--data", data, tree)
+	if b, err := os.ReadFile(plan); err != nil || !strings.Contains(string(b), `"held": "under a legal hold`) || !strings.Contains(string(b), "matter case-9") {
+		t.Errorf("the plan does not tell: %s, %v", b, err)
+	}
+	for _, args := range [][]string{{"--remove"}, {"--quarantine"}} {
+		d.says(2, "matter case-9", append(append([]string{"scan", "--data", data}, args...), tree)...)
+	}
+	d.says(2, "matter case-9", "scan", "--data", data, "--apply", plan)
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	d.says(0, "", d.as("counsel", "hold", "release", "case-9", "--reason", "settled")...)
+	d.says(1, "in quarantine as", "scan", "--data", data, "--apply", plan)
 }
