@@ -64,7 +64,7 @@ type Approval struct {
 // ApprovalAsked is a request for an exception.
 type ApprovalAsked struct {
 	ID, Host, User, What, Path, Reason string
-	At                                         time.Time
+	At                                 time.Time
 }
 
 // Campaign removes a messenger everywhere.

@@ -65,6 +65,12 @@ const orderLife = 30 * 24 * time.Hour
 
 const maxCampaigns = 200
 
+// Bounds of what one host is ordered at a time; the rest comes once it has reported.
+const (
+	orderedAtOnce = 10
+	orderedFiles  = 1000
+)
+
 // Errors of campaigns.
 var (
 	ErrNoCampaign = errors.New("no campaign of that id")
@@ -158,6 +164,9 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 	var out []protocol.Order
 	for _, id := range slices.Sorted(maps.Keys(c.list)) {
 		x := c.list[id]
+		if len(out) == orderedAtOnce || filesOf(out) >= orderedFiles {
+			break
+		}
 		if x.Stage == Planned || x.Stage == Stopped {
 			continue
 		}
@@ -177,6 +186,15 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 		}
 	}
 	return out
+}
+
+// filesOf counts the files of orders.
+func filesOf(orders []protocol.Order) int {
+	n := 0
+	for _, o := range orders {
+		n += len(o.Items)
+	}
+	return n
 }
 
 // undoable are the files that a host can bring back: those in its quarantine. A removed package is brought back by its manager.

@@ -230,22 +230,6 @@ func (r *roster) put(h Host) error {
 	return nil
 }
 
-// drop forgets a host that never belonged to the fleet.
-func (r *roster) drop(id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h := r.hosts[id]
-	if h == nil {
-		return nil
-	}
-	if err := os.Remove(r.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("fleet: %w", err)
-	}
-	delete(r.keys, h.Fingerprint)
-	delete(r.hosts, id)
-	return nil
-}
-
 // see notes what a host said.
 func (r *roster) see(id string, f func(h *Host)) {
 	r.mu.Lock()
