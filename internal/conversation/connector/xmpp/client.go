@@ -190,8 +190,11 @@ func (s *session) injectToClient(raw []byte) error {
 
 // clientMessage judges what a client says before the server sees it.
 func (s *session) clientMessage(ctx context.Context, n *xmlstream.Node, raw []byte) error {
-	m := said.Message(n)
-	p := s.partners(n)
+	p, says := s.partners(n), n
+	if p.at != "" { // the nickname was judged when it was taken
+		says = addressless(n)
+	}
+	m := said.Message(says)
 	kind := m.Kind()
 	if kind == "" {
 		if err := s.forward(raw); err != nil {

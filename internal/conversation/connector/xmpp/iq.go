@@ -31,7 +31,11 @@ func (s *session) clientIQ(ctx context.Context, n *xmlstream.Node, raw []byte) e
 		return s.forward(raw)
 	}
 	p := s.partners(n)
-	e, m := s.g.iqEvent(n, s.reach(n), p, raw)
+	says := n
+	if s.inRoom(n.Attr("to")) {
+		says = addressless(n)
+	}
+	e, m := s.g.iqEvent(says, s.reach(n), p, raw)
 	if e == nil {
 		return s.forward(raw)
 	}
@@ -183,7 +187,7 @@ func (s *session) offered(ctx context.Context, n *xmlstream.Node, raw []byte) er
 		reach = shape.ToAsker
 	}
 	p := s.inbound(n)
-	e, m := s.g.iqEvent(n, reach, p, raw)
+	e, m := s.g.iqEvent(addressless(n), reach, p, raw)
 	if e == nil || s.g.local(p.sender) && e.Kind == event.Message && m.Text() == "" { // rooms give what passes them ids of their own
 		return s.deliver(raw)
 	}

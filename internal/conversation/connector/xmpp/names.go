@@ -18,6 +18,8 @@ const (
 	nsMUCUser  = "http://jabber.org/protocol/muc#user"
 	nsCarbons  = "urn:xmpp:carbons:2"
 	nsForward  = "urn:xmpp:forward:0"
+	nsStanzaID = "urn:xmpp:sid:0"
+	nsOccupant = "urn:xmpp:occupant-id:0"
 	nsUpload   = "urn:xmpp:http:upload:0"
 	nsJingle   = "urn:xmpp:jingle:1"
 	nsIBB      = "http://jabber.org/protocol/ibb"

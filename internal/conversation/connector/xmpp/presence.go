@@ -19,7 +19,11 @@ import (
 // before, on the same day and to the same, is no new record: clients say it at every sign-in.
 func (s *session) clientPresence(ctx context.Context, n *xmlstream.Node, raw []byte) error {
 	a := s.account.Load()
-	p, m := s.presencePartners(n), said.Presence(n)
+	p, shows := s.presencePartners(n), n
+	if p.room != "" { // the nickname is judged below
+		shows = addressless(n)
+	}
+	m := said.Presence(shows)
 	own, inside := a.nick(p.room)
 	joins := p.room != "" && !inside
 	words := m.All()
@@ -163,7 +167,7 @@ func (s *session) shown(ctx context.Context, n *xmlstream.Node, raw []byte) *ref
 			n = without(n, nsMUCUser) // by the room itself; the reasons in it were judged when they were given
 		}
 	}
-	m := said.Presence(n)
+	m := said.Presence(s.arrived(n))
 	words := m.All()
 	if nick := resource(from); inRoom && !shape.Nick(nick) {
 		words = lines(nick, words)

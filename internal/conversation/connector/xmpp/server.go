@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/ack"
@@ -169,7 +170,7 @@ func (s *session) serverMessage(ctx context.Context, n *xmlstream.Node, raw []by
 		}
 	}
 	inner, archived := s.unwrap(n)
-	m := said.Message(inner)
+	m := said.Message(s.arrived(inner))
 	kind := m.Kind()
 	from = inner.Attr("from")
 	switch {
@@ -250,20 +251,40 @@ func (s *session) firstSight(ctx context.Context, n *xmlstream.Node, m *said.Con
 		}
 		return e
 	})
-	s.alias(p, m, j.Event)
+	s.alias(p, n, j.Event)
 	return withheld(j), known
 }
 
 // alias lets a message be found by the id that its room gave it (XEP-0359): reactions in rooms refer to that.
-func (s *session) alias(p partners, m *said.Content, id event.ID) {
+func (s *session) alias(p partners, n *xmlstream.Node, id event.ID) {
 	if p.room == "" || id == "" {
 		return
 	}
-	for _, sid := range m.IDs {
+	for _, sid := range n.Children {
+		if sid.Space != nsStanzaID || sid.Local != "stanza-id" {
+			continue
+		}
 		if by := bareJID(sid.Attr("by")); by == p.room && sid.Attr("id") != "" {
 			s.g.memory.Put(s.g.memory.Key(by, "", "sid\x00"+sid.Attr("id"), ""), "", sight.Judged{Event: id})
 		}
 	}
+}
+
+// arrived returns a stanza from the server without what is not its sender's: the address of the reader, and the ids that our own server gives.
+func (s *session) arrived(n *xmlstream.Node) *xmlstream.Node {
+	out, from := addressless(n), n.Attr("from")
+	out.Children = slices.DeleteFunc(slices.Clone(n.Children), func(c *xmlstream.Node) bool {
+		return len(c.Children) == 0 && c.Text == "" &&
+			(c.Space == nsStanzaID && c.Local == "stanza-id" && s.g.local(c.Attr("by")) || c.Space == nsOccupant && s.g.local(from))
+	})
+	return out
+}
+
+// addressless returns a stanza without its address.
+func addressless(n *xmlstream.Node) *xmlstream.Node {
+	out := *n
+	out.Attrs = slices.DeleteFunc(slices.Clone(n.Attrs), func(a xmlstream.Attr) bool { return a.Space == "" && a.Local == "to" })
+	return &out
 }
 
 // inbound says who talks to whom in a message from the server.

@@ -12,6 +12,11 @@ import (
 const (
 	maxLabel = 64  // of a name of a program in its answer to a question
 	maxTold  = 256 // of all such names of one answer
+
+	maxLetters = 160  // of words in all values of a stanza that pass
+	maxFree    = 1024 // bytes of all such values, without the words of protocols
+	maxCall    = 8192 // the same where two clients agree on a call
+	maxPublic  = 8192 // the same in keys that a client publishes
 )
 
 // sorted returns the attributes in one order: servers write them in any.
@@ -47,12 +52,29 @@ func (s *Content) take(n *xmlstream.Node) {
 	}
 }
 
+// passes reports whether a value has its form, and keeps account of what its writer could choose in it.
 func (s *Content) passes(form, v string) bool {
-	if form != "label" {
-		return shape.Fits(form, v)
+	if form == "label" {
+		s.told += len(v)
+		return len(v) <= maxLabel && s.told <= maxTold && shape.Digits(v) <= 8
 	}
-	s.told += len(v)
-	return len(v) <= maxLabel && s.told <= maxTold && shape.Digits(v) <= 8
+	if !shape.Fits(form, v) {
+		return false
+	}
+	if v != "" && !slices.Contains(s.near, v) {
+		size, letters := shape.Free(form, v)
+		if s.free, s.letters = s.free+size, s.letters+letters; size > 0 {
+			s.passed = append(s.passed, v)
+		}
+	}
+	return true
+}
+
+// settle takes all that passed for words when it is more in sum than machines have to say.
+func (s *Content) settle() {
+	if s.free > s.most || s.letters > maxLetters {
+		s.outer = append(s.outer, strings.Join(s.passed, "\n"))
+	}
 }
 
 // attributes takes the attributes that a shape does not explain, with their names.
@@ -76,29 +98,35 @@ func (s *Content) attributes(n *xmlstream.Node, known string) {
 
 // declared takes a namespace that no name may need: servers leave those out, so it counts for what is judged, not for what is compared.
 func (s *Content) declared(uri string) {
-	if !shape.Token(uri) {
+	if !s.passes("node", uri) {
 		s.outer = append(s.outer, uri)
 	}
 }
 
 // stanza takes what stands at the stanza itself. Servers may change it, so it counts for what is judged, not for what is compared.
 func (s *Content) stanza(n *xmlstream.Node) {
-	around := Content{}
-	known := "id:id to:any from:any type:any"
+	for _, jid := range []string{n.Attr("to"), n.Attr("from")} {
+		bare, _, _ := strings.Cut(jid, "/")
+		s.near = append(s.near, bare, bare[strings.IndexByte(bare, '@')+1:])
+	}
+	around := Content{near: s.near}
 	for _, a := range sorted(n) {
 		switch {
-		case a.Space == "" && (a.Local == "to" || a.Local == "from"):
-			if a.Local == "to" && !shape.Address(a.Value) {
-				_, resource, _ := strings.Cut(a.Value, "/")
+		case a.Space == "" && a.Local == "to":
+			if _, resource, _ := strings.Cut(a.Value, "/"); !shape.Resource(resource) {
 				around.addExtra(resource)
+			} else if resource != "" {
+				around.passes("id", resource)
 			}
+		case a.Space == "" && a.Local == "from":
 		case a.Space == "" && a.Local == "type":
 			if !shape.Type(n.Local, a.Value) {
 				around.addExtra(a.Value)
 			}
 		default:
-			around.attributes(&xmlstream.Node{Attrs: []xmlstream.Attr{a}}, known)
+			around.attributes(&xmlstream.Node{Attrs: []xmlstream.Attr{a}}, "id:id")
 		}
 	}
+	s.free, s.letters, s.passed = around.free, around.letters, around.passed
 	s.outer = append(append(s.outer, around.extra...), around.outer...)
 }

@@ -31,7 +31,6 @@ type Content struct {
 
 	Delayed bool
 	Stamp   time.Time         // when it was said, by the server that delayed it (XEP-0203)
-	IDs     []*xmlstream.Node // stanza-id elements (XEP-0359)
 	URLs    []string          // of XEP-0066
 	call    bool              // proposes a call (XEP-0353)
 	html    []*xmlstream.Node // XEP-0071
@@ -39,11 +38,16 @@ type Content struct {
 
 	shapes func(name string) (string, bool) // what may stand in it and say nothing
 	told   int                              // length of the names that it tells
+	near   []string                         // addresses between which it goes: of them it may speak
+
+	passed        []string // what its writer could choose in values that say nothing
+	free, letters int      // how much that is: bytes, and letters of words
+	most          int      // of free
 }
 
 // Message gathers what a message says.
 func Message(n *xmlstream.Node) *Content {
-	s := &Content{shapes: shape.Of}
+	s := &Content{shapes: shape.Of, most: maxFree}
 	s.stanza(n)
 	hasSubject := false
 	for _, c := range n.Children {
@@ -68,6 +72,7 @@ func Message(n *xmlstream.Node) *Content {
 		s.markup(h)
 	}
 	s.topic = hasSubject && len(s.bodies) == 0
+	s.settle()
 	return s
 }
 
@@ -87,7 +92,7 @@ func (s *Content) nested(n *xmlstream.Node) {
 
 // thread lets the id of a thread pass.
 func (s *Content) thread(n *xmlstream.Node) {
-	if len(n.Text) > 128 || !shape.ID(n.Text) {
+	if len(n.Text) > 128 || !s.passes("id", n.Text) {
 		s.addExtra(n.Text)
 	}
 	s.attributes(n, "parent:id")

@@ -59,9 +59,6 @@ func (s *Content) extension(c *xmlstream.Node) {
 		s.Delayed = true
 		s.Stamp = stampOf(c.Attr("stamp"))
 		s.take(c)
-	case "urn:xmpp:sid:0 stanza-id":
-		s.IDs = append(s.IDs, c)
-		s.take(c)
 	case "jabber:x:oob x":
 		for _, u := range c.Children {
 			if u.Local == "url" {

@@ -9,6 +9,7 @@ const (
 	maxIDWords   = 2  // "roster_get"
 	maxIDLetters = 16 // of all its words
 	maxIDDigits  = 11 // of numbers that are no time
+	longNumber   = 12 // digits in a row that chance does not make among letters
 	longRun      = 16 // letters in a row that chance does not make among digits
 )
 
@@ -30,11 +31,26 @@ func ID(v string) bool {
 			}
 		case strings.Trim(piece, "0123456789abcdef") == "", strings.Trim(piece, "0123456789ABCDEF") == "":
 		default:
+			if n := longestNumber(piece); n >= longNumber {
+				digits += n
+			}
 			w, l := wordsIn(piece)
 			words, letters = words+w, letters+l
 		}
 	}
 	return words <= maxIDWords && letters <= maxIDLetters && digits <= maxIDDigits
+}
+
+// longestNumber returns the most digits in a row.
+func longestNumber(v string) int {
+	longest, run := 0, 0
+	for _, r := range v {
+		if run++; r < '0' || r > '9' {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
 }
 
 func separates(r rune) bool {
@@ -55,10 +71,15 @@ func withoutUUID(v string) string {
 // random reports whether a value changes between capitals, small letters and digits more often than words in one do, even with capitals at
 // their beginnings, or has capitals within and a heap of consonants.
 func random(v string) bool {
-	changes, all, capitals, consonants, heap := 0, 0, 0, 0, 0
+	changes, all, capitals, consonants, heap, number := 0, 0, 0, 0, 0, 0
 	var last rune
 	for _, r := range v {
+		if number++; !unicode.IsDigit(r) {
+			number = 0
+		}
 		switch {
+		case number >= longNumber:
+			return false
 		case r > unicode.MaxASCII:
 			return false
 		case separates(r):
