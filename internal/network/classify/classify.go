@@ -344,7 +344,7 @@ func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *de
 	for key, want := range sig.Match {
 		switch key {
 		case "port":
-			if !portIn(want, f.Server.Port()) && !((f.Middle || f.ProtoName() == "udp") && portIn(want, f.Client.Port())) {
+			if !serves(f, want) {
 				return "", false
 			}
 		case "address":
@@ -361,6 +361,13 @@ func (c *Classifier) holds(f *flow.Flow, sig *catalog.TrafficSignature, fact *de
 		}
 	}
 	return value, true
+}
+
+// serves reports whether the port of the serving end is wanted. Who spoke first may be the server where the beginning was not seen, and with
+// UDP: then the lower port is the server's, as those that clients are given are high.
+func serves(f *flow.Flow, want string) bool {
+	client, server := f.Client.Port(), f.Server.Port()
+	return portIn(want, server) || (f.Middle || f.ProtoName() == "udp") && client < server && portIn(want, client)
 }
 
 func (c *Classifier) addressOf(a netip.Addr, app string) bool {

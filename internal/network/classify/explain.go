@@ -114,7 +114,7 @@ func (c *Classifier) missing(f *flow.Flow, sig *catalog.TrafficSignature, fact *
 		want := sig.Match[key]
 		switch key {
 		case "port":
-			if !portIn(want, f.Server.Port()) && !(f.ProtoName() == "udp" && portIn(want, f.Client.Port())) {
+			if !serves(f, want) {
 				return fmt.Sprintf("port is %d, wants %s", f.Server.Port(), want)
 			}
 		case "address":

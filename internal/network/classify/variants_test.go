@@ -106,6 +106,25 @@ func TestDatagramsInTheWild(t *testing.T) {
 	}
 }
 
+// TestAClientsPortIsNoServersPort: a client that happens to have a messenger's port says nothing of the server, nor of the server's other clients;
+// a server that is seen to speak first does.
+func TestAClientsPortIsNoServersPort(t *testing.T) {
+	server := at("203.0.113.5:3478")
+	got := findings(t, classify.Options{}, func(w *flowtest.Writer) {
+		w.UDP(at("10.0.0.7:19305"), server, flowtest.STUN(1))
+		w.UDP(at("10.0.0.8:40000"), server, flowtest.STUN(1))
+		w.UDP(at("203.0.113.6:19305"), at("10.0.0.9:41000"), flowtest.STUN(1))
+	})
+	for key, app := range map[string]string{"19305 203.0.113.5:3478": "", "40000 203.0.113.5:3478": "", "19305 10.0.0.9:41000": "google_meet"} {
+		if f, ok := got[key]; !ok || f.Flow.App != app {
+			t.Errorf("%s: %q by %v", key, f.Flow.App, f.Evidence)
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("%d findings: %v", len(got), got)
+	}
+}
+
 // TestWhatCannotBeKnown: a proxy of Telegram that poses as a web server, and one whose secret is part of the key, show nothing of it. They
 // stay unknown, and say what they showed.
 func TestWhatCannotBeKnown(t *testing.T) {
