@@ -192,6 +192,9 @@ func (r *Run) Live(ctx context.Context, name string, limit time.Duration) error 
 	if r.failed != nil {
 		return r.failed
 	}
+	if err != nil && stats.Packets == 0 {
+		r.nothing(false)
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return hint.New(err, "listening needs root, or the capability CAP_NET_RAW")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -152,11 +153,20 @@ func (s *Scanner) event(j *job, item *reveal.Item, inside string) *event.Event {
 	}
 }
 
+// recorded is the path that goes on record and that policy judges: as the caller named the tree, but never relative, which would mean nothing to
+// whoever reads it later.
+func (j *job) recorded() string {
+	if filepath.IsAbs(j.path) {
+		return j.path
+	}
+	return j.real
+}
+
 // program is what one item is, still without app.
 func (s *Scanner) program(j *job, item *reveal.Item, inside string) event.Program {
 	id := &item.Identity
 	return event.Program{
-		Path: j.path, Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
+		Path: j.recorded(), Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
 		Publisher: publisher(id), SHA256: id.SHA256, Size: id.Size,
 		Owner: s.places.owner(j.uid), Media: s.places.medium(j.stat.Dev),
 	}

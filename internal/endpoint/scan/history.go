@@ -45,13 +45,13 @@ func (s *Scanner) describe(ctx context.Context, j *job) {
 		ID: event.NewID(), Kind: event.FindingHit, Time: now, Received: now,
 		Connector: s.opts.Connector, Source: event.SourceCapture, Host: s.opts.Host,
 		Content: event.Content{
-			Program: &event.Program{Path: j.path, App: j.store.App, Form: History, Format: format, SHA256: d.SHA256, Size: d.Size,
+			Program: &event.Program{Path: j.recorded(), App: j.store.App, Form: History, Format: format, SHA256: d.SHA256, Size: d.Size,
 				Owner: s.places.owner(d.UID), Media: s.places.medium(d.Dev), Confidence: j.store.Evidence.Strength},
 			Evidence: []event.Evidence{j.store.Evidence},
 			Facts:    historyFacts(&d),
 		},
 	}
-	e.Evidence[0].Value = program.Text(j.path)
+	e.Evidence[0].Value = program.Text(j.recorded())
 	e.Verdict = s.opts.Policy.Decide(&policy.Input{Event: e, Now: e.Received, Final: true})
 	j.results = []Result{{Finding: &Finding{Path: j.path, Real: j.real, File: j.stat, Event: e}}}
 }

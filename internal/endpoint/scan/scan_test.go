@@ -320,6 +320,43 @@ func TestMissingPath(t *testing.T) {
 }
 
 // TestRootMayBeALink follows what the caller named, and nothing below.
+// TestRecordsAreNeverRelative: what was given as "tree" is reported as that, and goes on record, and to policy, by a path that still means
+// something tomorrow.
+func TestRecordsAreNeverRelative(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := programtest.PE(map[string]string{"ProductName": "Example"})
+	write(t, filepath.Join(dir, "tree", "a.exe"), exe)
+	home := filepath.Join(dir, "tree", ".local/share/TelegramDesktop/tdata")
+	write(t, filepath.Join(home, "key_datas"), []byte("x"))
+	t.Chdir(dir)
+	rec := &recorder{}
+	s := newScanner(t, scan.Options{Recorder: rec, Policy: decider{event.Digest(exe)}})
+	var told []string
+	if _, err := s.Scan(t.Context(), []string{"tree"}, func(r scan.Result) error {
+		if r.Finding != nil {
+			told = append(told, r.Finding.Path)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var recorded []string
+	for _, e := range rec.events {
+		recorded = append(recorded, e.Program.Path)
+	}
+	slices.Sort(told)
+	slices.Sort(recorded)
+	if want := []string{"tree/.local/share/TelegramDesktop/tdata", "tree/a.exe"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if want := []string{home, filepath.Join(dir, "tree", "a.exe")}; !slices.Equal(recorded, want) {
+		t.Errorf("on record is %q, want %q", recorded, want)
+	}
+}
+
 func TestRootMayBeALink(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "real", "x"), scantest.Installer())

@@ -116,6 +116,9 @@ func NewReader(format string, in io.Reader, now func() time.Time) (*Reader, erro
 	return &Reader{parser: p, lines: newLineReader(in)}, nil
 }
 
+// Lines is how many lines were read until now, with those that could not be.
+func (r *Reader) Lines() int64 { return r.number }
+
 // Next returns the next entry, io.EOF at the end.
 func (r *Reader) Next() (*Entry, error) {
 	for {
