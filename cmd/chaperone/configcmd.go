@@ -20,7 +20,7 @@ type configTestCmd struct {
 
 // Run checks.
 func (c *configTestCmd) Run(e *command.Env) error {
-	cfg, err := config.Load(c.Config)
+	cfg, err := command.LoadConfig(c.Config)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (d *DataFlags) Dir() (string, error) {
 	case d.Data != "":
 		return d.Data, nil
 	case d.Config != "":
-		c, err := config.Load(d.Config)
+		c, err := LoadConfig(d.Config)
 		if err != nil {
 			return "", err
 		}
@@ -31,7 +31,7 @@ func (d *DataFlags) Dir() (string, error) {
 // Load returns the configuration that the flags name: the file, or the defaults around a data directory.
 func (d *DataFlags) Load() (*config.Config, error) {
 	if d.Config != "" {
-		return config.Load(d.Config)
+		return LoadConfig(d.Config)
 	}
 	dir, err := d.Dir()
 	if err != nil {
@@ -45,7 +45,7 @@ func (d *DataFlags) Load() (*config.Config, error) {
 		return nil, err
 	}
 	if beside := filepath.Join(filepath.Dir(c.DataDir), "chaperone.yaml"); FileExists(beside) {
-		if full, err := config.Load(beside); err == nil && full.Data() == c.DataDir {
+		if full, err := LoadConfig(beside); err == nil && full.Data() == c.DataDir {
 			return full, nil
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/catalog"
-	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
 )
@@ -37,7 +36,7 @@ func (d *DataFlags) RulesOf(file string, packs ...string) (*rules.Set, error) {
 		return nil, fmt.Errorf("load catalog: %w", err)
 	}
 	set, err := rules.Load(file, cat, packs...)
-	return set, RulesHint(err)
+	return set, notAConfig(RulesHint(err), file)
 }
 
 // besideHere is the configuration that quickstart writes; where it lies in the working directory, people expect it to apply.
@@ -51,7 +50,7 @@ func (d *DataFlags) PolicyFile(e *Env, named string) (string, error) {
 		return named, nil
 	}
 	if d.Config != "" {
-		c, err := config.Load(d.Config)
+		c, err := LoadConfig(d.Config)
 		if err != nil {
 			return "", err
 		}

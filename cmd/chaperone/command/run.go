@@ -28,7 +28,10 @@ func Run(cli any, args []string, e *Env) int {
 		return exit
 	}
 	if err != nil {
-		return Report(e, hint.New(err, helpFor(err)))
+		return Report(e, usage(err, args))
+	}
+	if err := refuseNegative(k); err != nil {
+		return Report(e, err)
 	}
 	e.session = &session{idle: idleAfter}
 	err = k.Run(e)
@@ -39,17 +42,6 @@ func Run(cli any, args []string, e *Env) int {
 	}
 	e.session = nil
 	return Report(e, err)
-}
-
-// helpFor says which help lists what may be written: that of the command that was begun.
-func helpFor(err error) string {
-	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context != nil {
-		if n := parse.Context.Selected(); n != nil {
-			return "chaperone " + n.Path() + " --help lists its flags"
-		}
-	}
-	return "chaperone --help lists the commands"
 }
 
 // Report says what went wrong, with its hint, and returns the exit status.
@@ -65,7 +57,11 @@ func Report(e *Env, err error) int {
 		lines[i] = printable.Line(line)
 	}
 	fmt.Fprintln(e.ErrOut, "chaperone: error:", strings.Join(lines, "\n"))
-	if text := hint.Of(err); text != "" {
+	text := hint.Of(err)
+	if text == "" {
+		text = advice(err)
+	}
+	if text != "" {
 		fmt.Fprintln(e.ErrOut, "hint:", printable.Line(text))
 	}
 	return 2
