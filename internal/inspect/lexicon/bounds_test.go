@@ -2,7 +2,6 @@ package lexicon_test
 
 import (
 	"context"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -68,17 +67,5 @@ func TestVersionFollowsTheWords(t *testing.T) {
 	first, again, other := version("a", "b"), version("a", "b"), version("a", "c")
 	if first != again || first == other || first == "" {
 		t.Errorf("versions %q, %q, %q", first, again, other)
-	}
-}
-
-func TestMerge(t *testing.T) {
-	for _, c := range []struct{ in, want []event.Span }{
-		{nil, nil},
-		{[]event.Span{{Start: 5, End: 7}, {Start: 1, End: 3}}, []event.Span{{Start: 1, End: 3}, {Start: 5, End: 7}}},
-		{[]event.Span{{Start: 1, End: 4}, {Start: 2, End: 9}, {Start: 3, End: 5}}, []event.Span{{Start: 1, End: 9}}},
-	} {
-		if got := lexicon.Merge(c.in); len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%v: %v, want %v", c.in, got, c.want)
-		}
 	}
 }

@@ -4,25 +4,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"github.com/chaperone-im/chaperone/internal/inspect/fold"
 )
 
-// word is a folded word and where it stands in the original text, in code points.
+// word is a folded word and where it stands in the view, in code points.
 type word struct {
 	text       string
 	start, end int
 	stretched  bool // its letters may stand for fewer
 	spelled    bool // it was made of single letters
-}
-
-// lookAlikes are Cyrillic, Greek and other letters that look like Latin ones, in lower case (Unicode TR 39, confusables).
-// Patterns are folded as texts are, so words in those scripts are found too.
-var lookAlikes = map[rune]rune{
-	'а': 'a', 'в': 'b', 'с': 'c', 'ԁ': 'd', 'е': 'e', 'ѐ': 'e', 'ё': 'e', 'һ': 'h', 'н': 'h', 'і': 'i', 'ї': 'i', 'ј': 'j', 'к': 'k', 'ӏ': 'l', 'м': 'm', 'о': 'o', 'р': 'p',
-	'ԛ': 'q', 'ѕ': 's', 'т': 't', 'у': 'y', 'ѵ': 'v', 'ԝ': 'w', 'х': 'x', 'ү': 'y',
-	'α': 'a', 'β': 'b', 'ε': 'e', 'η': 'n', 'ι': 'i', 'κ': 'k', 'μ': 'u', 'ν': 'v', 'ο': 'o', 'ρ': 'p', 'τ': 't', 'υ': 'u', 'χ': 'x', 'ω': 'w', 'γ': 'y',
-	'ı': 'i', 'ſ': 's', 'ɑ': 'a', 'ɡ': 'g', 'ɩ': 'i', 'ʟ': 'l', 'ᴀ': 'a', 'ᴏ': 'o', 'ᴡ': 'w', 'ꜱ': 's', 'ᴛ': 't', 'ᴘ': 'p', 'ʜ': 'h',
-	'ø': 'o', 'ł': 'l', 'đ': 'd', 'ħ': 'h', 'ŧ': 't',
+	leet       bool // its digits may stand for letters
 }
 
 // split folds a text into words: case, accents, width, look-alike letters, apostrophes and invisible characters do not matter. Letters
@@ -43,13 +34,18 @@ type splitter struct {
 	start int
 	end   int
 	at    int
+	flags bool // the word is of regional indicators
+	runes []rune
 }
 
 func (s *splitter) flush() {
-	if len(s.buf) > 0 {
-		s.words = append(s.words, word{text: string(s.buf), start: s.start, end: s.end, stretched: hasRun(s.buf, minRun)})
-		s.buf = s.buf[:0]
+	if len(s.buf) == 0 {
+		return
 	}
+	if !s.flags || len(s.buf) != 2 { // two regional indicators are the flag of a country
+		s.words = append(s.words, word{text: string(s.buf), start: s.start, end: s.end, stretched: hasRun(s.buf, minRun), leet: isLeet(s.buf)})
+	}
+	s.buf, s.flags = s.buf[:0], false
 }
 
 func (s *splitter) put(b ...byte) {
@@ -62,6 +58,9 @@ func (s *splitter) put(b ...byte) {
 
 func (s *splitter) add(r rune) {
 	if r < utf8.RuneSelf {
+		if s.flags {
+			s.flush()
+		}
 		switch {
 		case 'a' <= r && r <= 'z' || '0' <= r && r <= '9':
 			s.put(byte(r))
@@ -73,10 +72,10 @@ func (s *splitter) add(r rune) {
 		}
 		return
 	}
-	if invisible(r) || (r == '’' || r == '＇' || r == 'ʼ') && len(s.buf) > 0 {
+	if (r == '’' || r == '＇' || r == 'ʼ') && len(s.buf) > 0 {
 		return
 	}
-	if unspaced(r) {
+	if _, digit := fold.Digit(r); !digit && unspaced(r) {
 		s.flush()
 		s.put(utf8.AppendRune(nil, r)...)
 		s.flush()
@@ -85,35 +84,26 @@ func (s *splitter) add(r rune) {
 	s.fold(r)
 }
 
-// fold decomposes a character by compatibility (full width, accents, mathematical letters) and puts its letters and digits.
+// fold puts what a character stands for. Regional indicators and other letters make no word together.
 func (s *splitter) fold(r rune) {
-	var in, out [64]byte
-	n := utf8.EncodeRune(in[:], r)
-	put := false
-	for _, d := range string(norm.NFKD.Append(out[:0], in[:n]...)) {
-		d = unicode.ToLower(d)
-		if latin, ok := lookAlikes[d]; ok {
-			d = latin
+	var kind fold.Kind
+	s.runes, kind = fold.Append(s.runes[:0], r)
+	switch kind {
+	case fold.Text:
+		if flag := fold.Regional(r); flag != s.flags {
+			s.flush()
+			s.flags = flag
 		}
-		switch {
-		case unicode.Is(unicode.Mn, d): // an accent belongs to the letter before it
-			put = true
-			if len(s.buf) > 0 {
-				s.end = s.at + 1
-			}
-		case unicode.IsLetter(d) || unicode.IsNumber(d):
+		for _, d := range s.runes {
 			s.put(utf8.AppendRune(nil, d)...)
-			put = true
 		}
-	}
-	if !put {
+	case fold.Mark:
+		if len(s.buf) > 0 {
+			s.end = s.at + 1
+		}
+	case fold.Sign:
 		s.flush()
 	}
-}
-
-// invisible reports whether a character shows nothing: zero-width characters, direction marks, soft hyphens, variation selectors.
-func invisible(r rune) bool {
-	return unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r) || r == '\u034F' || r == '\u115F' || r == '\u1160' || r == '\u3164'
 }
 
 // unspaced reports whether a script writes words without spaces between them.
@@ -141,7 +131,7 @@ func joinSpelled(words []word) []word {
 		for _, w := range words[i : i+n] {
 			joined.text += w.text
 		}
-		joined.stretched = hasRun([]byte(joined.text), 2)
+		joined.stretched, joined.leet = hasRun([]byte(joined.text), 2), isLeet([]byte(joined.text))
 		out = append(out, joined)
 		i += n
 	}

@@ -1,5 +1,5 @@
 // Package lexicon finds words, phrases and words near each other in texts, however they are written: it folds case, accents, width,
-// look-alike letters and invisible characters on both sides, and tells where a hit stands in the original text, in code points.
+// look-alike letters and invisible characters on both sides, sees through digits for letters and other views of the text (package fold), and tells where a hit stands in the original text, in code points.
 //
 // All lexicons are put into one trie of words, so the time for a text does not depend on how many there are.
 package lexicon
@@ -9,11 +9,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect"
+	"github.com/chaperone-im/chaperone/internal/inspect/fold"
 )
 
 // Lexicon is a named list of words and phrases. A word that ends in * stands for all that begin so.
@@ -154,11 +154,10 @@ func (in *Inspector) Inspect(_ context.Context, item *inspect.Item) inspect.Resu
 	if item.Text == "" {
 		return inspect.Result{}
 	}
-	s := search{in: in, words: split(item.Text)}
-	for i := range s.words {
-		s.walk(&in.root, i, i)
+	s := search{in: in}
+	for _, view := range fold.Views(item.Text) {
+		s.look(&view)
 	}
-	s.findNear()
 	return inspect.Result{Hits: s.hits()}
 }
 
@@ -167,9 +166,19 @@ type occurrence struct{ term, first, last int }
 
 type search struct {
 	in    *Inspector
+	view  *fold.View
 	words []word
 	spans map[int][]event.Span // by lexicon
 	terms map[int][]occurrence // by near
+}
+
+// look looks for the entries in one view of the text.
+func (s *search) look(view *fold.View) {
+	s.view, s.words, s.terms = view, split(view.Text), nil
+	for i := range s.words {
+		s.walk(&s.in.root, i, i)
+	}
+	s.findNear()
 }
 
 // walk follows the trie from node n with word i; the entry began with word first.
@@ -184,6 +193,9 @@ func (s *search) walk(n *node, first, i int) {
 	}
 	if s.words[i].stretched {
 		s.walkStretched(n, first, i)
+	}
+	if s.words[i].leet {
+		s.walkLeet(n, first, i)
 	}
 	for _, p := range n.prefixes {
 		if strings.HasPrefix(w, p.text) {
@@ -208,6 +220,21 @@ func (s *search) walkStretched(n *node, first, i int) {
 	}
 }
 
+// walkLeet follows the words that word i may stand for when digits were written for letters.
+func (s *search) walkLeet(n *node, first, i int) {
+	for _, w := range unleet(s.words[i].text) {
+		if next := n.next[w]; next != nil {
+			s.reach(next, first, i)
+			s.walk(next, first, i+1)
+		}
+		for _, p := range n.prefixes {
+			if strings.HasPrefix(w, p.text) && !strings.HasPrefix(s.words[i].text, p.text) {
+				s.reach(p.node, first, i)
+			}
+		}
+	}
+}
+
 func (s *search) reach(n *node, first, last int) {
 	for _, e := range n.ends {
 		if e.near < 0 {
@@ -225,7 +252,7 @@ func (s *search) found(lexicon, first, last int) {
 	if s.spans == nil {
 		s.spans = map[int][]event.Span{}
 	}
-	s.spans[lexicon] = append(s.spans[lexicon], event.Span{Start: s.words[first].start, End: s.words[last].end})
+	s.spans[lexicon] = append(s.spans[lexicon], s.view.Span(s.words[first].start, s.words[last].end))
 }
 
 // findNear looks, for each near whose terms occur, for windows that hold all of them. Occurrences are in the order of the text.
@@ -255,7 +282,7 @@ func (s *search) findNear() {
 func (s *search) hits() []event.Hit {
 	var out []event.Hit
 	for l, lex := range s.in.lexicons {
-		spans := Merge(s.spans[l])
+		spans := fold.Merge(s.spans[l])
 		if len(spans) == 0 {
 			continue
 		}
@@ -265,25 +292,6 @@ func (s *search) hits() []event.Hit {
 		}
 		hit.Spans = spans[:min(len(spans), maxSpans)]
 		out = append(out, hit)
-	}
-	return out
-}
-
-// Merge sorts spans and makes one of those that overlap.
-func Merge(spans []event.Span) []event.Span {
-	slices.SortFunc(spans, func(a, b event.Span) int {
-		if a.Start != b.Start {
-			return a.Start - b.Start
-		}
-		return a.End - b.End
-	})
-	out := spans[:0]
-	for _, s := range spans {
-		if len(out) > 0 && s.Start < out[len(out)-1].End {
-			out[len(out)-1].End = max(out[len(out)-1].End, s.End)
-			continue
-		}
-		out = append(out, s)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect"
+	"github.com/chaperone-im/chaperone/internal/inspect/fold"
 	"github.com/chaperone-im/chaperone/internal/inspect/inspecttest"
 	"github.com/chaperone-im/chaperone/internal/inspect/lexicon"
 )
@@ -68,7 +69,7 @@ func TestFind(t *testing.T) {
 		for _, h := range in.Inspect(context.Background(), &inspect.Item{Text: plain.String()}).Hits {
 			spans = append(spans, h.Spans...)
 		}
-		for _, s := range lexicon.Merge(spans) {
+		for _, s := range fold.Merge(spans) {
 			got = append(got, string(points[s.Start:s.End]))
 		}
 		if strings.Join(got, "|") != strings.Join(want, "|") {

@@ -3,8 +3,7 @@ package pattern
 import (
 	"slices"
 	"strings"
-
-	"github.com/chaperone-im/chaperone/internal/event"
+	"unicode"
 )
 
 // ibanLengths is how long an account number is by country (SWIFT IBAN registry).
@@ -37,43 +36,58 @@ func isIBAN(s string) bool {
 	return rest == 1
 }
 
-// findIBANs finds account numbers, in one or with single separators.
-func findIBANs(t *text) []event.Span {
-	points := t.points()
-	var out []event.Span
+// findIBANs finds account numbers, in one or with a few signs between their groups.
+func findIBANs(points []point) [][2]int {
+	var out [][2]int
 	for i := 0; i+4 < len(points); i++ {
-		if !isLetter(points[i]) || !isLetter(points[i+1]) || !isDigit(points[i+2]) || !isDigit(points[i+3]) || i > 0 && alphanumeric(points[i-1]) {
+		if !isLetter(points[i].r) || i > 0 && wordly(points[i-1].r) {
 			continue
 		}
-		length, ok := ibanLengths[string(points[i:i+2])]
-		if !ok {
-			continue
-		}
-		if end := take(points, i, length); end > 0 && isIBAN(significant(string(points[i:end]), true)) {
-			out = append(out, event.Span{Start: i, End: end})
+		if end := ibanAt(points, i); end > 0 {
+			out = append(out, [2]int{i, end})
 			i = end - 1
 		}
 	}
 	return out
 }
 
-func alphanumeric(r rune) bool { return isDigit(r) || isLetter(r) }
+// minLoose is how many digits an account number must have to be believed with more than one sign between its groups: else the words of a sentence
+// would do.
+const minLoose = 8
 
-// take returns the place after the n-th letter or digit from start, or 0 when the run is shorter, or goes on.
-func take(points []rune, start, n int) int {
-	i := start
-	for ; i < len(points) && n > 0; i++ {
-		switch {
-		case alphanumeric(points[i]):
-			n--
-		case !isSeparator(points[i]) || i > 0 && isSeparator(points[i-1]):
+// ibanAt returns the place after the account number that begins at start, 0 when there is none.
+func ibanAt(points []point, start int) int {
+	var number [40]byte
+	n, want, loose, digits, end := 0, len(number), false, 0, start
+	for i, signs := start, start; i < len(points); i++ {
+		r := points[i].r
+		if !wordly(r) {
+			continue
+		}
+		separator := points[signs:i]
+		if n == want && len(separator) > 0 {
+			break
+		}
+		if n == want || !isDigit(r) && !isLetter(r) || len(separator) > maxSeparator {
 			return 0
 		}
+		loose = loose || !tight(separator)
+		number[n], n = byte(r), n+1
+		if isDigit(r) {
+			digits++
+		}
+		if n == 2 {
+			want = ibanLengths[string(number[:2])]
+		}
+		if n > 2 && n <= 4 && !isDigit(r) || n >= 2 && want == 0 {
+			return 0
+		}
+		signs, end = i+1, i+1
 	}
-	if n > 0 || i < len(points) && alphanumeric(points[i]) {
+	if n != want || loose && digits < minLoose || !isIBAN(string(number[:n])) {
 		return 0
 	}
-	return i
+	return end
 }
 
 // isSSN reports whether nine digits can be a US social security number: no area 000, 666 or 900 and above, no group 00, no serial 0000
@@ -90,39 +104,60 @@ func isSSN(digits string) bool {
 // ssnContext is how far before nine plain digits a word must stand that says what they are.
 const ssnContext = 40
 
-// findSSNs finds social security numbers: 3-2-4 digits with one kind of separator, or nine in one after a word that says so.
-func findSSNs(t *text) []event.Span {
-	points := t.points()
-	var out []event.Span
+// findSSNs finds social security numbers: 3-2-4 digits with the same spaces or hyphens between them, or nine in one after a word that says so.
+func findSSNs(points []point) [][2]int {
+	var out [][2]int
 	for _, chain := range chains(points) {
 		for i, g := range chain {
-			if n := ssnAt(points, chain[i:]); n > 0 && (i == 0 || len(chain[i-1].digits) > 4) {
-				out = append(out, event.Span{Start: g.start, End: chain[i+n-1].end})
+			if n := ssnAt(points, chain[i:]); n > 0 && (i == 0 || len(chain[i-1].digits) > 4 || !tight(g.before)) {
+				out = append(out, [2]int{g.start, chain[i+n-1].end})
 			}
 		}
 	}
 	return out
 }
 
-func ssnAt(points []rune, groups []digitGroup) int {
-	if len(groups[0].digits) == 9 && isSSN(groups[0].digits) {
-		before := string(points[max(0, groups[0].start-ssnContext):groups[0].start])
-		for _, word := range []string{"SSN", "SOCIAL SECURITY", "SOC SEC"} {
-			if strings.Contains(before, word) {
-				return 1
-			}
-		}
+func ssnAt(points []point, groups []digitGroup) int {
+	first := groups[0]
+	if len(first.digits) == 9 && !first.touched && isSSN(first.digits) && namesSSN(points, first.start) {
+		return 1
+	}
+	if len(groups) < 3 || len(first.digits) != 3 || len(groups[1].digits) != 2 || len(groups[2].digits) != 4 || first.touched || groups[2].touched {
 		return 0
 	}
-	if len(groups) < 3 || len(groups[0].digits) != 3 || len(groups[1].digits) != 2 || len(groups[2].digits) != 4 ||
-		points[groups[0].end] != points[groups[1].end] || points[groups[0].end] == '.' {
+	separator := groups[1].before
+	if !same(separator, groups[2].before) || !spaced(separator) && !namesSSN(points, first.start) {
 		return 0
 	}
-	if len(groups) > 3 && points[groups[2].end] == points[groups[0].end] {
+	if len(groups) > 3 && same(separator, groups[3].before) {
 		return 0 // it goes on: not a number of this kind
 	}
-	if !isSSN(groups[0].digits + groups[1].digits + groups[2].digits) {
+	if !isSSN(first.digits + groups[1].digits + groups[2].digits) {
 		return 0
 	}
 	return 3
+}
+
+// namesSSN reports whether a word says that a social security number follows.
+func namesSSN(points []point, at int) bool {
+	var before strings.Builder
+	for _, p := range points[max(0, at-ssnContext):at] {
+		before.WriteRune(p.r)
+	}
+	for _, word := range []string{"SSN", "SOCIAL SECURITY", "SOC SEC"} {
+		if strings.Contains(before.String(), word) {
+			return true
+		}
+	}
+	return false
+}
+
+// spaced reports whether a separator is of spaces and hyphens alone: dots and slashes are of telephone numbers and dates.
+func spaced(separator []point) bool {
+	for _, p := range separator {
+		if !unicode.IsSpace(p.r) && !unicode.Is(unicode.Pd, p.r) {
+			return false
+		}
+	}
+	return len(separator) > 0
 }

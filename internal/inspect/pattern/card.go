@@ -1,10 +1,6 @@
 package pattern
 
-import (
-	"strconv"
-
-	"github.com/chaperone-im/chaperone/internal/event"
-)
+import "strconv"
 
 // issuer is a range of issuer identification numbers (ISO/IEC 7812) and how long its cards' numbers are.
 type issuer struct {
@@ -37,8 +33,9 @@ var issuers = []issuer{
 }
 
 const (
-	minCard = 12
-	maxCard = 19
+	minCard      = 12
+	minLooseCard = 14 // with more than a space, hyphen or dot between groups: three ports in a list are no Maestro card
+	maxCard      = 19
 )
 
 // luhn reports whether the digits carry a valid check digit (ISO/IEC 7812-1, annex B).
@@ -81,37 +78,43 @@ func isCard(digits string) bool {
 	return false
 }
 
-// digitGroup is a run of digits in a text.
+// digitGroup is a run of digits in a text, and the signs between it and the group before it in its chain.
 type digitGroup struct {
 	start, end int
 	digits     string
+	before     []point
+	touched    bool // a letter stands beside it
 }
 
-// findCards finds card numbers: one run of digits, or runs with one separator between each two that people would group so.
-func findCards(t *text) []event.Span {
-	var out []event.Span
-	for _, chain := range chains(t.points()) {
+// findCards finds card numbers: one run of digits, or runs that people would group so with a few signs between each two.
+func findCards(points []point) [][2]int {
+	var out [][2]int
+	for _, chain := range chains(points) {
 		for i := 0; i < len(chain); {
-			n := cardAt(chain[i:])
+			n := cardAt(chain[i:], len(chain))
 			if n == 0 {
 				i++
 				continue
 			}
-			out = append(out, event.Span{Start: chain[i].start, End: chain[i+n-1].end})
+			out = append(out, [2]int{chain[i].start, chain[i+n-1].end})
 			i += n
 		}
 	}
 	return out
 }
 
-// cardAt returns how many groups from the first make a card number, 0 for none.
-func cardAt(groups []digitGroup) int {
-	digits, best := "", 0
+// cardAt returns how many groups from the first make a card number, 0 for none. The chain that they are of has so many.
+func cardAt(groups []digitGroup, chain int) int {
+	var digits [2*maxCard + 2]byte
+	total, best, size := 0, 0, len(groups[0].digits)
 	for n, g := range groups {
-		if digits += g.digits; len(digits) > maxCard {
+		if n >= 2 && len(groups[n-1].digits) != size && !(n == 2 && size == 4 && len(groups[1].digits) == 6) {
+			break // no layout goes on after such a group
+		}
+		if total += copy(digits[total:], g.digits); total > maxCard {
 			break
 		}
-		if len(digits) >= minCard && plausible(groups[:n+1], len(digits)) && isCard(digits) {
+		if total >= minCard && plausible(groups[:n+1], total, n+1 == chain) && isCard(string(digits[:total])) {
 			best = n + 1
 		}
 	}
@@ -119,10 +122,13 @@ func cardAt(groups []digitGroup) int {
 }
 
 // plausible reports whether people group card numbers like this: all in one, in fours, as their issuers print them, or evenly spaced out.
-func plausible(groups []digitGroup, total int) bool {
+func plausible(groups []digitGroup, total int, whole bool) bool {
 	size := len(groups[0].digits)
 	if len(groups) == 1 {
 		return true
+	}
+	if !allTight(groups) && (total < minLooseCard || size < 4 && !whole) {
+		return false
 	}
 	if len(groups) == 3 && size == 4 && len(groups[1].digits) == 6 { // 4-6-5 and 4-6-4
 		return total == 15 || total == 14
@@ -139,35 +145,57 @@ func plausible(groups []digitGroup, total int) bool {
 	return last <= size || size == 4 && last <= 7
 }
 
-// chains splits a text into chains of digit groups with one separator between each two. A group that touches a letter or another sign
-// that continues numbers is left out: it is part of something longer.
-func chains(points []rune) [][]digitGroup {
+func allTight(groups []digitGroup) bool {
+	for _, g := range groups[1:] {
+		if !tight(g.before) {
+			return false
+		}
+	}
+	return true
+}
+
+// chains splits a text into chains of digit groups with at most maxSeparator signs between each two. A letter ends a chain.
+func chains(points []point) [][]digitGroup {
 	var out [][]digitGroup
 	var chain []digitGroup
-	end := func() {
-		if len(chain) > 0 {
-			out = append(out, chain)
-		}
-		chain = nil
-	}
 	for i := 0; i < len(points); {
-		if !isDigit(points[i]) {
+		if !isDigit(points[i].r) {
 			i++
 			continue
 		}
-		start := i
-		for i < len(points) && isDigit(points[i]) {
-			i++
+		g := digitGroup{start: i}
+		var digits [maxCard + 1]byte
+		n := 0
+		for ; i < len(points) && isDigit(points[i].r); i++ {
+			if n < len(digits) {
+				digits[n], n = byte(points[i].r), n+1
+			}
 		}
-		if start > 0 && isLetter(points[start-1]) || i < len(points) && isLetter(points[i]) {
-			end()
-			continue
+		g.end, g.digits = i, string(digits[:n])
+		g.touched = g.start > 0 && wordly(points[g.start-1].r) || i < len(points) && wordly(points[i].r)
+		if len(chain) > 0 && !separated(points[chain[len(chain)-1].end:g.start]) {
+			out, chain = append(out, chain), nil
 		}
-		if len(chain) > 0 && !(start-chain[len(chain)-1].end == 1 && isSeparator(points[start-1])) {
-			end()
+		if len(chain) > 0 {
+			g.before = points[chain[len(chain)-1].end:g.start]
 		}
-		chain = append(chain, digitGroup{start, i, string(points[start:i])})
+		chain = append(chain, g)
 	}
-	end()
+	if len(chain) > 0 {
+		out = append(out, chain)
+	}
 	return out
+}
+
+// separated reports whether these characters can stand between two groups of digits.
+func separated(between []point) bool {
+	if len(between) > maxSeparator {
+		return false
+	}
+	for _, p := range between {
+		if wordly(p.r) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,5 +1,6 @@
 // Package pattern finds what has a form: payment cards, account numbers, keys. A regular expression says what it looks like, a check
-// (Luhn and issuer, IBAN modulo 97, social security area) whether it can be one. Digits are found in any width and with separators.
+// (Luhn and issuer, IBAN modulo 97, social security area) whether it can be one. Digits are found in any script and with
+// separators. Expressions see the text as it is written; the finders of cards, accounts and social security numbers see it folded (package fold).
 package pattern
 
 import (
@@ -8,7 +9,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -44,7 +44,7 @@ type compiled struct {
 	prefixes []string // every match begins with one of them
 	digits   int      // a text with fewer digits has no match
 	check    func(digits string) bool
-	find     func(t *text) []event.Span
+	find     func(points []point) [][2]int // which points it finds, from and up to
 }
 
 // New compiles the patterns.
@@ -113,7 +113,7 @@ func (in *Inspector) Inspect(_ context.Context, item *inspect.Item) inspect.Resu
 	if item.Text == "" {
 		return inspect.Result{}
 	}
-	t := &text{original: item.Text}
+	t := newText(item.Text)
 	var out inspect.Result
 	for i := range in.patterns {
 		p := &in.patterns[i]
@@ -128,13 +128,10 @@ func (in *Inspector) Inspect(_ context.Context, item *inspect.Item) inspect.Resu
 }
 
 func (c *compiled) spans(t *text) []event.Span {
-	if c.digits > 0 && t.digitCount() < c.digits {
-		return nil
-	}
 	if c.find != nil {
-		return c.find(t)
+		return t.found(c)
 	}
-	if !mayMatch(t.original, c.prefixes) {
+	if t.views[0].digitCount() < c.digits || !mayMatch(t.original, c.prefixes) {
 		return nil
 	}
 	var out []event.Span
@@ -154,71 +151,10 @@ func (c *compiled) spans(t *text) []event.Span {
 // significant keeps the digits of a match, folded, for its check; of an account number its letters too.
 func significant(s string, letters bool) string {
 	var b strings.Builder
-	for _, r := range s {
-		if r = fold(r); isDigit(r) || letters && isLetter(r) {
-			b.WriteRune(r)
+	for _, p := range pointsOf(s) {
+		if isDigit(p.r) || letters && isLetter(p.r) {
+			b.WriteRune(p.r)
 		}
 	}
 	return b.String()
-}
-
-// text is a text with its code points, folded when first asked for.
-type text struct {
-	original string
-	runes    []rune
-	digits   int
-	counted  bool
-}
-
-func (t *text) digitCount() int {
-	if !t.counted {
-		t.counted = true
-		for _, r := range t.original {
-			if isDigit(fold(r)) {
-				t.digits++
-			}
-		}
-	}
-	return t.digits
-}
-
-// points returns the folded code points of the text: full-width and mathematical digits as plain ones, letters in upper case.
-func (t *text) points() []rune {
-	if t.runes == nil {
-		t.runes = make([]rune, 0, len(t.original))
-		for _, r := range t.original {
-			t.runes = append(t.runes, fold(r))
-		}
-	}
-	return t.runes
-}
-
-func fold(r rune) rune {
-	switch {
-	case 'a' <= r && r <= 'z':
-		return r - 'a' + 'A'
-	case r < utf8.RuneSelf:
-		return r
-	case '０' <= r && r <= '９':
-		return r - '０' + '0'
-	case 'Ａ' <= r && r <= 'Ｚ':
-		return r - 'Ａ' + 'A'
-	case 'ａ' <= r && r <= 'ｚ':
-		return r - 'ａ' + 'A'
-	case 0x1D7CE <= r && r <= 0x1D7FF: // mathematical digits, five alphabets of ten
-		return (r-0x1D7CE)%10 + '0'
-	case '٠' <= r && r <= '٩':
-		return r - '٠' + '0'
-	case '۰' <= r && r <= '۹':
-		return r - '۰' + '0'
-	}
-	return r
-}
-
-func isDigit(r rune) bool  { return '0' <= r && r <= '9' }
-func isLetter(r rune) bool { return 'A' <= r && r <= 'Z' }
-
-// isSeparator reports whether people write this between groups of digits. Invisible characters count: they are put there to hide.
-func isSeparator(r rune) bool {
-	return slices.Contains([]rune{' ', '-', '.', '\u00A0', '\u2007', '\u202F', '\u2009', '\u2010', '\u2011', '\u2013', '\u200B', '\u200C', '\u200D', '\u2060', '\uFEFF', '\u00AD'}, r)
 }

@@ -45,12 +45,16 @@ func TestFind(t *testing.T) {
 		"«payment-card:4111 1111 1111 1111» 123",
 		"cards «payment-card:4111111111111111» «payment-card:5500000000000004»",
 		"12 «payment-card:4111111111111111»",
-		"4111 1111 1111 1112, 4111111111111112, 1234567812345670, x4111111111111111, 4111111111111111x, 941111111111111111112345",
+		"4111 1111 1111 1112, 4111111111111112, 1234567812345670, 941111111111111111112345",
+		"x«payment-card:4111111111111111», «payment-card:4111111111111111»x, abc«payment-card:4111 1111 1111 1111»def, 4111 1111x1111 1111",
 		"0000000000000000 and 1111 1111 1111 1111",
 		"411111 11111 11111, 4111 11 111111 1111",
 		"«iban:DE89 3704 0044 0532 0130 00», «iban:GB82WEST12345698765432», «iban:nl91abna0417164300», «iban:CH93-0076-2011-6238-5295-7»",
+		"«iban:GB82  WEST  1234  5698  7654  32», «iban:GB82\tWEST\t1234\n5698 / 7654, 32»; «iban:GB82%20WEST%201234%205698%207654%2032», «iban:GВ82ＷEST１234५698765432»",
 		"DE89 3704 0044 0532 0130 01, GB82WEST123456987654321, XX82WEST12345698765432, DE89370400440532013",
 		"«us-ssn:460-89-9847», «us-ssn:460 89 9847», ssn «us-ssn:460899847», 000-12-3456, 666-12-3456, 912-12-3456, 123-00-4567, 123-45-0000",
+		"«us-ssn:460 - 89 - 9847», «us-ssn:460\t89\t9847», «us-ssn:460—89—9847», ssn: «us-ssn:460/89/9847», «us-ssn:٤٦٠-٨٩-٩٨٤٧», «us-ssn:460%2D89%2D9847»",
+		"460, 89, 9847; 460/89/9847; 460 - 89-9847",
 		"460899847", "460-89-9847-1, 12-460-89-9847, 460-89 9847, tel. 555.12.3456, 078-05-1120",
 		"ü «project-code:PRJ-123456» PRJ-12345, «member:M12345674» M12345675",
 	} {
@@ -217,5 +221,15 @@ func BenchmarkInspect(b *testing.B) {
 				in.Inspect(context.Background(), &inspect.Item{Text: text})
 			}
 		})
+	}
+}
+
+// BenchmarkHostile inspects a text of 100,000 characters that has every reading, and digits that are always nearly a card.
+func BenchmarkHostile(b *testing.B) {
+	in := build(b)
+	text := "%34\U000E0034\u202e" + strings.Repeat("4 11 ", 20_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		in.Inspect(context.Background(), &inspect.Item{Text: text})
 	}
 }
