@@ -101,6 +101,7 @@ func (s *Server) build() error {
 	s.observations()
 	s.add(part{name: "verification", run: s.selfVerifier().Run})
 	s.add(part{name: "keys", run: s.watchRoots})
+	s.add(part{name: "record", run: s.watchShort})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	s.setCatalogHealth()
 	s.add(part{name: "catalog", run: s.watchCatalog})

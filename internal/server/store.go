@@ -29,6 +29,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server/keyring"
+	"github.com/chaperone-im/chaperone/internal/server/shortfall"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 	"github.com/chaperone-im/chaperone/internal/storage/sqlite"
 )
@@ -59,6 +60,7 @@ type Store struct {
 	projections *sqlite.Store
 	observed    *sqlite.Observations
 	remade      []remade
+	frames      uint64 // that the journal held when it was opened
 	lastRoll    func() // ends the closing of days
 	started     func() // ends what runs beside
 	running     sync.WaitGroup
@@ -82,8 +84,18 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 	if err != nil {
 		return err
 	}
+	if err := shortfall.Gone(s.Dir); err != nil { // before a new journal takes its place
+		return err
+	}
 	var cut *file.Cut
 	if s.Journal, cut, err = file.Open(s.Dir, file.Options{Clock: s.Clock}); err != nil {
+		return err
+	}
+	less, err := shortfall.Look(s.Dir, s.Journal)
+	if err != nil {
+		return err
+	}
+	if s.frames, err = shortfall.Frames(s.Journal); err != nil {
 		return err
 	}
 	if s.names, err = file.OpenNames(s.Dir); err != nil {
@@ -120,7 +132,7 @@ func (s *Store) open(ctx context.Context, c *config.Config, classes Classes) err
 			return err
 		}
 	}
-	return s.recordRemade(ctx)
+	return errors.Join(s.short(ctx, less), s.recordRemade(ctx))
 }
 
 func (s *Store) recordCut(ctx context.Context, cut *file.Cut) error {
@@ -203,6 +215,9 @@ func (s *Store) openReading(ctx context.Context, c *config.Config, private *seal
 		return err
 	}
 	if s.projections, err = sqlite.Open(filepath.Join(s.Dir, "projections"), key, s.Log); err != nil {
+		return err
+	}
+	if err := s.projectedMore(ctx); err != nil {
 		return err
 	}
 	if err := s.openObservations(private, salt); err != nil {

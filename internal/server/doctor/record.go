@@ -17,6 +17,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
+	"github.com/chaperone-im/chaperone/internal/server/shortfall"
+	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
 
 const provable = "until a recipient outside has a checkpoint, nothing can be proven against who administers this machine"
@@ -139,8 +141,7 @@ func journalState(ctx context.Context, x *exam) {
 
 // record verifies the record as it lies on disk, against a checkpoint folder when one is configured.
 func record(ctx context.Context, x *exam) {
-	if _, err := os.Stat(filepath.Join(x.c.Data(), "journal")); err != nil {
-		x.ok("there are no records yet")
+	if missing(x) {
 		return
 	}
 	o := verify.Options{Keys: x.c.KeysDir()}
@@ -164,4 +165,22 @@ func record(ctx context.Context, x *exam) {
 	default:
 		x.ok("%s", r.Words)
 	}
+}
+
+// missing says that the record is shorter than the data directory knows it was, or gone; it reports whether there is none to verify.
+func missing(x *exam) bool {
+	what, err := shortfall.Look(x.c.Data(), file.OpenReader(x.c.Data()))
+	switch {
+	case err != nil:
+		x.add(Fail, err.Error(), "serve does not start: it would begin a new record in the place of the one that is lost", "restore the data directory from its backup; only to begin anew, move the whole data directory away")
+	case what != "":
+		x.add(Fail, what, "records that were acknowledged are missing", shortfall.Do)
+	}
+	if _, none := os.Stat(filepath.Join(x.c.Data(), "journal")); none == nil {
+		return false
+	}
+	if err == nil {
+		x.ok("there are no records yet")
+	}
+	return true
 }
