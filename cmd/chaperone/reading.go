@@ -95,7 +95,7 @@ func printHits(out io.Writer, in io.Reader) error {
 		if h.Room != "" {
 			to = h.Room
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time, h.Kind, printable.Line(who), printable.Line(to), shorten(h.Text), h.Verdict, printable.Line(h.Rule))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time, h.Kind, printable.Line(who), printable.Line(to), shorten(h.What()), h.Verdict, printable.Line(h.Rule))
 		if n%200 == 199 {
 			w.Flush()
 		}

@@ -173,11 +173,19 @@ func (c *Console) summary(r archive.Record) string {
 	case e.Kind == event.Join && e.Text != "":
 		return "joined as " + e.Text
 	case len(e.Files) > 0 && e.Text == "":
-		return "file " + e.Files[0].Name
+		return subject(e) + "file " + e.Files[0].Name
 	case e.Text != "":
-		return e.Text
+		return subject(e) + e.Text
 	}
 	return words(e.Subject, e.Room.Name, e.Reason)
+}
+
+// subject is what stands before the text of a message that has a subject.
+func subject(e *event.Event) string {
+	if e.Subject == "" {
+		return ""
+	}
+	return "subject: " + e.Subject + "; "
 }
 
 // words joins those that are not empty.

@@ -56,6 +56,7 @@ func TestSummaries(t *testing.T) {
 		"joined as Al":                     {Event: &event.Event{Kind: event.Join, Content: event.Content{Text: "Al"}}},
 		"read":                             {Event: &event.Event{Kind: event.Delivery, Phase: "read"}},
 		"file a.pdf":                       {Event: &event.Event{Content: event.Content{Files: []event.File{{Name: "a.pdf"}}}}},
+		"subject: 4111; xx":                {Event: &event.Event{Kind: event.Message, Content: event.Content{Subject: "4111", Text: "xx"}}},
 		"WhatsApp chat to 1.2.3.4:443 web": {Event: &event.Event{Content: event.Content{Flow: &event.Flow{App: "whatsapp", Service: "chat", Server: "1.2.3.4:443", Name: "web"}}}},
 		"unknown to 1.2.3.4:443":           {Event: &event.Event{Content: event.Content{Flow: &event.Flow{Server: "1.2.3.4:443"}}}},
 		"GET https://x/":                   {Event: &event.Event{Content: event.Content{Web: &event.Web{Method: "GET", URL: "https://x/"}}}},

@@ -323,6 +323,17 @@ func TestHit(t *testing.T) {
 	if got := search.HitOf(archive.Record{Event: e, Action: event.Block, Rule: "cards"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
+	e.Subject = "4111 1111 1111 1111"
+	if got := search.HitOf(archive.Record{Event: e}); got.Subject != e.Subject || got.Text != "hello" || got.What() != "subject: 4111 1111 1111 1111; hello" {
+		t.Errorf("with a subject: %+v", got)
+	}
+	if got := search.HitOf(archive.Record{Event: e, KeyLost: true}); got.Subject != "" || got.What() != search.KeyMissing {
+		t.Errorf("without its key: %+v", got)
+	}
+	topic := &event.Event{Kind: event.RoomChange, Content: event.Content{Subject: "plans"}}
+	if got := search.HitOf(archive.Record{Event: topic}); got.What() != "plans" {
+		t.Errorf("a topic: %q", got.What())
+	}
 	flow := &event.Event{Kind: event.FlowSeen, Host: event.Host{Name: "laptop-1"}, Content: event.Content{Flow: &event.Flow{App: "whatsapp", Name: "web.whatsapp.com", Server: "1.2.3.4:443"}}}
 	if got := search.HitOf(archive.Record{Event: flow}); got.App != "whatsapp" || got.Host != "laptop-1" || got.Text != "whatsapp web.whatsapp.com 1.2.3.4:443" || got.To == nil {
 		t.Errorf("got %+v", got)

@@ -152,6 +152,7 @@ type Hit struct {
 	From       string   `json:"from"`
 	To         []string `json:"to"`
 	Text       string   `json:"text"`
+	Subject    string   `json:"subject,omitempty"` // of a message, or the topic of a room
 	Verdict    string   `json:"verdict"`
 	Rule       string   `json:"rule"`
 	RevisionOf string   `json:"revision_of"`
@@ -172,16 +173,24 @@ func HitOf(r archive.Record) Hit {
 	e := r.Event
 	h := Hit{
 		Type: "message", ID: string(e.ID), Kind: string(e.Kind), Time: e.Time.UTC().Format(time.RFC3339Nano), Connector: e.Connector,
-		Room: e.Room.Name, From: e.From.Handle, To: []string{}, Text: Summary(e),
+		Room: e.Room.Name, From: e.From.Handle, To: []string{}, Text: Summary(e), Subject: e.Subject,
 		Verdict: string(r.Action), Rule: r.Rule, RevisionOf: string(e.Refers), Host: e.Host.Name, App: e.App(), Erased: r.Erased,
 	}
 	for _, to := range e.To {
 		h.To = append(h.To, to.Handle)
 	}
 	if r.KeyLost {
-		h.NotRead, h.Text = ReasonKeyMissing, KeyMissing
+		h.NotRead, h.Text, h.Subject = ReasonKeyMissing, KeyMissing, ""
 	}
 	return h
+}
+
+// What says in one line what was written, its subject first.
+func (h Hit) What() string {
+	if h.Subject == "" || h.Subject == h.Text {
+		return h.Text
+	}
+	return "subject: " + h.Subject + "; " + h.Text
 }
 
 // Summary says in one text what a record is about: what was written, else what was asked for, found or done.

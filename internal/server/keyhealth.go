@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
@@ -15,6 +16,9 @@ import (
 
 // keysItem is the health item of the keys folder.
 const keysItem = "keys"
+
+// exposedItem is the health item of who can read the files of the keys folder.
+const exposedItem = "key files"
 
 const restoreKeys = "Stop serve, restore the keys folder from its backup, run chaperone rebuild: what is sealed under a key that comes back is readable again."
 
@@ -35,6 +39,30 @@ func (s *Server) watchRoots(ctx context.Context) error {
 		s.board.Set(keysItem, health.OK, "every content on record has its key", "")
 	}
 	return nil
+}
+
+// watchExposed looks at the start, and each minute, whether others can read the keys.
+func (s *Server) watchExposed(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for was := ""; ; {
+		what, do := keyring.ExposedWords(ctx, s.cfg.KeysDir())
+		switch {
+		case what == "":
+			s.board.Set(exposedItem, health.OK, "keys are for their owner only", "")
+		default:
+			s.board.Set(exposedItem, health.Failed, what, do)
+			if what != was {
+				s.log.Error(what, "do", do)
+			}
+		}
+		was = what
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // keysHealth says how many records are known to be unreadable because their keys are missing.

@@ -249,3 +249,16 @@ func TestLostFilesAreNamed(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// TestKeysThatOthersCanRead: serve says it, as doctor does.
+func TestKeysThatOthersCanRead(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
+	if err := os.Chmod(h.path("data/keys"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	h.serve()
+	until(t, "health names the folder", func() bool {
+		said := h.must("health", struct{}{})
+		return strings.Contains(said, "can be read by others") && strings.Contains(said, "chmod 0700 ")
+	})
+}

@@ -102,6 +102,7 @@ func (s *Server) build() error {
 	s.add(part{name: "verification", run: s.selfVerifier().Run})
 	s.add(part{name: "keys", run: s.watchRoots})
 	s.add(part{name: "record", run: s.watchShort})
+	s.add(part{name: "key files", run: s.watchExposed})
 	s.add(part{name: "journal", after: true, run: s.watchJournal})
 	s.setCatalogHealth()
 	s.add(part{name: "catalog", run: s.watchCatalog})

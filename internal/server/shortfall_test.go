@@ -83,7 +83,9 @@ func TestAShorterRecord(t *testing.T) {
 	restore, whole := h.keep("data/journal", "data/ledger"), h.keep("data")
 	h.record(wrote(time.Now(), "alice", "later words"))
 	h.record(wrote(time.Now(), "alice", "last words"))
-	h.record() // brings the index up with what is on record
+	if s, _ := h.open(); s.Close() != nil { // brings the index up with what is on record
+		t.Fatal("it does not close")
+	}
 	restore()
 	s, board := h.open()
 	item := itemOf(board, shortfall.Item)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"syscall"
 	"time"
 
@@ -75,13 +76,31 @@ func (s *Server) measureDisk(ctx context.Context) {
 	if free, err := freeBytes(s.store.Dir); err == nil {
 		switch {
 		case free < 64<<20:
-			s.board.Set("disk", health.Failed, fmt.Sprintf("%d MiB free under the data directory", free>>20), "Make room: what cannot be recorded is refused.")
+			s.board.Set("disk", health.Failed, fmt.Sprintf("%d MiB free under the data directory", free>>20), s.withoutRoom())
 		case free < 1<<30:
 			s.board.Set("disk", health.Degraded, fmt.Sprintf("%d MiB free under the data directory", free>>20), "Make room soon.")
 		default:
 			s.board.Set("disk", health.OK, fmt.Sprintf("%d GiB free", free>>30), "")
 		}
 	}
+}
+
+// withoutRoom says what happens to what cannot be recorded.
+func (s *Server) withoutRoom() string {
+	var open []string
+	for _, g := range s.cfg.Gateways {
+		if g.OnFailure == "open" {
+			open = append(open, g.ID)
+		}
+	}
+	if len(open) == 0 {
+		return "Make room: what cannot be recorded is refused."
+	}
+	const spooled = "(on_failure: open) are delivered and wait in the spool until they can be recorded"
+	if len(open) == len(s.cfg.Gateways) {
+		return "Make room: messages " + spooled + "; whatever else cannot be recorded is refused."
+	}
+	return fmt.Sprintf("Make room: messages of %s %s; whatever else cannot be recorded is refused.", strings.Join(open, ", "), spooled)
 }
 
 func (s *Server) measureLag(ctx context.Context) {

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -108,5 +109,17 @@ func TestReadSmallRefusesWhatIsNoSecret(t *testing.T) {
 	}
 	if _, err := command.ReadSmall(file); err == nil || !strings.Contains(err.Error(), "64 KiB") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestReadingHintNamesTheRole: who may not dispose or hold is sent to counsel, who may not read to whoever reads.
+func TestReadingHintNamesTheRole(t *testing.T) {
+	for want, err := range map[string]error{
+		"--account NAME of counsel;":              fmt.Errorf("dispose: %w: it needs the role counsel", control.ErrForbidden),
+		"--account NAME of a reviewer or counsel": fmt.Errorf("erase: %w: it needs the role counsel or reviewer, of two people", control.ErrForbidden),
+	} {
+		if got := hint.Of(command.ReadingHint(err)); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: the hint is %q", err, got)
+		}
 	}
 }

@@ -55,6 +55,8 @@ func ReadingHint(err error) error {
 		return nil
 	case errors.Is(err, archive.ErrNoPurpose) || strings.Contains(err.Error(), archive.ErrNoPurpose.Error()):
 		return hint.New(err, `--purpose "why you look"; it goes into the ledger`)
+	case strings.HasSuffix(err.Error(), "it needs the role counsel"):
+		return hint.New(err, "--account NAME of counsel; reviewers read, and neither hold nor dispose")
 	case errors.Is(err, control.ErrForbidden) || strings.Contains(err.Error(), archive.ErrNotReader.Error()):
 		return hint.New(err, "--account NAME of a reviewer or counsel; administrators, root among them, do not read")
 	}

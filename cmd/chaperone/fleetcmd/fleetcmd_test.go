@@ -127,7 +127,7 @@ func TestFleetFromTheCommandLine(t *testing.T) {
 	stop := h.serve()
 	h.has(h.admin(0, "hosts"), "no machine belongs")
 	code := strings.TrimSpace(h.admin(0, "enroll-code", "--uses", "2", "--comment", "tests"))
-	h.has(h.admin(0, "codes"), "tests", "root")
+	h.has(h.admin(0, "codes"), "tests", "uid:0")
 	state, files := t.TempDir(), t.TempDir()
 	h.has(h.fleet(2, "once", "--state", state), "is not enrolled")
 	h.has(h.fleet(2, "enroll", "--state", state, "--server", h.address, "CF1-NONSENSE"), "not an enrolment code")

@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/argon2"
@@ -124,11 +123,13 @@ func (b *Book) CanCreate(name string, roles []control.Role, uids ...uint32) erro
 }
 
 func (b *Book) canCreate(name string, roles []control.Role, uids []uint32) error {
-	if name == "" || len(name) > 64 || strings.Contains(name, "/") || strings.ContainsFunc(name, unicode.IsControl) {
-		return errors.New("an account's name has 1 to 64 characters, no slash and no control characters")
+	if err := checkName(name); err != nil {
+		return err
 	}
-	if b.accounts[name] != nil {
-		return ErrExists
+	for _, a := range b.accounts {
+		if strings.EqualFold(a.Name, name) {
+			return ErrExists
+		}
 	}
 	for _, r := range roles {
 		if r != control.Administrator && !r.Reads() {
@@ -189,7 +190,7 @@ func (b *Book) ByUser(uid uint32) (control.Caller, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if uid == 0 {
-		return control.Caller{Account: "root", Roles: []control.Role{control.Administrator}}, true
+		return control.Caller{Account: System, Roles: []control.Role{control.Administrator}}, true
 	}
 	for _, a := range b.accounts {
 		if slices.Contains(a.UIDs, uid) {

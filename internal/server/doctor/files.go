@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -97,38 +96,22 @@ func clockSync(_ context.Context, x *exam) {
 	x.ok("the clock is synchronised")
 }
 
-func keyFiles(_ context.Context, x *exam) {
+func keyFiles(ctx context.Context, x *exam) {
 	dir := x.c.KeysDir()
-	info, err := os.Stat(dir)
-	if err != nil {
+	if _, err := os.Stat(dir); err != nil {
 		x.add(Fail, "keys: "+err.Error(), "nothing can be sealed or signed", "chaperone quickstart makes keys; restore them from their own backup if there are records")
 		return
 	}
-	bad := 0
-	tell := func(path, mode string) {
-		if bad++; bad <= 5 {
-			x.add(Fail, path+" can be read by others", "who has it reads every record, or signs the ledger", "chmod "+mode+" "+path)
+	all, err := keyring.Exposures(ctx, dir)
+	for i, e := range all {
+		if i == 5 {
+			break
 		}
+		x.add(Fail, e.Path+" can be read by others", keyring.ForOthers, "chmod "+e.Mode+" "+e.Path)
 	}
-	if openTo(info) {
-		tell(dir, "0700")
-	}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(path, ".pub") || strings.HasSuffix(path, ".crt") || strings.HasSuffix(path, ".vkey") {
-			return err
-		}
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // serve renames files meanwhile
-		}
-		if err == nil && openTo(info) {
-			tell(path, "0600")
-		}
-		return err
-	})
 	if err != nil {
 		x.add(Fail, "keys: "+err.Error(), "serve needs to read them", "run as the user that serve runs as")
-	} else if bad == 0 {
+	} else if len(all) == 0 {
 		x.ok("keys are for their owner only")
 	}
 	passphrase, isFile := strings.CutPrefix(x.c.Keys.Unlock, "file:")
