@@ -94,7 +94,7 @@ func (c *keysDrillCmd) Run(e *command.Env) error {
 		drill.Key = key.Public().ID()
 		fmt.Fprintf(e.Out, "yes: %d shares give the compliance key %s back\n", len(c.Shares), drill.Key)
 	} else {
-		fmt.Fprintf(e.Out, "no: %d shares do not give the compliance key back: %v\n", len(c.Shares), failed)
+		fmt.Fprintf(e.Out, "no: %s the compliance key back: %v\n", giveNot(len(c.Shares)), failed)
 	}
 	if err := command.Operate(e, &c.DataFlags, "keys.drill", drill, nil, io.Discard); err != nil {
 		return hint.New(fmt.Errorf("the drill is not on record: %w", err), "run it where the data directory is set up, as its administrator")
@@ -103,6 +103,13 @@ func (c *keysDrillCmd) Run(e *command.Env) error {
 		return command.ErrFindings
 	}
 	return nil
+}
+
+func giveNot(shares int) string {
+	if shares == 1 {
+		return "1 share does not give"
+	}
+	return fmt.Sprintf("%d shares do not give", shares)
 }
 
 type keysRecoverCmd struct {

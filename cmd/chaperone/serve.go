@@ -30,7 +30,7 @@ func (c *serveCmd) Run(e *command.Env) error {
 		return hint.New(err, "chaperone config test --config FILE checks a configuration without starting it")
 	}
 	log := telemetry.NewLog(e.ErrOut, c.Text, slog.LevelInfo)
-	slog.SetDefault(log) // what libraries log comes in the same form
+	slog.SetDefault(telemetry.Libraries(log, time.Now)) // what libraries log comes in the same form
 	s, err := server.New(e.Ctx, cfg, log, version)
 	if err != nil {
 		return c.hint(err)

@@ -23,7 +23,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/tell"
 	"github.com/chaperone-im/chaperone/internal/event"
-	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
 // Command is `chaperone agent`.
@@ -174,11 +173,9 @@ func (c *workerCmd) Run(e *command.Env) error {
 	}
 	var secret []byte
 	if settings.Agent.Secret != "" {
-		text, err := seal.Passphrase(settings.Agent.Secret, settings.Dir)
-		if err != nil {
+		if secret, err = readSecret(settings.Agent.Secret, settings.Dir); err != nil {
 			return err
 		}
-		secret = []byte(text)
 	}
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, unix.SIGHUP)

@@ -13,7 +13,6 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
-	"github.com/chaperone-im/chaperone/internal/seal"
 )
 
 const notThere = "the agent of this machine does not run, or not here: systemctl status chaperone-agent"
@@ -84,14 +83,14 @@ type codeCmd struct {
 
 // Run makes a code.
 func (c *codeCmd) Run(e *command.Env) error {
-	secret, err := seal.Passphrase(c.Secret, "")
+	secret, err := readSecret(c.Secret, "")
 	if err != nil {
 		return err
 	}
 	if c.For <= 0 || c.For > exception.MaxTime {
 		return fmt.Errorf("--for %s is not between 1h and %s", c.For, exception.MaxTime)
 	}
-	code, err := exception.NewCode([]byte(secret), c.Host, c.SHA256, time.Now().Add(c.For))
+	code, err := exception.NewCode(secret, c.Host, c.SHA256, time.Now().Add(c.For))
 	if err != nil {
 		return err
 	}

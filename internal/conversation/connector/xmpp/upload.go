@@ -157,7 +157,7 @@ func (u *uploads) put(w http.ResponseWriter, r *http.Request) {
 // receive reads, judges and passes on one file. The status says how it went; again says whether the slot may be tried again.
 func (u *uploads) receive(r *http.Request, s *slot) (status int, words string, again bool) {
 	if r.ContentLength != s.size {
-		return http.StatusBadRequest, "The file is not of the size that was asked for.", true
+		return http.StatusBadRequest, "The file is not of the size that was asked for; its size must be said before it (Content-Length), so it cannot come in chunks.", true
 	}
 	body, err := os.CreateTemp("", "chaperone-upload-*")
 	if err != nil {
