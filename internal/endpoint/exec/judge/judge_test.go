@@ -249,7 +249,10 @@ func TestRemovable(t *testing.T) {
 	if s := <-b.stops; s.Event.Verdict.Rule != judge.RuleRemovable || s.Event.Verdict.Say == "" {
 		t.Errorf("%+v", s.Event.Verdict)
 	}
-	b.ask("program", wire.Quiet)
+	b.ask("crash", wire.Quiet) // a stick needs no looking into
+	if s := <-b.stops; s.Event.Verdict.Rule != judge.RuleRemovable {
+		t.Errorf("what could not be looked into: %+v", s.Event.Verdict)
+	}
 	if id.count() != 2 {
 		t.Errorf("looked at %d times", id.count())
 	}

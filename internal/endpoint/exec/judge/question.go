@@ -254,30 +254,41 @@ func (q *question) carry(k *known, e *event.Event) decision {
 	if v.Policy == "" {
 		*v = q.rules.Policy.Decide(&policy.Input{Event: e, Now: j.o.Now(), Final: true})
 	}
-	undecided := v.Rule == policy.OtherwiseRule && !v.Action.Stops()
-	approved := j.o.Exceptions != nil && k.sum() != "" && j.o.Exceptions.Approved(k.sum(), j.o.Now())
-	rooted := false // root starts what only root can change: lockdown is not for him, and maintainer scripts of packages are in no list
-	switch {
-	case approved:
-		v.Action, v.Rule, v.Say, v.Enforced = event.Allow, RuleException, "", true
-	case undecided && k.reason != "" && q.rules.NotInspected.Stops():
-		j.unseen.Add(1)
-		v.Action, v.Reason = q.rules.NotInspected, "not inspected: "+k.reason
-		v.Say = "This program could not be looked into (" + k.reason + "). Try again in a moment."
-	case undecided && j.o.Removable && k.medium == removable:
-		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayRemovable
-	case undecided && j.o.Mode == Lockdown && !k.trusted:
-		if rooted = wire.RootOnly(&q.stat) && q.byRoot(); rooted {
-			break
-		}
-		v.Action, v.Rule, v.Say, v.Enforced = event.Block, RuleLockdown, sayLockdown, true
-	}
+	approved, rooted := q.overrule(k, v)
 	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode == Monitor, once: approved || rooted}
 	v.Enforced = v.Enforced && (!v.Action.Stops() || !d.allow)
 	if v.Action.Stops() || len(v.Obligations) > 0 {
 		d.stop = q.stop(e)
 	}
 	return d
+}
+
+// overrule changes the verdict where an exception is in force, or where no rule decides and the agent's own settings do. A stick needs no
+// looking into, so it comes before what could not be looked into. It reports an exception, and that root starts what only root can change:
+// lockdown is not for him, and the maintainer scripts of packages are in no list.
+func (q *question) overrule(k *known, v *event.Verdict) (approved, rooted bool) {
+	j := q.judge
+	if j.o.Exceptions != nil && k.sum() != "" && j.o.Exceptions.Approved(k.sum(), j.o.Now()) {
+		v.Action, v.Rule, v.Say, v.Enforced = event.Allow, RuleException, "", true
+		return true, false
+	}
+	if v.Rule != policy.OtherwiseRule || v.Action.Stops() {
+		return false, false
+	}
+	switch {
+	case j.o.Removable && k.medium == removable:
+		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayRemovable
+	case k.reason != "" && q.rules.NotInspected.Stops():
+		j.unseen.Add(1)
+		v.Action, v.Reason = q.rules.NotInspected, "not inspected: "+k.reason
+		v.Say = "This program could not be looked into (" + k.reason + "). Try again in a moment."
+	case j.o.Mode == Lockdown && !k.trusted:
+		if wire.RootOnly(&q.stat) && q.byRoot() {
+			return false, true
+		}
+		v.Action, v.Rule, v.Say, v.Enforced = event.Block, RuleLockdown, sayLockdown, true
+	}
+	return false, false
 }
 
 func (q *question) stop(e *event.Event) *Stop {
