@@ -43,6 +43,12 @@ done
 for program in disk/innocent disk/notes stick/innocent; do
   if watched/$program 2>/dev/null; then echo "$program: started"; else echo "$program: not started"; fi
 done
+tries=0
+until grep -q removable-media data/agent/spool/spool.jsonl 2>/dev/null; do
+  tries=$((tries + 1))
+  [ $tries -lt 100 ] || break
+  sleep 0.1
+done
 kill -9 $(pgrep -f -- "agent worker .*$PWD/watched")
 if watched/disk/notes 2>/dev/null; then echo "the worker is killed: disk/notes: started"; else echo "the worker is killed: disk/notes: not started"; fi
 "$CHAPERONE" agent status --socket "$PWD/socket" | head -1
