@@ -61,6 +61,9 @@ func TestTheRecordIsGone(t *testing.T) {
 			}
 			h.configure(text)
 			h.record(wrote(time.Now(), "alice", "words"), wrote(time.Now(), "bob", "words"))
+			if s, _ := h.open(); s.Close() != nil { // brings the index up with what is on record
+				t.Fatal("it does not close")
+			}
 			h.remove(append(tt.gone, "data/journal", "data/ledger")...)
 			_, err := server.OpenStore(t.Context(), h.cfg, nil, health.NewBoard(time.Now), slog.New(slog.DiscardHandler))
 			if !errors.Is(err, shortfall.ErrLost) || !strings.Contains(err.Error(), "restore the data directory from its backup") {

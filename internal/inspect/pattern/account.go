@@ -79,16 +79,19 @@ func ibanAt(points []point, start int) int {
 		if n == 2 {
 			want = ibanLengths[string(number[:2])]
 		}
-		if n > 2 && n <= 4 && !isDigit(r) || n >= 2 && want == 0 {
+		if n >= 2 && want == 0 || checkDigit(n) && !isDigit(r) {
 			return 0
 		}
 		signs, end = i+1, i+1
 	}
-	if n != want || loose && digits < minLoose || !isIBAN(string(number[:n])) {
-		return 0
+	if n == want && (!loose || digits >= minLoose) && isIBAN(string(number[:n])) {
+		return end
 	}
-	return end
+	return 0
 }
+
+// checkDigit reports whether the n-th sign of an IBAN is one of its two check digits.
+func checkDigit(n int) bool { return n == 3 || n == 4 }
 
 // isSSN reports whether nine digits can be a US social security number: no area 000, 666 or 900 and above, no group 00, no serial 0000
 // (42 U.S.C. 405; SSA POMS RM 10201.035). Those that were printed in advertisements are no one's.
