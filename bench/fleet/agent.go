@@ -48,7 +48,6 @@ type agent struct {
 	write  sync.Mutex
 	fleet  uint64
 	host   uint64
-	sent   time.Time
 	closed chan struct{}
 }
 

@@ -27,9 +27,6 @@ func configuration(_ context.Context, x *exam) {
 	}
 }
 
-// openTo reports whether others than the owner can use a file.
-func openTo(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
-
 func data(_ context.Context, x *exam) {
 	dir := x.c.Data()
 	info, err := os.Stat(dir)
