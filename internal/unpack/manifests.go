@@ -32,7 +32,7 @@ func zipManifest(data []byte) (program.Format, []byte) {
 		return program.None, nil
 	}
 	for _, f := range z.File {
-		format := program.None
+		var format program.Format
 		switch {
 		case f.Name == "AppxManifest.xml", f.Name == "AppxMetadata/AppxBundleManifest.xml":
 			format = program.MSIX

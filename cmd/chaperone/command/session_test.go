@@ -113,7 +113,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	e := &Env{Ctx: ctx, ErrOut: io.Discard}
 	r := d.Remote(e)
-	if err := Interrupted(e, io.EOF, r); err != io.EOF {
+	if err := Interrupted(e, io.EOF, r); !errors.Is(err, io.EOF) {
 		t.Errorf("an error before any interruption became %v", err)
 	}
 	interrupt()
@@ -127,7 +127,7 @@ func TestInterrupted(t *testing.T) {
 	if err := Interrupted(e, ctx.Err(), nil); !strings.Contains(err.Error(), "nothing was recorded") {
 		t.Error(err)
 	}
-	if err := Interrupted(e, io.EOF, r); err != io.EOF {
+	if err := Interrupted(e, io.EOF, r); !errors.Is(err, io.EOF) {
 		t.Errorf("another error became %v", err)
 	}
 }

@@ -109,7 +109,7 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 		{[]string{"explain", "--address", "web.example"}, `"web.example" is no address`, "--name takes the name of a host"},
 		{[]string{"explain", "--client", "10.0.0.0/8", "--name", "x"}, `"10.0.0.0/8" is no address`, "take an IP address"},
 		{[]string{"explain", "--port", "70000"}, "70000", "--help lists its flags"},
-		{[]string{"explain", "--nmae", "x"}, "unknown flag", "chaperone policy explain --help"},
+		{[]string{"explain", "--nome", "x"}, "unknown flag", "chaperone policy explain --help"},
 		{[]string{"explain", "--from", "alice"}, "nothing to explain", "give --text"},
 		{[]string{"explain", "--policy", file + ".none", "--text", "x"}, "p.yaml.none", ""},
 		{[]string{"check", file + ".none"}, "p.yaml.none", ""},
