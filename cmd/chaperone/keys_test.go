@@ -14,7 +14,7 @@ func TestKeysDrillIsOnRecord(t *testing.T) {
 	share := func(n string) string { return filepath.Join(d.dir, "recovery-shares", "share-"+n+".txt") }
 	config := filepath.Join(d.dir, "chaperone.yaml")
 	d.says(0, "yes: 2 shares", "keys", "drill", "--config", config, share("1"), share("2"))
-	d.says(1, "no: 1 shares", "keys", "drill", "--config", config, share("1"))
+	d.says(1, "no: 1 share does not give", "keys", "drill", "--config", config, share("1"))
 	out := d.says(0, "", d.as("reviewer", "search", "kind:act keys.drill", "--purpose", "audit", "--json")...)
 	if strings.Count(out, `"keys.drill`) != 2 {
 		t.Errorf("two drills are on record as\n%s", out)
