@@ -109,23 +109,23 @@ func (c *quarantineListCmd) items() ([]quarantine.Item, error) {
 	return store.List()
 }
 
+// ownQuarantine opens the quarantine for acts on this machine, which are recorded as the flags say.
+func ownQuarantine(e *command.Env, d *command.DataFlags) (*quarantine.Store, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this machine: %w", err)
+	}
+	return openQuarantine(d, host, acts(e, d))
+}
+
 type quarantineRestoreCmd struct {
 	command.DataFlags
 	IDs []string `arg:"" name:"id" help:"Ids, as quarantine list shows them."`
-
-	options quarantineOptions
 }
 
 // Run restores each item; one that cannot be does not keep the others back.
 func (c *quarantineRestoreCmd) Run(e *command.Env) error {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("name of this machine: %w", err)
-	}
-	if c.options.recorder == nil {
-		c.options = acts(e, &c.DataFlags)
-	}
-	store, err := openQuarantine(&c.DataFlags, host, c.options)
+	store, err := ownQuarantine(e, &c.DataFlags)
 	if err != nil {
 		return err
 	}
@@ -152,20 +152,11 @@ type quarantinePurgeCmd struct {
 	Age    time.Duration `name:"age" default:"720h" help:"How long a file must have been in quarantine; a day at least."`
 	Delete bool          `name:"delete" help:"Delete them. Without it they are only listed."`
 	IDs    []string      `arg:"" optional:"" name:"id" help:"Ids, as quarantine list shows them; without any, all that are old enough."`
-
-	options quarantineOptions
 }
 
 // Run deletes what is old enough, each recorded before it is done and refused under a hold. One that cannot be does not keep the others back.
 func (c *quarantinePurgeCmd) Run(e *command.Env) error {
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("name of this machine: %w", err)
-	}
-	if c.options.recorder == nil {
-		c.options = acts(e, &c.DataFlags)
-	}
-	store, err := openQuarantine(&c.DataFlags, host, c.options)
+	store, err := ownQuarantine(e, &c.DataFlags)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 // Package clock gives the time through an interface, so that tests own it. The wall clock never orders records: the journal does.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Clock tells the time in UTC.
 type Clock interface{ Now() time.Time }
@@ -17,3 +20,13 @@ type Func func() time.Time
 
 // Now calls f.
 func (f Func) Now() time.Time { return f().UTC() }
+
+// Pause waits, or returns earlier when the context ends.
+func Pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

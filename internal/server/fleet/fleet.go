@@ -194,7 +194,7 @@ func (s *Server) accept(ctx context.Context) error {
 				return fmt.Errorf("fleet: %w", err)
 			}
 			s.deps.Log.Warn("fleet: accept", "error", err) // out of descriptors: wait for some
-			pause(ctx, 100*time.Millisecond)
+			clock.Pause(ctx, 100*time.Millisecond)
 			continue
 		}
 		select {
@@ -325,14 +325,4 @@ func (s *Server) act(ctx context.Context, by, action, object string, details ...
 		return fmt.Errorf("%s could not be recorded, and was not done: %w", action, err)
 	}
 	return nil
-}
-
-// pause waits, or returns earlier when the context ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

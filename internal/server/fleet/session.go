@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 )
 
@@ -293,7 +294,7 @@ func (ss *session) readAll(ctx context.Context) error {
 		now := ss.s.deps.Clock.Now()
 		// An agent that says more than it may is not read for a while: TCP makes it wait.
 		if wait := max(ss.frames.take(1, now), ss.bytes.take(float64(n), now)); wait > 0 {
-			pause(ctx, min(wait, longestPause))
+			clock.Pause(ctx, min(wait, longestPause))
 		}
 		if err := ss.frame(ctx, kind, n); err != nil {
 			return err

@@ -117,12 +117,18 @@ func (s *session) clientStanza(ctx context.Context, n *xmlstream.Node, raw []byt
 }
 
 // forward sends a stanza on to the server and counts it.
-func (s *session) forward(raw []byte) error {
+func (s *session) forward(raw []byte) error { return s.handOver(ack.Forwarded, raw, nil) }
+
+// injectToServer sends the server a stanza of our own, in the client's name.
+func (s *session) injectToServer(raw []byte) error { return s.handOver(ack.Injected, raw, raw) }
+
+// handOver counts a stanza towards the server, keeping what is to be sent again over a resumption, and sends it.
+func (s *session) handOver(fate ack.Fate, raw, keep []byte) error {
 	a := s.account.Load()
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
 	a.mu.Lock()
-	err := a.toServer.Add(ack.Forwarded, nil)
+	err := a.toServer.Add(fate, keep)
 	a.mu.Unlock()
 	if err != nil {
 		return ended("policy-violation", err.Error())
@@ -155,23 +161,6 @@ func (s *session) refuse(n *xmlstream.Node, r refusal) error {
 		}
 	}
 	return s.notice(r.text)
-}
-
-// injectToServer sends the server a stanza of our own, in the client's name.
-func (s *session) injectToServer(raw []byte) error {
-	a := s.account.Load()
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	a.mu.Lock()
-	err := a.toServer.Add(ack.Injected, raw)
-	a.mu.Unlock()
-	if err != nil {
-		return ended("policy-violation", err.Error())
-	}
-	if err := s.server.writeLocked(raw); err != nil {
-		return gone(err)
-	}
-	return nil
 }
 
 // injectToClient sends the client a stanza of our own.

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/spool"
 )
@@ -133,20 +134,10 @@ func (c *Client) Run(ctx context.Context) error {
 			wait = c.FirstTry
 		}
 		c.Log.Info("no connection to the fleet server; the last policy stays in force", "error", err)
-		pause(ctx, max(after, time.Duration(rand.Int64N(int64(wait)+1))))
+		clock.Pause(ctx, max(after, time.Duration(rand.Int64N(int64(wait)+1))))
 		wait = min(2*wait, maxWait)
 	}
 	return nil
-}
-
-// pause waits, or returns earlier when the context ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // watchApprovals takes approvals back when they end, connected or not.

@@ -79,17 +79,8 @@ const (
 
 // Write writes the policy.
 func Write(w io.Writer, p *export.Plan) (left []string, err error) {
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return nil, err
-	}
 	policy, left := Make(p)
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(policy); err != nil {
-		return nil, err
-	}
-	_, err = io.WriteString(w, "\n")
-	return left, err
+	return left, export.WriteXML(w, policy)
 }
 
 // Make returns the policy, and what it leaves out. It has one id, so that it replaces the one exported before, and a version that rises with
@@ -98,7 +89,7 @@ func Make(p *export.Plan) (*Policy, []string) {
 	id := "{" + strings.ToUpper(uuid.NewSHA1(uuid.NameSpaceURL, []byte("chaperone:appcontrol")).String()) + "}"
 	made := p.Made.UTC()
 	out := &Policy{Type: "Base Policy", Platform: platform, ID: id, BaseID: id,
-		Comment: xml.Comment(" made by chaperone policy export from policy " + strings.ReplaceAll(p.Policy, "--", "- -") + " "),
+		Comment: export.Comment(p),
 		Version: fmt.Sprintf("10.%d.%d.%d", made.Year()-2000, int(made.Month())*100+made.Day(), made.Hour()*100+made.Minute())}
 	options := []string{"Enabled:Unsigned System Integrity Policy", "Enabled:UMCI", "Enabled:Update Policy No Reboot", "Disabled:Script Enforcement"}
 	if p.Audit {

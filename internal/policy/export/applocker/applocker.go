@@ -77,17 +77,8 @@ const everyone = "S-1-1-0"
 
 // Write writes the policy: all may run but what policy stops. It is for merging: rules that the machine has stay, and their denials too.
 func Write(w io.Writer, p *export.Plan) (left []string, err error) {
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return nil, err
-	}
 	policy, left := Make(p)
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(policy); err != nil {
-		return nil, err
-	}
-	_, err = io.WriteString(w, "\n")
-	return left, err
+	return left, export.WriteXML(w, policy)
 }
 
 // Make returns the policy, and what it leaves out.
@@ -96,7 +87,7 @@ func Make(p *export.Plan) (*Policy, []string) {
 	if p.Audit {
 		mode = "AuditOnly"
 	}
-	out := &Policy{Version: "1", Comment: xml.Comment(" made by chaperone policy export from policy " + strings.ReplaceAll(p.Policy, "--", "- -") + " ")}
+	out := &Policy{Version: "1", Comment: export.Comment(p)}
 	var denied []PublisherRule
 	var left []string
 	for i := range p.Apps {

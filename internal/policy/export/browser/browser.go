@@ -3,7 +3,6 @@
 package browser
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -44,17 +43,10 @@ func blocked(p *export.Plan) (names, left []string) {
 	return names, left
 }
 
-func write(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 // Chromium writes the policy of Chromium and its kin: a host blocks all below it.
 func Chromium(w io.Writer, p *export.Plan) (left []string, err error) {
 	names, left := blocked(p)
-	return left, write(w, map[string]any{"URLBlocklist": append([]string{}, names...)})
+	return left, export.WriteJSON(w, map[string]any{"URLBlocklist": append([]string{}, names...)})
 }
 
 // Registry writes the same policy as a registry file, for Chrome and Edge.
@@ -79,5 +71,5 @@ func Firefox(w io.Writer, p *export.Plan) (left []string, err error) {
 	for _, n := range names {
 		patterns = append(patterns, "*://*."+n+"/*")
 	}
-	return left, write(w, map[string]any{"policies": map[string]any{"WebsiteFilter": map[string]any{"Block": patterns}}})
+	return left, export.WriteJSON(w, map[string]any{"policies": map[string]any{"WebsiteFilter": map[string]any{"Block": patterns}}})
 }

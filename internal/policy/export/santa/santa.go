@@ -2,7 +2,6 @@
 package santa
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -33,10 +32,7 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 		return nil, export.ErrWatched // a rule that blocks does so in Santa's monitor mode too
 	}
 	set, left := Rules(p)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return left, enc.Encode(set)
+	return left, export.WriteJSON(w, set)
 }
 
 // Rules returns the rules, and what they leave out.
