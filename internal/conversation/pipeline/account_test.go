@@ -31,6 +31,7 @@ type directory struct {
 	projector *archive.Projector
 	failing   atomic.Bool
 	inDoubt   atomic.Bool // says that it failed, and has recorded
+	silent    atomic.Bool // has recorded, and does not say so before the caller gives up
 }
 
 func must(t testing.TB, err error) {
@@ -68,6 +69,10 @@ func (d *directory) Record(ctx context.Context, events ...*event.Event) error {
 	err := d.recorder.Record(ctx, events...)
 	if d.inDoubt.CompareAndSwap(true, false) {
 		return errors.Join(err, errors.New("no answer in time"))
+	}
+	if d.silent.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return errors.Join(err, ctx.Err())
 	}
 	return err
 }
@@ -198,7 +203,7 @@ func (d *directory) late() (texts []string, acts int) {
 }
 
 // TestSpooledMessagesOutliveTheProgram: what was delivered while the journal failed is recorded, in order and once, although the program
-// ended before it could be, also when it ended again between recording and emptying the spool.
+// ended before it could be, also when it ended again between recording and emptying the spool, or while a batch was being recorded.
 func TestSpooledMessagesOutliveTheProgram(t *testing.T) {
 	dir := t.TempDir()
 	key, err := seal.GenerateCompliance()
@@ -229,7 +234,13 @@ func TestSpooledMessagesOutliveTheProgram(t *testing.T) {
 	d.close()
 
 	d, p, spool = begin()
-	run(t, p, func() { must(t, p.Judge(t.Context(), message("", "after"))) })
+	must(t, p.Judge(t.Context(), message("", "after")))
+	d.silent.Store(true)
+	run(t, p, func() {
+		for d.silent.Load() { // until the first batch is recorded
+			time.Sleep(time.Millisecond)
+		}
+	})
 	if got, acts := d.late(); fmt.Sprint(got) != fmt.Sprint(want) || acts != 2 {
 		t.Errorf("%d late messages with %d acts: %v", len(got), acts, got)
 	}

@@ -51,15 +51,17 @@ func (p *Pipeline) spoolFailed(what string, err error) {
 	}
 }
 
+// late returns the act that goes with a batch. A batch that comes again, since nobody knew whether it was recorded, has the same act.
 func (p *Pipeline) late(events []*event.Event, damaged int) *event.Event {
-	now := p.deps.Clock.Now()
+	id, now := event.NewID(), p.deps.Clock.Now()
 	act := &event.ActDetail{Action: ActLate, Object: p.cfg.Connector, Details: []event.Fact{{Name: "count", Value: strconv.Itoa(len(events))}}}
 	if len(events) > 0 {
-		from, to := events[0].Received, events[len(events)-1].Received
-		act.Details = append(act.Details, event.Fact{Name: "from", Value: from.UTC().Format(time.RFC3339Nano)}, event.Fact{Name: "to", Value: to.UTC().Format(time.RFC3339Nano)})
+		first, last := events[0], events[len(events)-1]
+		id = event.ImportID(nil, ActLate, string(first.ID), string(last.ID))
+		act.Details = append(act.Details, event.Fact{Name: "from", Value: first.Received.UTC().Format(time.RFC3339Nano)}, event.Fact{Name: "to", Value: last.Received.UTC().Format(time.RFC3339Nano)})
 	}
 	if damaged > 0 {
 		act.Details = append(act.Details, event.Fact{Name: "damaged", Value: strconv.Itoa(damaged)})
 	}
-	return &event.Event{ID: event.NewID(), Kind: event.Act, Phase: ActLate, Time: now, Received: now, Connector: p.cfg.Connector, Content: event.Content{Act: act}}
+	return &event.Event{ID: id, Kind: event.Act, Phase: ActLate, Time: now, Received: now, Connector: p.cfg.Connector, Content: event.Content{Act: act}}
 }
