@@ -69,6 +69,13 @@ func namespace(t *testing.T) bool {
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	cmd.WaitDelay = time.Second
+	if os.Getenv("CHAPERONE_SOAK") == "1" { // somebody watches
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return false
+	}
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

@@ -3,84 +3,15 @@ package agentcmd_test
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// TestKilledWorker kills the worker again and again while programs are started: no denied program starts, and the machine goes on.
-func TestKilledWorker(t *testing.T) {
-	if !namespace(t) {
-		return
-	}
-	kills := 50
-	if os.Getenv("CHAPERONE_SOAK") == "1" {
-		kills = 10000
-	}
-	if n, err := strconv.Atoi(os.Getenv("CHAPERONE_KILLS")); err == nil {
-		kills = n
-	}
-	f := newField(t)
-	bad, good := f.program("bad", messenger), f.program("good", "")
-	f.start()
-	time.Sleep(1100 * time.Millisecond) // their change is not fresh any more, so what is allowed is remembered
-	f.want(good, true)
-	var ran, refused atomic.Int64
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 3 {
-		wg.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				time.Sleep(2 * time.Millisecond) // the worker needs a processor too
-				fresh := bad
-				if i == 2 { // one that no table and no cache knows
-					fresh = f.copyOf(bad, "fresh-"+strconv.Itoa(n%100))
-				}
-				switch err := exec.Command(fresh).Run(); {
-				case err == nil:
-					ran.Add(1)
-				case errors.Is(err, unix.EPERM), errors.Is(err, unix.ETXTBSY):
-					refused.Add(1)
-				default:
-					t.Error(err)
-				}
-			}
-		})
-	}
-	for killed := 0; killed < kills; {
-		for _, pid := range f.workers() {
-			if unix.Kill(pid, unix.SIGKILL) == nil {
-				if killed++; killed%100 == 0 {
-					t.Logf("%d kills, a denied program started %d times, and was refused %d times", killed, ran.Load(), refused.Load())
-				}
-			}
-		}
-		if killed%10 == 0 {
-			f.want(good, true) // known, whatever becomes of the worker
-		}
-		time.Sleep(time.Duration(killed%8) * 60 * time.Millisecond) // as it starts, as it loads, as it decides
-	}
-	close(stop)
-	wg.Wait()
-	t.Logf("%d kills, %d refused", kills, refused.Load())
-	if ran.Load() > 0 || refused.Load() == 0 {
-		t.Errorf("a denied program started %d times, and was refused %d times", ran.Load(), refused.Load())
-	}
-	f.recovers("after the kills")
-}
 
 // copyOf puts a copy beside, for a user.
 func (f *field) copyOf(path, name string) string {

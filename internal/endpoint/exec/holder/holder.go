@@ -38,6 +38,7 @@ type Options struct {
 	Opens    bool             // lockdown: also ask when a file is opened, and about every start
 	Only     string           // tests: mark nothing but file systems mounted at or below this folder, and never that of "/"
 	Deadline time.Duration    // for the worker; default 2 s
+	Start    time.Duration    // within which a worker must decide, else it is killed and started again; default 30 s
 	Alive    func()           // called every now and then, each five seconds at least, while the loop turns
 	Ready    func()           // called once, when the first worker decides and all file systems are marked
 	Log      io.Writer        // written to outside of the decision path
@@ -97,6 +98,9 @@ type Holder struct {
 func Run(ctx context.Context, o Options) error {
 	if o.Deadline == 0 {
 		o.Deadline = 2 * time.Second
+	}
+	if o.Start == 0 {
+		o.Start = startTime
 	}
 	runtime.LockOSThread() // one thread of the loop, which never waits for another
 	defer runtime.UnlockOSThread()
@@ -174,6 +178,9 @@ func (h *Holder) patience() int {
 	}
 	if len(h.leases) > 0 {
 		next = min(next, time.Until(h.leases[0].until))
+	}
+	if h.worker != nil && !h.worker.ready {
+		next = min(next, time.Until(h.heard.Add(h.o.Start)))
 	}
 	return max(0, int(next/time.Millisecond)+1)
 }
@@ -290,9 +297,9 @@ func (h *Holder) expire(now time.Time) {
 	}
 	if late > 0 {
 		h.log.Warn("no answer from the worker in time: decided by what was allowed before", "files", late)
-		if h.worker != nil && h.worker.ready && now.Sub(h.heard) > h.o.Deadline {
-			h.worker.kill() // it hangs, or was stopped
-		}
+	}
+	if w := h.worker; w != nil && (w.ready && late > 0 && now.Sub(h.heard) > h.o.Deadline || !w.ready && h.started && now.Sub(h.heard) > h.o.Start) {
+		w.kill() // it hangs, or was stopped
 	}
 	n := 0
 	for n < len(h.leases) && !h.leases[n].until.After(now) {

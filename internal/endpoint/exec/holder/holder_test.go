@@ -84,6 +84,40 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// TestAWorkerThatHangsInItsStart is killed and started again, as one that was stopped there.
+func TestAWorkerThatHangsInItsStart(t *testing.T) {
+	o := options(t, "")
+	o.Start = 300 * time.Millisecond
+	started := make(chan struct{}, 10)
+	n := 0
+	o.Command = func() *exec.Cmd {
+		started <- struct{}{}
+		n++
+		switch n {
+		case 1: // decides, and ends
+			return exec.Command("/bin/sh", "-c", `printf '\005%63s' '' | tr ' ' '\000' >&3`)
+		case 2:
+			return exec.Command("/bin/sleep", "1000")
+		}
+		return exec.Command("/bin/sh", "-c", ready)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- holder.Run(ctx, o) }()
+	for range 3 {
+		select {
+		case <-started:
+		case err := <-done:
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may")

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +19,7 @@ import (
 const (
 	shortPause = 50 * time.Millisecond
 	longPause  = 2 * time.Second
+	startTime  = 30 * time.Second // within which a worker decides, else it is killed and started again
 	goodLife   = 10 * time.Second // after which a worker that ends is started again almost at once
 )
 
@@ -46,7 +49,7 @@ func (h *Holder) supervise(ctx context.Context) {
 			return
 		}
 		h.tell(change{down: err})
-		if h.served.Load() || time.Since(begun) > goodLife { // it is not one that cannot start
+		if h.served.Load() || time.Since(begun) > goodLife || killed(err) { // it is not one that cannot start
 			pause = shortPause
 		}
 		select {
@@ -55,6 +58,16 @@ func (h *Holder) supervise(ctx context.Context) {
 		}
 		pause = min(pause*2, longPause)
 	}
+}
+
+// killed reports whether a worker was ended by somebody else: it may start well the next time, and programs wait for it.
+func killed(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signal() == unix.SIGKILL
 }
 
 func (h *Holder) tell(c change) { h.changes <- c; h.rouse() }
