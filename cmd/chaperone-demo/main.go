@@ -45,6 +45,7 @@ type stage struct {
 	ctx   context.Context
 	out   io.Writer
 	root  bool
+	left  int // scenes that were left out
 	undo  []func()
 	began time.Time
 
@@ -88,7 +89,7 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 	}
 	s.say("Setting up in %s: keys, policy, Prosody, clamd, chaperone serve.", s.dir)
 	if !s.root {
-		s.say("Not root: the network namespace is left out.")
+		s.say("Not root: what needs root is left out, and says so.")
 	}
 	if err := s.setUp(); err != nil {
 		return fmt.Errorf("set up: %w", err)
@@ -103,7 +104,11 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 }
 
 func (s *stage) end() error {
-	fmt.Fprintf(s.out, "\nAll %d scenes played in %s.\n", len(scenes()), time.Since(s.began).Round(time.Second))
+	played := fmt.Sprintf("All %d scenes played", len(scenes()))
+	if s.left > 0 {
+		played = fmt.Sprintf("%d of %d scenes played, %d left out,", len(scenes())-s.left, len(scenes()), s.left)
+	}
+	fmt.Fprintf(s.out, "\n%s in %s.\n", played, time.Since(s.began).Round(time.Second))
 	for _, name := range []string{"admin", "reviewer"} {
 		link, err := s.chaperone("account", "link", name, "--config", s.config())
 		if err != nil {
@@ -117,6 +122,12 @@ func (s *stage) end() error {
 	s.say("It stays up. Ctrl-C ends it; %s may then be removed.", s.dir)
 	<-s.ctx.Done()
 	return nil
+}
+
+// leaveOut says why a scene is not played.
+func (s *stage) leaveOut(why string) {
+	s.left++
+	s.say("Left out: %s.", why)
 }
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }

@@ -106,7 +106,7 @@ func (s *stage) inside(args ...string) (string, error) {
 
 func (s *stage) namespace() error {
 	if !s.namespaceUp {
-		s.say("Left out: it needs root and network namespaces.")
+		s.leaveOut("it needs root and network namespaces")
 		return nil
 	}
 	out, err := s.inside("curl", "-sS", "--max-time", "10", "http://"+approvedSite+"/")

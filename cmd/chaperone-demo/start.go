@@ -60,7 +60,7 @@ wait
 // start shows a renamed client, and a program on a stick, that do not start.
 func (s *stage) start() error {
 	if !s.root {
-		s.say("Needs root, for fanotify: left out.")
+		s.leaveOut("it needs root, for fanotify")
 		return nil
 	}
 	dir := filepath.Join(s.dir, "start")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,6 +73,32 @@ func TestSignIn(t *testing.T) {
 	}
 	if _, ok := b.ByUser(7); ok {
 		t.Error("any user has an account")
+	}
+}
+
+// TestWhoeverOwnsTheDataAdministers: without root there is somebody who can make links, and that is not somebody who reads.
+func TestWhoeverOwnsTheDataAdministers(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	owner := os.Getuid()
+	if owner == 0 {
+		owner = 4711
+		if err := os.Chown(dir, owner, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, dir, &now)
+	caller, ok := b.ByUser(uint32(owner))
+	if want := fmt.Sprintf("uid:%d", owner); !ok || caller.Account != want || !caller.Has(control.Administrator) || caller.Has(control.Reviewer, control.Counsel) {
+		t.Errorf("the owner is %+v, not %s", caller, want)
+	}
+	if _, ok := b.ByUser(uint32(owner + 1)); ok {
+		t.Error("somebody else administers too")
+	}
+	if err := b.Create("rita", []control.Role{control.Reviewer}, uint32(owner)); err != nil {
+		t.Fatal(err)
+	}
+	if caller, _ := b.ByUser(uint32(owner)); caller.Account != "rita" || caller.Has(control.Administrator) {
+		t.Errorf("an owner with an account of their own is %+v", caller)
 	}
 }
 

@@ -11,8 +11,11 @@ import (
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
+// users begins the names in acts of users of the machine that have no account.
+const users = "uid:"
+
 // System is the name in acts of the machine's own root, which has no account.
-const System = "uid:0"
+const System = users + "0"
 
 // ErrName says that a name would mislead whoever reads it in an act.
 var ErrName = errors.New("no name for an account")
@@ -24,7 +27,7 @@ func checkName(name string) error {
 	switch {
 	case name == "" || len(name) > 64:
 		return refuse("it has 1 to 64 characters")
-	case lower == "root" || strings.HasPrefix(lower, "uid:"):
+	case lower == "root" || strings.HasPrefix(lower, users):
 		return refuse("users of this machine go by it in acts")
 	case printable.Line(name) != name || strings.ContainsFunc(name, unseen):
 		return refuse("it has only letters, digits, single spaces within and ._-@+'")
