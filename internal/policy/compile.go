@@ -184,6 +184,7 @@ func (c *compiler) sections() {
 	c.patterns()
 	c.lexicons()
 	c.retention()
+	c.clients()
 }
 
 func (c *compiler) patterns() {

@@ -12,6 +12,7 @@ type File struct {
 	Packs     List               `yaml:"packs" doc:"Shipped lexicons and patterns to use: pii, venue, secrets."`
 	Patterns  map[string]Pattern `yaml:"patterns" doc:"Own patterns by the name of their hit."`
 	Lexicons  map[string]Lexicon `yaml:"lexicons" doc:"Own lexicons by the name of their hit."`
+	Clients   map[string]Client  `yaml:"clients" doc:"Settings of messengers that are approved, by their id in the catalog: who may sign in where. They are for policy export; no plane decides by them."`
 	Decrypt   Decrypt            `yaml:"decrypt" doc:"What the proxy may open. All else is passed through unopened."`
 	Retention []Retention        `yaml:"retention" doc:"Retention classes. The longest matching one wins."`
 	Tests     []Test             `yaml:"tests" doc:"Cases that chaperone policy test runs."`

@@ -30,7 +30,7 @@ type exportCmd struct {
 func (c *exportCmd) Run(e *command.Env) error {
 	if c.Format == "" {
 		for _, f := range formats.All() {
-			fmt.Fprintf(e.Out, "%-14s %s\n", f.Name, f.About)
+			fmt.Fprintf(e.Out, "%-16s %s\n", f.Name, f.About)
 		}
 		return nil
 	}

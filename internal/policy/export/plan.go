@@ -23,6 +23,7 @@ type Plan struct {
 	Hashes    []Hash         // files that policy names by their content, and files that a scan found
 	Signers   []Signer       // subjects of signatures that a scan found on stopped programs
 	Names     []Name         // names that browsers are not to open
+	Clients   []Client       // approved messengers whose clients policy sets
 	Removable *event.Verdict // programs on removable media are stopped, by this verdict
 	Notes     []string       // what of the policy no format can say, and what else to know
 }
@@ -57,6 +58,12 @@ type Name struct {
 	App    string
 	Rule   string
 	Say    string
+}
+
+// Client is an approved messenger, and how its client is to be set.
+type Client struct {
+	catalog.App
+	policy.Client
 }
 
 // Format writes a plan as the rules of another enforcer. Write returns what of the plan the format cannot say.
@@ -110,6 +117,7 @@ func Make(p *policy.Policy, c *catalog.Catalog, o Options) *Plan {
 		if stops(&v) {
 			m.plan.Apps = append(m.plan.Apps, App{app, v.Rule, v.Say})
 		}
+		m.client(&app, p.File(), &v)
 		m.names(&app)
 	}
 	m.rules(p.File())
@@ -124,6 +132,18 @@ func Make(p *policy.Policy, c *catalog.Catalog, o Options) *Plan {
 		m.note("the policy changes by itself at %s: export it again then", next.UTC().Format(time.RFC3339))
 	}
 	return m.plan
+}
+
+// client takes up how the client of a messenger is to be set, where policy lets it run.
+func (m *maker) client(app *catalog.App, f *policy.File, v *event.Verdict) {
+	set, ok := f.Clients[app.ID]
+	switch {
+	case !ok:
+	case stops(v):
+		m.note("clients sets %s, which rule %s stops: its settings are left out", app.ID, v.Rule)
+	default:
+		m.plan.Clients = append(m.plan.Clients, Client{*app, set})
+	}
 }
 
 func (m *maker) note(format string, args ...any) {

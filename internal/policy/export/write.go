@@ -33,3 +33,11 @@ func WriteJSON(w io.Writer, document any) error {
 	enc.SetIndent("", "  ")
 	return enc.Encode(document)
 }
+
+// RegistryHeader begins a registry file of Windows.
+const RegistryHeader = "Windows Registry Editor Version 5.00\r\n"
+
+// RegistryString is a string as a registry file writes it.
+func RegistryString(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}

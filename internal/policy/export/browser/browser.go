@@ -53,11 +53,11 @@ func Chromium(w io.Writer, p *export.Plan) (left []string, err error) {
 func Registry(w io.Writer, p *export.Plan) (left []string, err error) {
 	names, left := blocked(p)
 	var b strings.Builder
-	b.WriteString("Windows Registry Editor Version 5.00\r\n")
+	b.WriteString(export.RegistryHeader)
 	for _, vendor := range []string{`Google\Chrome`, `Microsoft\Edge`} {
 		fmt.Fprintf(&b, "\r\n[-HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\%s\\URLBlocklist]\r\n\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\%[1]s\\URLBlocklist]\r\n", vendor)
 		for i, n := range names {
-			fmt.Fprintf(&b, "\"%d\"=\"%s\"\r\n", i+1, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(n))
+			fmt.Fprintf(&b, "\"%d\"=%s\r\n", i+1, export.RegistryString(n))
 		}
 	}
 	_, err = io.WriteString(w, b.String())

@@ -8,13 +8,15 @@ import (
 	"github.com/chaperone-im/chaperone/internal/policy/export/appcontrol"
 	"github.com/chaperone-im/chaperone/internal/policy/export/applocker"
 	"github.com/chaperone-im/chaperone/internal/policy/export/browser"
+	"github.com/chaperone-im/chaperone/internal/policy/export/clients"
 	"github.com/chaperone-im/chaperone/internal/policy/export/fapolicyd"
 	"github.com/chaperone-im/chaperone/internal/policy/export/santa"
 )
 
 // All returns every format: a new one is a folder and an entry here.
 func All() []export.Format {
-	return append([]export.Format{fapolicyd.Format(), santa.Format(), applocker.Format(), appcontrol.Format()}, browser.Formats()...)
+	programs := []export.Format{fapolicyd.Format(), santa.Format(), applocker.Format(), appcontrol.Format()}
+	return slices.Concat(programs, browser.Formats(), clients.Formats())
 }
 
 // ByName returns a format by its name.
