@@ -256,10 +256,12 @@ func (w *worker) run(ctx context.Context, j *job) error {
 	begun := time.Now()
 	defer func() { w.jobs, w.busy = w.jobs+1, w.busy+time.Since(begun) }()
 	w.heard = false
-	if err := w.sock.SetDeadline(begun.Add(j.patience)); err != nil {
+	if err := w.sock.SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = w.sock.SetDeadline(time.Unix(1, 0)) })
+	end := func() { _ = w.sock.SetDeadline(time.Unix(1, 0)) }
+	defer startPatience(w.cmd.Process.Pid, j.patience, end).stop()
+	stop := context.AfterFunc(ctx, end)
 	defer stop()
 	if err := w.send(j.request, j.file); err != nil {
 		return w.failure(ctx, err, "")
