@@ -1,7 +1,7 @@
 // Package manifest reads what packages that are zip archives or trees say about themselves in a file of text: the manifest of an MSIX or AppX
 // package, of a Java archive, the metadata of a Python distribution, and the package.json of an Electron program.
 //
-// None of this is proven by the text: where a package is signed, the signature is not checked here.
+// None of this is proven by the text: where a package is signed, package appx checks by whom.
 package manifest
 
 import (

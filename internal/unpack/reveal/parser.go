@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/program/appx"
 	"github.com/chaperone-im/chaperone/internal/program/bundle"
 	"github.com/chaperone-im/chaperone/internal/program/deb"
 	"github.com/chaperone-im/chaperone/internal/program/desktop"
@@ -143,6 +144,9 @@ func read(e *unpack.Entry) (program.Identity, error) {
 			control = e.Data // installed: the file is the manifest itself
 		}
 		id, err := manifest.Parse(e.Format, control)
+		if e.Format == program.MSIX && err == nil {
+			appx.Sign(e.Data, &id)
+		}
 		if e.Format == program.ASAR && err != nil {
 			err = nil // one without a name is an archive all the same
 		}
