@@ -61,7 +61,7 @@ func (r *Roll) longest(f folded, i int, next func(string, int) (int, int), own [
 	joined := f.text[i:end]
 	for words := r.begins[joined]; words > 0; words-- {
 		for _, k := range []string{f.text[i:end], joined} {
-			if n := r.needle[k]; n != nil && r.counts(n, k, f, i, own) {
+			if n, k := r.lookUp(k, f.look); n != nil && r.counts(n, k, f, i, own) {
 				found = match{n, i, end, k}
 				break
 			}
@@ -87,9 +87,13 @@ func (r *Roll) longest(f folded, i int, next func(string, int) (int, int), own [
 	return found
 }
 
+// maxPart bounds how far the end of a part of a word is looked for.
+const maxPart = 256
+
 // part returns the end of the part of a word that begins at i, as token does of a word: a capital after a small letter begins one, and so do
 // a capital before a small letter, and the digits at the end of one that begins with a capital.
 func (f folded) part(s string, i int) (end, next int) {
+	s = s[:min(len(s), i+maxPart)]
 	end, next = token(s, i)
 	if end == i {
 		return end, next
@@ -147,7 +151,7 @@ func (r *Roll) address(f folded, i int) match {
 	if err != nil {
 		return match{}
 	}
-	k, _ := key(a.Unmap().String())
+	k := r.addresses[a.Unmap()]
 	if n := r.needle[k]; n != nil && n.every {
 		return match{n, i, i + len(run), k}
 	}
@@ -157,7 +161,10 @@ func (r *Roll) address(f folded, i int) match {
 // plural returns the name whose plural a word is: the Archers.
 func (r *Roll) plural(f folded, i, end int, own []string) match {
 	k, ok := strings.CutSuffix(f.text[i:end], "s")
-	if n := r.needle[k]; ok && n != nil && len(n.words) > 0 && r.counts(n, k, f, i, own) {
+	if !ok {
+		return match{}
+	}
+	if n, k := r.lookUp(k, f.look); n != nil && len(n.words) > 0 && r.counts(n, k, f, i, own) {
 		return match{n, i, end, k}
 	}
 	return match{}

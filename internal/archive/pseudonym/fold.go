@@ -18,6 +18,7 @@ type folded struct {
 	// source as it was written, %XX decoded: AliceArcher are two words, and what is small is told from it
 	written string
 	from    []int // where in written each byte of text is from; nil: the bytes correspond
+	look    bool  // it is folded by what it looks like
 }
 
 // begins returns where in the text as it was written a byte of the folded text is from.
@@ -43,7 +44,7 @@ func (f folded) source(start, end int) (int, int) {
 // foldText folds a text in which names are looked for: what stands in it percent-encoded, as in addresses of the web, is decoded first.
 func foldText(s string) folded {
 	decoded, at := unescape(s)
-	f := fold(decoded)
+	f := asMeant(decoded)
 	if at == nil {
 		return f
 	}
@@ -93,7 +94,7 @@ func unescape(s string) (string, []int) {
 	return s, at
 }
 
-func fold(s string) folded {
+func asMeant(s string) folded {
 	if plain(s) {
 		return folded{text: strings.ToLower(s), written: s}
 	}
@@ -169,7 +170,7 @@ const maxTokens = 24
 
 // key returns the form in which a name is kept, from its first word to its last, and its words.
 func key(name string) (string, []string) {
-	s := fold(name).text
+	s := asMeant(name).text
 	var words []string
 	start, last := -1, 0
 	for i := 0; i < len(s) && len(words) < maxTokens; {

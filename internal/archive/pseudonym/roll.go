@@ -28,6 +28,9 @@ type Roll struct {
 	names  map[Identity][]string // as written, the first is the one to ask by
 	needle map[string]*needle    // by key
 	begins map[string]int        // by first word: the most words of a needle that begins so
+	looks  map[string]string     // by what a key looks like, when that is another: the key
+
+	addresses map[netip.Addr]string // the keys of addresses that are looked for
 }
 
 // needle is a name that is looked for in texts.
@@ -43,7 +46,7 @@ type needle struct {
 // New returns a Roll that knows nobody. The key is what pseudonyms are made under.
 func New(key []byte) *Roll {
 	return &Roll{secret: slices.Clone(key), short: shortForm, given: map[Identity]string{}, taken: map[string][]Identity{}, names: map[Identity][]string{},
-		needle: map[string]*needle{}, begins: map[string]int{}}
+		needle: map[string]*needle{}, begins: map[string]int{}, looks: map[string]string{}, addresses: map[netip.Addr]string{}}
 }
 
 // Person learns of a person, by id and by name for display.
@@ -158,11 +161,17 @@ func (r *Roll) words(who Identity, name string) {
 		n.words = add(n.words, who)
 		n.small = letters >= minSmall && !everyday(w)
 	}
-	if len(words) > 1 {
-		r.strong(who, strings.Join(words, " "), true)
-		if glued := strings.Join(words, ""); len(glued) >= minGlued {
-			r.strong(who, glued, true)
-		}
+	r.joined(who, words)
+}
+
+// joined adds the words of a name with what stands for a space between them, and with nothing.
+func (r *Roll) joined(who Identity, words []string) {
+	if len(words) < 2 {
+		return
+	}
+	r.strong(who, strings.Join(words, " "), true)
+	if glued := strings.Join(words, ""); len(glued) >= minGlued {
+		r.strong(who, glued, true)
 	}
 }
 
@@ -185,7 +194,11 @@ func (r *Roll) handle(handle, name, person string) {
 	r.strong(who, handle, true).handle = true
 	if local, _, ok := strings.Cut(handle, "@"); ok && !role(local) {
 		k, words := key(local)
-		for _, form := range []string{k, strings.Join(words, " ")} {
+		forms := []string{k, strings.Join(words, " ")}
+		if glued := strings.Join(words, ""); len(glued) >= minGlued {
+			forms = append(forms, glued)
+		}
+		for _, form := range forms {
 			n := r.needleOf(form)
 			n.local = add(n.local, who)
 			n.every = n.every || telling(k, words)
@@ -198,16 +211,22 @@ func (r *Roll) host(name, address, person string) {
 	if name != "" {
 		who := r.remember(identity(Host, name), name)
 		r.strong(who, name, true)
-		if first, _, ok := strings.Cut(name, "."); ok {
-			if _, err := netip.ParseAddr(name); err != nil {
+		if _, err := netip.ParseAddr(name); err != nil {
+			first, _, whole := strings.Cut(name, ".")
+			if whole {
 				r.strong(who, first, true)
 			}
+			_, words := key(first)
+			r.joined(who, words)
 		}
 	}
 	if address != "" {
 		who := r.remember(identity(Address, address), address)
 		r.strong(who, who.Name, true)
 		r.strong(who, address, true)
+		if a, err := netip.ParseAddr(address); err == nil && len(r.addresses) < maxIdentities {
+			r.addresses[a.Unmap()] = who.Name
+		}
 	}
 }
 
@@ -259,6 +278,13 @@ func (r *Roll) needleOf(k string) *needle {
 	r.needle[k] = n
 	_, words := key(k)
 	r.begins[words[0]] = max(r.begins[words[0]], len(words))
+	if look := looksLike(k); look != k {
+		if other, ok := r.looks[look]; !ok || k < other {
+			r.looks[look] = k
+		}
+		first, _ := token(look, 0)
+		r.begins[look[:first]] = max(r.begins[look[:first]], len(words))
+	}
 	return n
 }
 

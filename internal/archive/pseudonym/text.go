@@ -1,6 +1,8 @@
 package pseudonym
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -10,7 +12,7 @@ const several = "[name]"
 // NamedWithin returns everybody whose whole name stands in a text, whatever its letters are.
 func (r *Roll) NamedWithin(text string) []Identity {
 	var out []Identity
-	small := fold(text).text
+	small := asMeant(text).text
 	r.each(folded{text: small, written: small}, nil, func(n *needle, start, end int, k string) {
 		for _, i := range n.meant(k) {
 			out = add(out, i)
@@ -19,23 +21,55 @@ func (r *Roll) NamedWithin(text string) []Identity {
 	return out
 }
 
+// hidden is a part of a text that names somebody, and what stands there instead.
+type hidden struct {
+	span
+	instead string
+}
+
 func (r *Roll) hideNames(text string, shown func(Identity) bool, own []string) string {
+	var names []hidden
+	add := func(n *needle, from, to int, k string) {
+		if instead, ok := r.instead(n, k, shown); ok {
+			names = append(names, hidden{span{from, to}, instead})
+		}
+	}
 	f := foldText(text)
+	r.each(f, own, func(n *needle, start, end int, k string) {
+		from, to := f.source(start, end)
+		add(n, from, to, k)
+	})
+	r.disguised(text, f, own, add)
+	if len(names) == 0 {
+		return text
+	}
 	var out strings.Builder
 	done := 0
-	r.each(f, own, func(n *needle, start, end int, k string) {
-		if instead, ok := r.instead(n, k, shown); ok {
-			from, to := f.source(start, end)
-			out.WriteString(text[done:from])
-			out.WriteString(instead)
-			done = to
-		}
-	})
-	if done == 0 {
-		return text
+	for _, n := range apart(names) {
+		out.WriteString(text[done:n.start])
+		out.WriteString(n.instead)
+		done = n.end
 	}
 	out.WriteString(text[done:])
 	return out.String()
+}
+
+// apart sorts what is hidden by its place and leaves one of those that overlap: it covers all of them, and the longest says what stands there.
+func apart(names []hidden) []hidden {
+	slices.SortStableFunc(names, func(a, b hidden) int { return cmp.Or(a.start-b.start, b.end-a.end) })
+	out, longest := names[:1], names[0].end-names[0].start
+	for _, n := range names[1:] {
+		last := &out[len(out)-1]
+		if n.start >= last.end {
+			out, longest = append(out, n), n.end-n.start
+			continue
+		}
+		if n.end-n.start > longest {
+			last.instead, longest = n.instead, n.end-n.start
+		}
+		last.end = max(last.end, n.end)
+	}
+	return out
 }
 
 // instead returns what stands for a name, and whether anything does.

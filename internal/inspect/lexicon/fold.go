@@ -43,7 +43,7 @@ func (s *splitter) flush() {
 		return
 	}
 	if !s.flags || len(s.buf) != 2 { // two regional indicators are the flag of a country
-		s.words = append(s.words, word{text: string(s.buf), start: s.start, end: s.end, stretched: hasRun(s.buf, minRun), leet: isLeet(s.buf)})
+		s.words = append(s.words, word{text: string(s.buf), start: s.start, end: s.end, stretched: hasRun(s.buf, minRun), leet: fold.Leet(s.buf)})
 	}
 	s.buf, s.flags = s.buf[:0], false
 }
@@ -131,7 +131,7 @@ func joinSpelled(words []word) []word {
 		for _, w := range words[i : i+n] {
 			joined.text += w.text
 		}
-		joined.stretched, joined.leet = hasRun([]byte(joined.text), 2), isLeet([]byte(joined.text))
+		joined.stretched, joined.leet = hasRun([]byte(joined.text), 2), fold.Leet(joined.text)
 		out = append(out, joined)
 		i += n
 	}

@@ -222,7 +222,7 @@ func (s *search) walkStretched(n *node, first, i int) {
 
 // walkLeet follows the words that word i may stand for when digits were written for letters.
 func (s *search) walkLeet(n *node, first, i int) {
-	for _, w := range unleet(s.words[i].text) {
+	for _, w := range fold.Unleet(s.words[i].text) {
 		if next := n.next[w]; next != nil {
 			s.reach(next, first, i)
 			s.walk(next, first, i+1)

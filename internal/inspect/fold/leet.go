@@ -1,15 +1,15 @@
-package lexicon
+package fold
 
 import "strings"
 
 // minLeet is how short a word with digits for letters may be: shorter ones are names of things ("m3", "1on1", "t0").
 const minLeet = 4
 
-// isLeet reports whether the digits of a word may stand for letters, as in "wh4ts4pp": they are no more than its letters are.
-func isLeet(b []byte) bool {
+// Leet reports whether the digits of a folded word may stand for letters, as in "wh4ts4pp": they are no more than its letters are.
+func Leet[T string | []byte](word T) bool {
 	letters, digits := 0, 0
-	for _, c := range b {
-		switch {
+	for i := range len(word) {
+		switch c := word[i]; {
 		case c == '0' || c == '1' || c == '3' || c == '4' || c == '5' || c == '7':
 			digits++
 		case 'a' <= c && c <= 'z':
@@ -21,8 +21,8 @@ func isLeet(b []byte) bool {
 	return digits > 0 && digits <= letters && digits+letters >= minLeet
 }
 
-// unleet returns the words that a word with digits for letters may stand for: a one looks like an l and like an i.
-func unleet(text string) []string {
+// Unleet returns the words that a word with digits for letters may stand for: a one looks like an l and like an i.
+func Unleet(word string) []string {
 	letters := func(one byte) string {
 		return strings.Map(func(r rune) rune {
 			switch r {
@@ -40,9 +40,9 @@ func unleet(text string) []string {
 				return 't'
 			}
 			return r
-		}, text)
+		}, word)
 	}
-	if !strings.Contains(text, "1") {
+	if !strings.Contains(word, "1") {
 		return []string{letters('l')}
 	}
 	return []string{letters('l'), letters('i')}
