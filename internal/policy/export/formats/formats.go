@@ -11,12 +11,13 @@ import (
 	"github.com/chaperone-im/chaperone/internal/policy/export/clients"
 	"github.com/chaperone-im/chaperone/internal/policy/export/fapolicyd"
 	"github.com/chaperone-im/chaperone/internal/policy/export/santa"
+	"github.com/chaperone-im/chaperone/internal/policy/export/scripts"
 )
 
 // All returns every format: a new one is a folder and an entry here.
 func All() []export.Format {
 	programs := []export.Format{fapolicyd.Format(), santa.Format(), applocker.Format(), appcontrol.Format()}
-	return slices.Concat(programs, browser.Formats(), clients.Formats())
+	return slices.Concat(programs, browser.Formats(), clients.Formats(), scripts.Formats())
 }
 
 // ByName returns a format by its name.
