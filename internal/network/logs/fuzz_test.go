@@ -12,7 +12,7 @@ import (
 )
 
 func FuzzZeek(f *testing.F)     { fuzz(f, "zeek", "zeek-conn.log", "zeek-ssl.log", "zeek.json") }
-func FuzzSuricata(f *testing.F) { fuzz(f, "suricata", "eve.json") }
+func FuzzSuricata(f *testing.F) { fuzz(f, "suricata", "eve.json", "eve-suricata-7.json") }
 func FuzzSquid(f *testing.F)    { fuzz(f, "squid", "squid.log") }
 func FuzzDnsmasq(f *testing.F)  { fuzz(f, "dnsmasq", "dnsmasq.log") }
 

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,10 +154,8 @@ func (j *Judge) claim(e *Entry) claim {
 	if e.Kind == Question || c.app != "" {
 		return c
 	}
-	for _, sig := range j.protocols[e.Protocol] {
-		if sig.Transport == "" || sig.Transport == e.Proto {
-			c.take(sig.App, sig.Service, event.Evidence{Fact: "traffic:" + sig.ID, Value: e.Protocol, Strength: sig.Confidence, Source: sig.Source}, j.o.Source)
-		}
+	for protocol := range strings.SplitSeq(e.Protocol, ",") { // Zeek names all that it saw in a flow: xmpp,ssl
+		j.byProtocol(&c, e.Proto, protocol)
 	}
 	if e.Name != "" || !e.Server.IsValid() || e.Protocol == "dns" {
 		return c
@@ -166,13 +165,32 @@ func (j *Judge) claim(e *Entry) claim {
 		j.byName(&c, "answer", name, event.Medium)
 		return c
 	}
-	switch e.Protocol {
-	case "", "ssl", "tls", "dtls", "quic", "stun", "failed", "unknown":
+	if hides(e.Protocol) {
 		for _, m := range j.catalog.ByAddress(e.Server.Addr()) {
 			c.take(m.App, m.Service, event.Evidence{Fact: addressFact, Value: e.Server.Addr().String(), Strength: min(m.Evidence.Strength, event.Low), Source: m.Evidence.Source}, j.o.Source)
 		}
 	}
 	return c
+}
+
+// hides says whether nothing more can be read of a flow of such protocols.
+func hides(protocols string) bool {
+	for p := range strings.SplitSeq(protocols, ",") {
+		switch p {
+		case "", "ssl", "tls", "dtls", "quic", "stun", "failed", "unknown":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (j *Judge) byProtocol(c *claim, transport, protocol string) {
+	for _, sig := range j.protocols[protocol] {
+		if sig.Transport == "" || sig.Transport == transport {
+			c.take(sig.App, sig.Service, event.Evidence{Fact: "traffic:" + sig.ID, Value: protocol, Strength: sig.Confidence, Source: sig.Source}, j.o.Source)
+		}
+	}
 }
 
 func (j *Judge) byName(c *claim, how, name string, most event.Confidence) {

@@ -57,8 +57,8 @@ func told(t *testing.T, format, text string) (lines []string, trouble logs.Troub
 	}
 }
 
-// TestFormats reads what each program writes. The logs of Squid and dnsmasq were written by these programs; those of Zeek and Suricata follow
-// their documentation.
+// TestFormats reads what each program writes. The logs of Squid and dnsmasq were written by these programs, that of Suricata 7 by Suricata 7.0.10
+// over captures of ours (Chromium, SIPp, XMPP and quic-go at messengers' names); those of Zeek, and of other versions of Suricata, follow their documentation.
 func TestFormats(t *testing.T) {
 	for _, tt := range []struct {
 		name, format string
@@ -86,6 +86,35 @@ func TestFormats(t *testing.T) {
 			"udp 10.0.0.7:50002>192.0.2.9:443 discord.com [discord] 0.8 0/0",
 			"tcp 10.0.0.7:50003>192.0.2.44:443 web.telegram.org [telegram] 0.8 4/400",
 			"tcp 10.0.0.7:50004>192.0.2.8:80 www.example.org [] 0 0/0"}, 2},
+		{"eve-suricata-7.json", "suricata", []string{
+			"tcp 198.51.100.7:26756>203.0.113.10:80 clients2.google.com [] 0 0/0",
+			"tcp 198.51.100.7:57830>203.0.113.10:443 update.googleapis.com [] 0 0/0",
+			"udp 198.51.100.7:14126>203.0.113.53:53 accounts.google.com [] 0 0/0",
+			"udp 198.51.100.7:14126>203.0.113.53:53 accounts.google.com [] 0 0/0",
+			"tcp 198.51.100.7:57844>203.0.113.10:443 accounts.google.com [] 0 0/0",
+			"udp 198.51.100.7:17040>203.0.113.53:53 web.whatsapp.com [whatsapp] 0.8 0/0",
+			"udp 198.51.100.7:17040>203.0.113.53:53 web.whatsapp.com [whatsapp] 0.8 0/0",
+			"tcp 198.51.100.7:57850>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 0/0",
+			"tcp 198.51.100.7:57864>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 0/0",
+			"tcp 198.51.100.7:26770>203.0.113.10:80 update.googleapis.com [] 0 0/0",
+			"tcp 198.51.100.7:57864>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 13/3847",
+			"tcp 198.51.100.7:57830>203.0.113.10:443 update.googleapis.com [] 0 24/6319",
+			"tcp 198.51.100.7:57844>203.0.113.10:443 accounts.google.com [] 0 24/5421",
+			"udp 198.51.100.7:14126>203.0.113.53:53  [] 0 2/174",
+			"tcp 198.51.100.7:57850>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 23/5411",
+			"tcp 198.51.100.7:26770>203.0.113.10:80 update.googleapis.com [] 0 10/2249",
+			"tcp 198.51.100.7:26756>203.0.113.10:80 clients2.google.com [] 0 10/1286",
+			"udp 198.51.100.7:17040>203.0.113.53:53  [] 0 2/168",
+			"udp 198.51.100.7:5060>203.0.113.10:5060 web.whatsapp.com [sip] 0.8 10/4559",
+			"tcp 198.51.100.7:57634>203.0.113.10:5223 talk.example [] 0 0/0",
+			"tcp 198.51.100.7:57634>203.0.113.10:5223 talk.example [] 0 24/5098",
+			"udp 203.0.113.10:46468>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 0/0",
+			"udp 203.0.113.10:45055>203.0.113.10:443 www.shop.example [] 0 0/0",
+			"udp 203.0.113.10:52087>203.0.113.10:443 discord.com [discord] 0.8 0/0",
+			"udp 203.0.113.10:52087>203.0.113.10:443 discord.com [discord] 0.8 10/6587",
+			"udp 203.0.113.10:46468>203.0.113.10:443 web.whatsapp.com [whatsapp] 0.8 11/6739",
+			"udp 203.0.113.10:45055>203.0.113.10:443 www.shop.example [] 0 10/6581",
+		}, 0},
 		{"squid.log", "squid", []string{
 			"tcp 127.0.0.1:0>127.0.0.1:18081 localhost [] 0 0/632",
 			"tcp 127.0.0.1:0> web.whatsapp.com [whatsapp] 0.8 0/0",

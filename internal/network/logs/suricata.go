@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -43,15 +44,24 @@ type eve struct {
 // eveHandshake is what tls and quic have in common. client_alpns is a list in tls.
 type eveHandshake struct {
 	SNI   string `json:"sni"`
+	JA3   any    `json:"ja3"`
 	JA4   string `json:"ja4"`
+	Agent string `json:"ua"` // of Google's QUIC
 	ALPNs any    `json:"client_alpns"`
 }
 
-// eveDNS is a question or an answer: of version 2 with its names beside, of version 3 (Suricata 8) with a list of questions.
+// fromClient tells a client's line of QUIC from its server's: each end's handshake has one, under its own address as the source.
+func (h *eveHandshake) fromClient() bool {
+	return h.SNI != "" || h.JA3 != nil || h.JA4 != "" || h.Agent != "" || h.ALPNs != nil
+}
+
+// eveDNS is a question or an answer: of version 1 (before Suricata 5) a line for each record of an answer, of version 2 with its names beside, of
+// version 3 (Suricata 8) with a list of questions.
 type eveDNS struct {
 	Type    string        `json:"type"`
 	Name    string        `json:"rrname"`
 	RR      string        `json:"rrtype"`
+	Data    string        `json:"rdata"`
 	Queries []eveQuestion `json:"queries"`
 	Answers []struct {
 		Data string `json:"rdata"`
@@ -67,7 +77,11 @@ type eveQuestion struct {
 // eveTime is the form of Suricata's times: RFC 3339 with six digits and a zone without a colon.
 const eveTime = "2006-01-02T15:04:05.999999-0700"
 
+// eveCookie stands before each line where Suricata was told to mark them for a collector (its option prefix).
+const eveCookie = "@cee: "
+
 func (suricata) line(b []byte) (*Entry, error) {
+	b = bytes.TrimPrefix(b, []byte(eveCookie))
 	if len(b) == 0 {
 		return nil, nil
 	}
@@ -92,7 +106,10 @@ func (suricata) line(b []byte) (*Entry, error) {
 }
 
 func (v *eve) entry() (*Entry, error) {
-	e := &Entry{Proto: strings.ToLower(v.Proto), Protocol: v.AppProto, Flow: strconv.FormatUint(v.FlowID, 10)}
+	if v.Type == "quic" && !v.QUIC.fromClient() {
+		return nil, nil
+	}
+	e := &Entry{Proto: strings.TrimPrefix(strings.ToLower(v.Proto), "ipv6-"), Protocol: v.AppProto, Flow: strconv.FormatUint(v.FlowID, 10)}
 	var err error
 	if e.Time, err = parseEve(v.Timestamp); err != nil {
 		return nil, err
@@ -128,6 +145,9 @@ func (v *eve) question(e *Entry) {
 	}
 	if e.Client.Port() == 53 && e.Server.Port() != 53 {
 		e.Client, e.Server = e.Server, e.Client
+	}
+	if v.DNS.Data != "" {
+		e.Answers = append(e.Answers, v.DNS.Data)
 	}
 	for _, a := range v.DNS.Answers {
 		e.Answers = append(e.Answers, a.Data)
