@@ -39,6 +39,9 @@ func (squid) line(b []byte) (*Entry, error) {
 		return nil, nil // what the client sent was no request
 	}
 	host, port, err := target(f[5], f[6])
+	if err != nil && strings.HasPrefix(f[3], "NONE") {
+		return nil, nil // nor was this: Squid answered by itself
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +71,12 @@ func target(method, text string) (host string, port int64, err error) {
 		port, err := strconv.ParseUint(p, 10, 16)
 		return h, int64(port), err
 	}
-	u, err := url.Parse(text)
+	scheme, rest, _ := strings.Cut(text, "://")
+	u, err := url.Parse("//" + rest[:strings.IndexAny(rest+"/", "/?#")]) // without the path: clients write some that no URL may have
 	if err != nil || u.Hostname() == "" {
 		return "", 0, errors.New("its URL names no host")
 	}
-	port = map[string]int64{"http": 80, "https": 443, "ftp": 21}[u.Scheme]
+	port = map[string]int64{"http": 80, "https": 443, "ftp": 21}[scheme]
 	if p, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
 		port = int64(p)
 	}
