@@ -2,10 +2,12 @@ package catalog_test
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	builtin "github.com/chaperone-im/chaperone/catalog"
 	"github.com/chaperone-im/chaperone/internal/catalog"
 )
 
@@ -141,5 +143,16 @@ func TestDeepNestingIsRefused(t *testing.T) {
 		if _, err := catalog.Parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "nested too deeply") {
 			t.Errorf("%.20q: %v", text, err)
 		}
+	}
+}
+
+// TestDefaultIsWhatLoadAccepts: the built-in catalog, which is not looked at each time the program starts, passes what others must pass.
+func TestDefaultIsWhatLoadAccepts(t *testing.T) {
+	looked, err := catalog.Load(builtin.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := shipped(t); c.Version() != looked.Version() || !reflect.DeepEqual(c.Apps(), looked.Apps()) {
+		t.Error("Default and Load differ")
 	}
 }
