@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/network/classify"
 )
@@ -70,7 +71,15 @@ func run(out io.Writer, folder string, o options) error {
 	if err != nil {
 		return err
 	}
-	e := evaluation{pairs: pairs, left: left, votes: votes, calibration: calibrate(pairs), captures: len(r.names)}
+	disputes, err := readDisputes(disputedTable)
+	if err != nil {
+		return err
+	}
+	right, disputes, err := corrected(folder, pairs, disputes)
+	if err != nil {
+		return err
+	}
+	e := evaluation{pairs: pairs, corrected: right, disputes: disputes, left: left, votes: votes, calibration: calibrate(pairs), captures: len(r.names)}
 	var page strings.Builder
 	e.report(&page)
 	if o.errors {
@@ -83,7 +92,7 @@ func run(out io.Writer, folder string, o options) error {
 		_, err = io.WriteString(out, page.String())
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(o.write, "recognition-scores.md"), []byte(pageHead+page.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.write, "recognition-scores.md"), []byte(fmt.Sprintf(pageHead, time.Now().UTC().Format(time.DateOnly))+page.String()), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(o.write, "recognition-reliability.svg"), []byte(e.calibration.plot()), 0o644)
@@ -96,4 +105,6 @@ type evaluation struct {
 	calibration calibration
 	votes       []vote
 	captures    int
+	corrected   []pair    // with the labels put right that the captures disprove
+	disputes    []dispute // those labels
 }

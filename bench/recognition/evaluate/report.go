@@ -14,7 +14,7 @@ import (
 const pageHead = `# Recognition: the figures
 
 Made by ` + "`go run ./bench/recognition/evaluate -write docs/reference FOLDER`" + `, where FOLDER holds labelled captures: do not edit. What the figures mean, and how
-flows are recognised, is in [recognition](../guide/recognition.md).
+flows are recognised, is in [recognition](../guide/recognition.md). Made on %s.
 
 `
 
@@ -28,11 +28,15 @@ func (e *evaluation) report(w io.Writer) {
 			s.all.precision(), s.all.recall(), s.all.f1(), macro, apps, s.all.wrong, s.all.falsely)
 	}
 	line("in-sample", score(e.pairs, plain))
+	if len(e.disputes) > 0 {
+		line(fmt.Sprintf("in-sample, %d labels put right", len(e.disputes)), score(e.corrected, plain))
+	}
 	line("in-sample, labels that rest on no engine", score(e.pairs, independent))
 	line("left out: thresholds fitted on the other sources", score(e.left.refitted, plain))
 	line("left out, labels that rest on no engine", score(e.left.refitted, independent))
 	line("lower bound: facts that another source confirms", score(e.left.confirmed, plain))
 	line("DNS questions, in-sample", score(e.pairs, dns))
+	e.reportDisputes(w)
 	e.reportWaits(w)
 	e.reportApps(w)
 	e.reportChosen(w)
