@@ -149,6 +149,11 @@ func checkAgent(a Agent) error {
 	if a.Removable != "deny" && a.Removable != "policy" {
 		errs = append(errs, fmt.Errorf("agent.removable: %q is neither deny nor policy", a.Removable))
 	}
+	for _, part := range a.Harden {
+		if !slices.Contains([]string{"memfd", "namespaces", "media"}, part) {
+			errs = append(errs, fmt.Errorf("agent.harden: %q is none of memfd, namespaces and media", part))
+		}
+	}
 	if a.Secret != "" && !reference(a.Secret) {
 		errs = append(errs, errors.New("agent.secret: want file:PATH, env:NAME or credential:NAME, never the secret itself"))
 	}

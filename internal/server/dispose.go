@@ -50,7 +50,7 @@ func mayBeSent(e *event.Event) bool {
 	if e.Kind != event.Act || e.Act == nil {
 		return false
 	}
-	for _, prefix := range []string{"quarantine.", "program."} {
+	for _, prefix := range []string{"quarantine.", "program.", "harden."} {
 		if strings.HasPrefix(e.Act.Action, prefix) && e.Phase == e.Act.Action {
 			return true
 		}

@@ -3,6 +3,7 @@ package agentcmd_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -91,9 +92,9 @@ func (k *killing) load(bad, good string) {
 			}
 		})
 	}
-	each(2*time.Millisecond, func(int) { k.try(bad, &k.ran, &k.denied) })
-	each(2*time.Millisecond, func(n int) { k.try(k.copyOf(bad, "bad "+strconv.Itoa(n%100)), &k.ran, &k.denied) })
-	each(5*time.Millisecond, func(n int) { k.try(k.copyOf(good, "good "+strconv.Itoa(n%100)), &k.fresh, &k.waited) })
+	each(4*time.Millisecond, func(int) { k.try(bad, &k.ran, &k.denied) })
+	each(8*time.Millisecond, func(n int) { k.try(k.copyOf(bad, "bad "+strconv.Itoa(n%100)), &k.ran, &k.denied) })
+	each(8*time.Millisecond, func(n int) { k.try(k.copyOf(good, "good "+strconv.Itoa(n%100)), &k.fresh, &k.waited) })
 	var never atomic.Int64
 	each(10*time.Millisecond, func(int) {
 		if k.try(good, &k.known, &never); never.Load() > 0 {
@@ -151,14 +152,17 @@ func (k *killing) kill() {
 // awaitWorker waits for a child of the holder, which may still be on its way from fork to exec.
 func (k *killing) awaitWorker() int {
 	k.t.Helper()
-	pid, parent := 0, []byte("\nPPid:\t"+strconv.Itoa(k.agent.Process.Pid)+"\n")
+	pid := 0
 	k.until(func() bool {
-		entries, _ := filepath.Glob("/proc/[0-9]*/status")
-		for _, e := range entries {
-			b, _ := os.ReadFile(e) // it may be gone
-			if bytes.Contains(b, parent) && !bytes.Contains(b, []byte("\nState:\tZ")) {
-				pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(e)))
-				return true
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", k.agent.Process.Pid))
+		for _, l := range lists {
+			b, _ := os.ReadFile(l) // the thread may be gone
+			for _, child := range bytes.Fields(b) {
+				status, _ := os.ReadFile("/proc/" + string(child) + "/status")
+				if n, err := strconv.Atoi(string(child)); err == nil && len(status) > 0 && !bytes.Contains(status, []byte("\nState:\tZ")) {
+					pid = n
+					return true
+				}
 			}
 		}
 		return false

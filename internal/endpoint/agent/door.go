@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,11 +23,12 @@ import (
 
 // Request is what somebody asks the agent of this machine. With a code it asks that the program be approved at once.
 type Request struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
-	Reason string `json:"reason,omitempty"`
-	Code   string `json:"code,omitempty"`
-	Status bool   `json:"status,omitempty"` // nothing is asked for but how the agent does
+	Path   string           `json:"path"`
+	SHA256 string           `json:"sha256"`
+	Reason string           `json:"reason,omitempty"`
+	Code   string           `json:"code,omitempty"`
+	Status bool             `json:"status,omitempty"` // nothing is asked for but how the agent does
+	Act    *event.ActDetail `json:"act,omitempty"`    // root did something to the agent's machine: it is put on record
 }
 
 // Reply is the agent's answer.
@@ -156,6 +158,9 @@ func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
 	if r.Status {
 		return a.status(), nil
 	}
+	if r.Act != nil {
+		return a.act(r.Act, uid)
+	}
 	if len(r.SHA256) != 64 || len(r.Reason) > maxReason {
 		return nil, errRequest
 	}
@@ -179,6 +184,27 @@ func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
 	}
 	a.spool.Put(e)
 	return reply, nil
+}
+
+var errAct = errors.New("only root puts acts on record here, and only those of the agent")
+
+// act puts on record what root did. It is durable when the reply comes.
+func (a *Agent) act(detail *event.ActDetail, uid uint32) (*Reply, error) {
+	if uid != 0 || !strings.HasPrefix(detail.Action, "harden.") {
+		return nil, errAct
+	}
+	e := Act(detail, a.current().Owner(uid), a.o.Host)
+	if err := a.spool.Record(context.Background(), e); err != nil { // it does not wait for anybody
+		return nil, err
+	}
+	return &Reply{ID: string(e.ID)}, nil
+}
+
+// Act is the event of what an administrator did to a machine.
+func Act(detail *event.ActDetail, by string, host event.Host) *event.Event {
+	now := time.Now()
+	return &event.Event{ID: event.NewID(), Kind: event.Act, Phase: detail.Action, Time: now, Received: now, Connector: "agent", Host: host,
+		From: event.Party{Handle: by}, Content: event.Content{Act: detail}}
 }
 
 func (a *Agent) status() *Reply {

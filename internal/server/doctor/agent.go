@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"os"
+	"slices"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden"
@@ -28,6 +29,14 @@ func execution(ctx context.Context, x *exam) {
 			x.ok("%s: %s", s.Name, s.What)
 			continue
 		}
-		x.add(Warn, s.Name+": "+s.What, s.Why, s.Do)
+		do := s.Do
+		if s.Part != "" {
+			do = "chaperone agent harden --apply " + string(s.Part) + ", or: " + do
+		}
+		if slices.Contains(x.c.Agent.Harden, string(s.Part)) {
+			x.add(Warn, s.Name+": "+s.What+", and agent.harden wants it closed", s.Why, do)
+			continue
+		}
+		x.add(Warn, s.Name+": "+s.What, s.Why, do)
 	}
 }

@@ -117,7 +117,7 @@ func maySay(e *event.Event) bool {
 		if e.Act == nil || e.Phase != e.Act.Action {
 			return false
 		}
-		for _, prefix := range []string{"quarantine.", "program.", "agent."} {
+		for _, prefix := range []string{"quarantine.", "program.", "agent.", "harden."} {
 			if strings.HasPrefix(e.Act.Action, prefix) {
 				return true
 			}

@@ -1,5 +1,5 @@
-// Package harden says which settings of the kernel close the ways around execution control that fanotify is not asked about. It changes
-// nothing: each of them can break something that a machine needs.
+// Package harden says which settings of a machine close the ways around execution control that fanotify is not asked about, and switches them.
+// Each of them can break something that a machine needs: so each is applied by itself, after a look at what would change, and taken back exactly.
 package harden
 
 import (
@@ -14,6 +14,7 @@ import (
 
 // Setting is one setting and what it is worth.
 type Setting struct {
+	Part   Part   // as it is switched here; "" where it is not
 	Name   string // as its documentation calls it
 	Closed bool   // the way around is closed
 	What   string // how it is set now
@@ -36,7 +37,7 @@ func number(root, name string) (int, error) {
 }
 
 func memory(root string) Setting {
-	s := Setting{Name: "vm.memfd_noexec", Why: "a program can be copied into memory (memfd_create) and started from there, unseen",
+	s := Setting{Part: Memory, Name: "vm.memfd_noexec", Why: "a program can be copied into memory (memfd_create) and started from there, unseen",
 		Do: "sysctl vm.memfd_noexec=2 (Linux 6.3 or later); containers started by runc before 1.1.4 need it off"}
 	n, err := number(root, "vm/memfd_noexec")
 	switch {
@@ -49,7 +50,7 @@ func memory(root string) Setting {
 }
 
 func namespaces(root string) Setting {
-	s := Setting{Name: "user.max_user_namespaces", Why: "in a user namespace anybody mounts a file system of memory, which is not watched, and starts programs from there",
+	s := Setting{Part: Namespaces, Name: "user.max_user_namespaces", Why: "in a user namespace anybody mounts a file system of memory, which is not watched, and starts programs from there",
 		Do: "sysctl user.max_user_namespaces=0; browsers and Electron programs then need their setuid sandbox, and rootless containers and Flatpak do not work"}
 	n, err := number(root, "user/max_user_namespaces")
 	if err != nil {
@@ -66,7 +67,7 @@ func namespaces(root string) Setting {
 }
 
 func media(root string, removable func(string) bool) Setting {
-	s := Setting{Name: "noexec on removable media", Closed: true, What: "none is mounted without it",
+	s := Setting{Part: Media, Name: "noexec on removable media", Closed: true, What: "none is mounted without it",
 		Why: "the agent refuses programs on them by itself; noexec also stops libraries from being loaded",
 		Do:  "in /etc/udisks2/mount_options.conf, [defaults]: defaults=nosuid,nodev,noexec; else noexec in /etc/fstab"}
 	b, err := os.ReadFile(filepath.Join(root, "/proc/self/mountinfo"))
