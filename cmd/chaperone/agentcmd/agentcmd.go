@@ -20,6 +20,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/holder"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/tell"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -156,12 +157,21 @@ func passed(ctx context.Context, in <-chan os.Signal) <-chan os.Signal {
 
 type workerCmd struct{ flags }
 
-// socketFD is where the holder puts the socket.
-const socketFD = 3
+// Where the holder puts the socket, and the memory of what is about to be reported.
+const (
+	socketFD = 3
+	memoryFD = 4
+)
 
 // Run decides until the holder hangs up.
 func (c *workerCmd) Run(e *command.Env) error {
 	unix.CloseOnExec(socketFD)
+	memory, err := inflight.Map(memoryFD)
+	if err != nil { // the holder has none, or is of an older version
+		memory = nil
+	} else {
+		unix.CloseOnExec(memoryFD)
+	}
 	settings, err := c.settings()
 	if err != nil {
 		return err
@@ -193,7 +203,7 @@ func (c *workerCmd) Run(e *command.Env) error {
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
-		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: e.ErrOut,
+		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
 			if settings.Agent.Server != "" {
 				if set, err := fleetcmd.InForce(ctx, settings.Data()); set != nil || err != nil {

@@ -2,6 +2,7 @@ package agentcmd_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,12 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // killing is a worker that is killed again and again, and programs that are started all the while.
@@ -178,4 +182,48 @@ func (k *killing) until(done func() bool, failure string) {
 			k.t.Fatal(failure)
 		}
 	}
+}
+
+// TestReportedAlthoughKilled kills the worker in the moment in which it refused: the next one reports that. What is refused without any worker is
+// counted.
+func TestReportedAlthoughKilled(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	rounds := 8
+	if os.Getenv("CHAPERONE_SOAK") == "1" {
+		rounds = 300
+	}
+	f := newField(t)
+	f.start()
+	refused := map[string]bool{}
+	for n := range rounds {
+		f.recovers("good " + strconv.Itoa(n)) // a worker decides, so it is the worker that refuses
+		bad := f.program("bad "+strconv.Itoa(n), messenger+strconv.Itoa(n))
+		f.want(bad, false)
+		for _, pid := range f.workers() {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		refused[bad] = true
+	}
+	spool := filepath.Join(f.work, "data", "agent", "spool", "spool.jsonl")
+	(&killing{field: f}).until(func() bool {
+		b, _ := os.ReadFile(spool)
+		for line := range bytes.Lines(b) {
+			e := &event.Event{}
+			if json.Unmarshal(line, e) == nil && e.Kind == event.ProgramRun && e.Verdict.Enforced {
+				delete(refused, e.Program.Path)
+			}
+		}
+		return len(refused) == 0
+	}, "a refusal before a kill is not on record")
+
+	f.recovers("good at the end")
+	for _, pid := range f.workers() {
+		_ = unix.Kill(pid, unix.SIGSTOP)
+	}
+	f.want(f.program("bad at the end", messenger+"x"), false) // by the holder, which ends the worker too
+	f.spooled("count of what the holder refused", func(e *event.Event) bool {
+		return e.Kind == event.Gap && strings.Contains(e.Explanation, "no worker answered in time")
+	})
 }

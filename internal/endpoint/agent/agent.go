@@ -20,6 +20,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/spool"
@@ -49,7 +50,8 @@ type Options struct {
 	Sys       string // where sysfs is; default /sys
 	Teller    Teller // nil: nobody is told
 	Reload    <-chan os.Signal
-	Log       io.Writer // written to outside of the decision path
+	Memory    *inflight.Memory // of what is about to be reported; nil: what is, is lost when the worker is killed
+	Log       io.Writer        // written to outside of the decision path
 }
 
 // Teller tells a person why a program did not start. It never waits.
@@ -70,6 +72,7 @@ type Agent struct {
 	spool      *spool.Spool
 	exceptions *exception.Store
 	seen       *seen
+	tickets    tickets
 	trust      *freshTrust // in lockdown
 
 	mu      sync.Mutex
@@ -81,7 +84,7 @@ type Agent struct {
 func Run(ctx context.Context, o Options) error {
 	lines := ring.NewWriter(o.Log)
 	defer lines.Close()
-	a := &Agent{o: o, log: telemetry.NewLog(lines, true, slog.LevelInfo), seen: newSeen()}
+	a := &Agent{o: o, log: telemetry.NewLog(lines, true, slog.LevelInfo), seen: newSeen(), tickets: newTickets()}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -99,7 +102,7 @@ func Run(ctx context.Context, o Options) error {
 	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, a.log); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped}
+	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped, Stopping: a.stopping}
 	if o.Mode == judge.Lockdown {
 		if a.trust, err = packages(ctx); err != nil {
 			return fmt.Errorf("agent: %w", err)
@@ -120,6 +123,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	if err := errors.Join(a.judge.SetRules(a.o.Socket, r), a.judge.SetMust(a.o.Socket, mustRun())); err != nil {
 		return err
 	}
+	left := a.left() // before more comes
 	var wg sync.WaitGroup
 	beside := func(what string, f func(context.Context) error) {
 		wg.Go(func() {
@@ -129,6 +133,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		})
 	}
 	beside("spool", a.spool.Run)
+	beside("what an earlier worker left", func(ctx context.Context) error { return a.reportLeft(ctx, left) })
 	beside("warm up", a.warmUp)
 	beside("must-run programs", a.keepMust)
 	beside("reload", a.reload)
@@ -271,10 +276,21 @@ func (a *Agent) keepMust(ctx context.Context) error {
 	}
 }
 
+// stopping keeps what is about to be refused where the end of this process does not lose it.
+func (a *Agent) stopping(s judge.Stop) {
+	if a.seen.first(&s) {
+		a.tickets.keep(a.o.Memory, s.Event)
+	}
+}
+
 // stopped takes what the judge stopped. It never waits.
 func (a *Agent) stopped(s judge.Stop) {
-	if a.seen.first(&s) {
-		a.spool.Put(s.Event)
+	if ticket, first := a.tickets.take(s.Event.ID); first {
+		a.spool.PutThen(s.Event, func() {
+			if a.o.Memory != nil {
+				a.o.Memory.Done(ticket)
+			}
+		})
 	}
 	if s.Refused && a.o.Teller != nil {
 		a.o.Teller.Tell(s)

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/fanotify"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -34,7 +35,7 @@ import (
 // Options are how a holder works. Binary and Command are needed.
 type Options struct {
 	Binary   string           // our own, which the worker and its parsers are started from; it is never asked about
-	Command  func() *exec.Cmd // makes the command of a worker; its end of the socket becomes descriptor 3
+	Command  func() *exec.Cmd // makes the command of a worker; its end of the socket becomes descriptor 3, what it is about to report (inflight) 4
 	Opens    bool             // lockdown: also ask when a file is opened, and about every start
 	Only     string           // tests: mark nothing but file systems mounted at or below this folder, and never that of "/"
 	Deadline time.Duration    // for the worker; default 2 s
@@ -82,6 +83,8 @@ type Holder struct {
 	wake    int
 	changes chan change
 	worker  *connection // nil while there is none
+	memory  *os.File    // of what the workers are about to report; nil when there is none
+	left    *inflight.Memory
 	heard   time.Time   // when the worker last said something
 	started bool        // the first worker was ready
 	served  atomic.Bool // the worker of now was ready
@@ -121,6 +124,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer h.marks.Close()
+	if h.memory, err = inflight.Create(); err == nil {
+		defer h.memory.Close()
+		h.left, err = inflight.Map(int(h.memory.Fd()))
+	}
+	h.complain(err) // without it more is lost with a worker
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); h.supervise(ctx) }()
@@ -284,7 +292,7 @@ func unlease(fd int) {
 
 // expire answers what the worker left, and ends leases.
 func (h *Holder) expire(now time.Time) {
-	late := 0
+	late, refused := 0, 0
 	for len(h.order) > 0 && (h.order[0].done || !h.order[0].deadline.After(now)) {
 		a := h.order[0]
 		h.order[0] = nil
@@ -293,7 +301,14 @@ func (h *Holder) expire(now time.Time) {
 			continue
 		}
 		late++
-		h.answer(a, h.knows(a), unix.EPERM)
+		known := h.knows(a)
+		if !known {
+			refused++
+		}
+		h.answer(a, known, unix.EPERM)
+	}
+	if refused > 0 && h.left != nil {
+		h.left.Late(refused) // the next worker reports it
 	}
 	if late > 0 {
 		h.log.Warn("no answer from the worker in time: decided by what was allowed before", "files", late)

@@ -87,6 +87,9 @@ func (h *Holder) work(ctx context.Context) error {
 	}
 	cmd := h.o.Command()
 	cmd.ExtraFiles = []*os.File{theirs}
+	if h.memory != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, h.memory)
+	}
 	// Between fork and exec the starting thread cannot be interrupted, and exec waits for our own loop: a garbage collection, which
 	// waits for all threads, would never end.
 	percent := debug.SetGCPercent(-1)

@@ -71,6 +71,7 @@ type Options struct {
 	Host       event.Host
 	Timeout    time.Duration // for the look at one file; default 1.5 s, less than the holder waits
 	Stopped    func(Stop)    // is told of what policy stops; never waits
+	Stopping   func(Stop)    // is told the same before the answer: it copies, and asks nobody for anything
 	Now        func() time.Time
 }
 
@@ -115,6 +116,9 @@ func New(o Options) *Judge {
 	}
 	if o.Stopped == nil {
 		o.Stopped = func(Stop) {}
+	}
+	if o.Stopping == nil {
+		o.Stopping = func(Stop) {}
 	}
 	j := &Judge{o: o, cache: newCache(), slow: make(chan struct{}, 2), loading: map[int32]time.Time{}}
 	j.rules.Store(&o.Rules)
@@ -246,6 +250,7 @@ func (j *Judge) reply(ctx context.Context, s Socket, m *wire.Message, f *os.File
 	if d.stop != nil {
 		d.stop.Terminal = terminal(m.Thread) // as long as whoever asked waits for us
 		d.stop.Refused = !d.allow
+		j.o.Stopping(*d.stop)
 	}
 	err := s.send(&answer)
 	if !c.kept {

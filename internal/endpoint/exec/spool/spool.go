@@ -34,7 +34,7 @@ const (
 
 // Spool is a file of events. It is safe for concurrent use.
 type Spool struct {
-	in      chan *event.Event
+	in      chan entry
 	to      event.Recorder
 	log     *slog.Logger
 	dropped atomic.Int64
@@ -46,6 +46,12 @@ type Spool struct {
 	sent int64
 }
 
+// entry is an event on its way to the file, and what to do once it is there, or was dropped and counted.
+type entry struct {
+	event *event.Event
+	done  func()
+}
+
 // Open opens the spool in a folder, with what an earlier process left in it. The recorder may be nil: then events stay.
 func Open(dir string, to event.Recorder, log *slog.Logger) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -55,7 +61,7 @@ func Open(dir string, to event.Recorder, log *slog.Logger) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s := &Spool{in: make(chan *event.Event, queue), to: to, log: log, more: make(chan struct{}, 1), file: f}
+	s := &Spool{in: make(chan entry, queue), to: to, log: log, more: make(chan struct{}, 1), file: f}
 	if s.size, err = whole(f); err == nil {
 		err = f.Truncate(s.size)
 	}
@@ -92,11 +98,15 @@ func whole(f *os.File) (int64, error) {
 }
 
 // Put hands an event over. It never waits.
-func (s *Spool) Put(e *event.Event) {
+func (s *Spool) Put(e *event.Event) { s.PutThen(e, func() {}) }
+
+// PutThen hands an event over, and calls done when it is in the file, or was dropped and counted. It never waits.
+func (s *Spool) PutThen(e *event.Event, done func()) {
 	select {
-	case s.in <- e:
+	case s.in <- entry{e, done}:
 	default:
 		s.dropped.Add(1)
+		done()
 	}
 }
 
@@ -131,10 +141,11 @@ func (s *Spool) Run(ctx context.Context) error {
 }
 
 // gather writes an event with those that came in the meantime.
-func (s *Spool) gather(e *event.Event) {
-	events := []*event.Event{e}
+func (s *Spool) gather(first entry) {
+	events, done := []*event.Event{first.event}, []func(){first.done}
 	for len(s.in) > 0 && len(events) < batch {
-		events = append(events, <-s.in)
+		more := <-s.in
+		events, done = append(events, more.event), append(done, more.done)
 	}
 	if n := s.dropped.Swap(0); n > 0 {
 		events = append(events, gap(n))
@@ -142,6 +153,9 @@ func (s *Spool) gather(e *event.Event) {
 	if err := s.write(events); err != nil {
 		s.dropped.Add(int64(len(events)))
 		s.log.Warn("events cannot be spooled", "error", err)
+	}
+	for _, f := range done {
+		f()
 	}
 }
 
