@@ -36,7 +36,50 @@ func Append(dst []rune, r rune) ([]rune, Kind) {
 	if invisible(r) {
 		return dst, Nothing
 	}
-	return decompose(dst, r)
+	return decompose(dst, r, latin)
+}
+
+// AppendPlain is Append with capitals, and with the ASCII signs that are text to programs.
+func AppendPlain(dst []rune, r rune) ([]rune, Kind) {
+	if r < utf8.RuneSelf {
+		_, kind := appendASCII(nil, r)
+		return append(dst, r), kind
+	}
+	if d, ok := Digit(r); ok {
+		return append(dst, '0'+rune(d)), Text
+	}
+	if l, ok := letter(r); ok {
+		return append(dst, unicode.ToUpper(l)), Text
+	}
+	if invisible(r) {
+		return dst, Nothing
+	}
+	return decompose(dst, r, latinPlain)
+}
+
+// latin returns the small Latin letter that another letter is, or looks like.
+func latin(d rune) rune {
+	d = unicode.ToLower(d)
+	if l, ok := lookAlikes[d]; ok {
+		return l
+	}
+	return d
+}
+
+// latinPlain returns the Latin letter that another letter is, or looks like, a capital for a capital. What is ASCII already stays.
+func latinPlain(d rune) rune {
+	if l, ok := capitals[d]; ok {
+		return l
+	}
+	small := unicode.ToLower(d)
+	l, ok := lookAlikes[small]
+	switch {
+	case !ok:
+		return d
+	case small != d:
+		return unicode.ToUpper(l)
+	}
+	return l
 }
 
 func appendASCII(dst []rune, r rune) ([]rune, Kind) {
@@ -49,16 +92,14 @@ func appendASCII(dst []rune, r rune) ([]rune, Kind) {
 	return dst, Sign
 }
 
-// decompose takes a character apart by compatibility (full width, accents, circled and mathematical letters) and appends its letters and numbers.
-func decompose(dst []rune, r rune) ([]rune, Kind) {
+// decompose takes a character apart by compatibility (full width, accents, circled and mathematical letters) and appends its letters and numbers,
+// each as meant says.
+func decompose(dst []rune, r rune, meant func(rune) rune) ([]rune, Kind) {
 	var in, out [64]byte
 	n := utf8.EncodeRune(in[:], r)
 	kind := Sign
 	for _, d := range string(norm.NFKD.Append(out[:0], in[:n]...)) {
-		d = unicode.ToLower(d)
-		if latin, ok := lookAlikes[d]; ok {
-			d = latin
-		}
+		d = meant(d)
 		switch {
 		case unicode.In(d, unicode.Mn, unicode.Me): // an accent belongs to the letter before it
 			if kind == Sign {
@@ -138,6 +179,9 @@ func Regional(r rune) bool { return 0x1F1E6 <= r && r <= 0x1F1FF }
 func invisible(r rune) bool {
 	return unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r) || r == '\u034F' || r == '\u115F' || r == '\u1160' || r == '\u3164' || r == '\uFFA0'
 }
+
+// capitals are those that look like other letters than their small forms do.
+var capitals = map[rune]rune{'Η': 'H', 'Ν': 'N', 'Υ': 'Y', 'Μ': 'M', 'Ζ': 'Z', 'Ω': 'Ω', 'Γ': 'Γ', 'У': 'Y'}
 
 // lookAlikes are Cyrillic, Greek and other letters that look like Latin ones, in lower case (Unicode TR 39, confusables).
 // Patterns are folded as texts are, so words in those scripts are found too.

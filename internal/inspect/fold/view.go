@@ -3,7 +3,10 @@ package fold
 import (
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -52,6 +55,47 @@ func Views(text string) []View {
 		out = append(out, all)
 	}
 	return out
+}
+
+// Plain returns the view in plain letters and digits, in capitals where it has such: without what shows nothing and without marks, with Latin
+// letters for those that look alike. It is for what is told by its exact form, as expressions are. The second result is false when that is what
+// stands there anyway.
+func (v View) Plain() (View, bool) {
+	if ascii(v.Text) {
+		return v, false
+	}
+	b := builder{from: v}
+	var runes []rune
+	at := 0
+	for _, r := range v.Text {
+		var kind Kind
+		if runes, kind = AppendPlain(runes[:0], r); kind == Sign && len(runes) == 0 {
+			runes = plainSign(runes, r)
+		}
+		for _, p := range runes {
+			b.add(p, at, at+1)
+		}
+		at++
+	}
+	out := b.view()
+	return out, out.Text != v.Text
+}
+
+// plainSign appends the ASCII sign that is meant, or else what stands there.
+func plainSign(dst []rune, r rune) []rune {
+	if unicode.Is(unicode.Pd, r) {
+		return append(dst, '-')
+	}
+	return append(dst, []rune(norm.NFKD.String(string(r)))...)
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func readings() [3]func(View) (View, bool) {

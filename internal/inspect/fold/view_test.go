@@ -53,20 +53,49 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// TestPlain: a text in plain letters, with its capitals, and what is left of it where nothing has to be changed.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"Plain, as it is": "",
+		"Ａ－Ｂ＿１２":          "A-B_12",
+		"Zoë\u200b Ça":    "Zoe Ca",
+		"АВС ΗΝΜ ѕсоре":   "ABC HNM scope",
+		"𝐀𝐛 ⓒⒹ 🅴 ½ ‑—":    "Ab cD E 12 --",
+		"договор · 北京":    "дoгobop · 北京",
+		"🙂 4\ufe0f\u20e3": "🙂 4",
+	} {
+		written := fold.Views(text)[0]
+		got, ok := written.Plain()
+		if ok != (want != "") || ok && got.Text != want {
+			t.Errorf("%q in plain letters is %q, %v; want %q", text, got.Text, ok, want)
+		}
+	}
+	v, _ := fold.Views("é\u200bАВ")[0].Plain()
+	if s := v.Span(1, 3); v.Text != "eAB" || s != (event.Span{Start: 2, End: 4}) {
+		t.Errorf("%q: %v", v.Text, s)
+	}
+}
+
 func FuzzViews(f *testing.F) {
 	for _, s := range []string{"%34%31 a", "\u202eppastahw\u202c", "\U000E0034%", "%e2%80%ae%41", "\xff%zz"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		points := utf8.RuneCountInString(text)
-		for _, v := range fold.Views(text) {
+		views, plain := fold.Views(text), map[string]bool{}
+		for _, v := range views[:len(views):len(views)] {
+			if p, ok := v.Plain(); ok {
+				views, plain[p.Text] = append(views, p), true // it need not begin and end where the text does
+			}
+		}
+		for _, v := range views {
 			n := utf8.RuneCountInString(v.Text)
 			for i := range n {
 				if s := v.Span(i, i+1); s.Start < 0 || s.End <= s.Start || s.End > points {
 					t.Fatalf("%q: code point %d of %q at %v", text, i, v.Text, s)
 				}
 			}
-			if s := v.Span(0, n); n > 0 && s != (event.Span{Start: 0, End: points}) {
+			if s := v.Span(0, n); n > 0 && s != (event.Span{Start: 0, End: points}) && !plain[v.Text] {
 				t.Fatalf("%q: all of %q is %v", text, v.Text, s)
 			}
 		}

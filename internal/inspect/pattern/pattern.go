@@ -1,6 +1,7 @@
 // Package pattern finds what has a form: payment cards, account numbers, keys. A regular expression says what it looks like, a check
 // (Luhn and issuer, IBAN modulo 97, social security area) whether it can be one. Digits are found in any script and with
-// separators. Expressions see the text as it is written; the finders of cards, accounts and social security numbers see it folded (package fold).
+// separators. Expressions see the text as it is written and in plain letters, the finders of cards, accounts and social security numbers see it
+// folded (package fold).
 package pattern
 
 import (
@@ -14,6 +15,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect"
+	"github.com/chaperone-im/chaperone/internal/inspect/fold"
 )
 
 // Pattern is a named form. With the checks card, iban and ssn the expression may be empty: then their own finders look for them.
@@ -131,18 +133,30 @@ func (c *compiled) spans(t *text) []event.Span {
 	if c.find != nil {
 		return t.found(c)
 	}
-	if t.views[0].digitCount() < c.digits || !mayMatch(t.original, c.prefixes) {
+	var out []event.Span
+	for _, v := range t.written() {
+		out = append(out, c.matches(v)...)
+	}
+	if len(out) == 0 || len(t.written()) == 1 {
+		return out
+	}
+	return fold.Merge(out)
+}
+
+// matches returns what the expression finds in one reading of a text.
+func (c *compiled) matches(v *view) []event.Span {
+	if !mayMatch(v.Text, c.prefixes) || v.digitCount() < c.digits {
 		return nil
 	}
 	var out []event.Span
 	at, points := 0, 0 // code points before byte at
-	for _, m := range c.regex.FindAllStringIndex(t.original, maxMatches) {
-		if c.check != nil && !c.check(significant(t.original[m[0]:m[1]], c.Check == "iban")) {
+	for _, m := range c.regex.FindAllStringIndex(v.Text, maxMatches) {
+		if c.check != nil && !c.check(significant(v.Text[m[0]:m[1]], c.Check == "iban")) {
 			continue
 		}
-		points += utf8.RuneCountInString(t.original[at:m[0]])
-		length := utf8.RuneCountInString(t.original[m[0]:m[1]])
-		out = append(out, event.Span{Start: points, End: points + length})
+		points += utf8.RuneCountInString(v.Text[at:m[0]])
+		length := utf8.RuneCountInString(v.Text[m[0]:m[1]])
+		out = append(out, v.Span(points, points+length))
 		at, points = m[1], points+length
 	}
 	return out

@@ -10,8 +10,8 @@ import (
 
 // text is a text in all its views, folded when first asked for.
 type text struct {
-	original string
-	views    []view
+	views []view
+	exact []*view // what expressions see
 }
 
 type view struct {
@@ -22,11 +22,28 @@ type view struct {
 }
 
 func newText(s string) *text {
-	t := &text{original: s}
+	t := &text{}
 	for _, v := range fold.Views(s) {
 		t.views = append(t.views, view{View: v})
 	}
 	return t
+}
+
+// written returns the readings of a text that expressions see: as it is written; in plain letters; and decoded, shown and turned around, in plain
+// letters, where that is something else.
+func (t *text) written() []*view {
+	if t.exact != nil {
+		return t.exact
+	}
+	t.exact = []*view{&t.views[0]}
+	if p, ok := t.views[0].Plain(); ok {
+		t.exact = append(t.exact, &view{View: p})
+	}
+	if last := len(t.views) - 1; last > 0 {
+		p, _ := t.views[last].Plain()
+		t.exact = append(t.exact, &view{View: p})
+	}
+	return t.exact
 }
 
 // found returns what a finder finds in any view.
