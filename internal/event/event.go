@@ -207,9 +207,10 @@ type Hit struct {
 	Name       string     `json:"name"` // of the lexicon, pattern or signature
 	Count      int        `json:"count"`
 	Confidence Confidence `json:"confidence"`
-	Spans      []Span     `json:"spans"`   // in code points of the text; none for files
-	File       string     `json:"file"`    // path within the upload, "" for the text itself
-	Version    string     `json:"version"` // of detector and database
+	Spans      []Span     `json:"spans"`             // in code points of the text; none for files
+	File       string     `json:"file"`              // path within the upload, "" for the text itself
+	Version    string     `json:"version"`           // of detector and database
+	Earlier    bool       `json:"earlier,omitempty"` // it begins in what the same person wrote there before
 }
 
 // Span is a half-open range [Start, End) in code points.

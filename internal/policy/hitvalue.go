@@ -35,7 +35,7 @@ func hitsOf(hits []event.Hit, adapter types.Adapter) ref.Val {
 }
 
 func (h hitValue) plain() hitVar {
-	out := hitVar{h.hit.Inspector, h.hit.Name, h.hit.Count, h.hit.Confidence.Float(), nil, h.hit.File}
+	out := hitVar{h.hit.Inspector, h.hit.Name, h.hit.Count, h.hit.Confidence.Float(), nil, h.hit.File, h.hit.Earlier}
 	for _, s := range h.hit.Spans {
 		out.Spans = append(out.Spans, spanVar{s.Start, s.End})
 	}

@@ -102,6 +102,7 @@ type hitVar struct {
 	Confidence float64   `cel:"confidence" doc:"0 to 1."`
 	Spans      []spanVar `cel:"spans" doc:"Where in the text, in code points."`
 	File       string    `cel:"file" doc:"In which file, empty for the text."`
+	Earlier    bool      `cel:"earlier" doc:"Whether it begins in what the same person wrote there up to two minutes before."`
 }
 
 // spanVar is a half-open range in code points.

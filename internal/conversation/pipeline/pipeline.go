@@ -81,6 +81,7 @@ type Pipeline struct {
 	cfg      Config
 	deps     Deps
 	tally    tally
+	tails    tails
 	counts   []*event.Event // acts of what was excluded that are not recorded yet; only Run has them
 	outcomes chan *event.Event
 }
@@ -109,7 +110,12 @@ func (p *Pipeline) Judge(ctx context.Context, e *event.Event) error {
 	if e.Text != "" || e.Subject != "" {
 		p.inspectText(ctx, e)
 	}
-	return p.finish(ctx, e, start)
+	remember := p.inspectEarlier(ctx, e)
+	if err := p.finish(ctx, e, start); err != nil {
+		return err
+	}
+	remember()
+	return nil
 }
 
 // JudgeFile does the same for a file, whose sealed object is durable before its record is.
@@ -228,6 +234,7 @@ func (p *Pipeline) inspectText(ctx context.Context, e *event.Event) {
 		}
 		e.NotChecked = append(e.NotChecked, found.NotInspected...)
 	}
+	p.inspectTogether(ctx, e, e.Subject, e.Text, false)
 }
 
 // decide asks policy. What is still pending although nothing more will come is stopped.
