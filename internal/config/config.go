@@ -19,6 +19,7 @@ type Config struct {
 	Gateways   []Gateway  `yaml:"gateways" doc:"Connectors in line with conversation systems."`
 	Network    Network    `yaml:"network" doc:"The network plane."`
 	Fleet      Fleet      `yaml:"fleet" doc:"The server of a fleet of agents."`
+	Santa      Santa      `yaml:"santa" doc:"The sync server of machines with Santa (macOS)."`
 	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
 	Alerts     Alerts     `yaml:"alerts" doc:"Who is told, and how."`
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
@@ -164,6 +165,15 @@ type Fleet struct {
 	Listen   string   `yaml:"listen" doc:"Address that agents connect to, e.g. 0.0.0.0:8444. Without it there is no fleet."`
 	MaxHosts int      `yaml:"max_hosts" doc:"Most machines that the fleet takes in. Default 20000."`
 	MustRun  []string `yaml:"must_run" doc:"Paths of programs that agents never block, besides their own: what must never be locked out, as the client of the VPN."`
+}
+
+// Santa configures the sync server of machines with Santa.
+type Santa struct {
+	Listen      string `yaml:"listen" doc:"Address that machines sync with, e.g. 0.0.0.0:8445. Without it there is none."`
+	Certificate string `yaml:"certificate" doc:"PEM file. Without it a self-signed one is made in the keys folder."`
+	Key         string `yaml:"key" doc:"PEM file."`
+	ClientCA    string `yaml:"client_ca" doc:"PEM file of the authority of the machines' certificates: a machine is let in by one whose common name or DNS name is its machine id."`
+	Tokens      string `yaml:"tokens" doc:"File with a line for each machine: its machine id and its token, which it sends as Authorization: Bearer. It is read again when it changes."`
 }
 
 // Inspectors configures inspectors that need a service.

@@ -115,7 +115,7 @@ func (c *Config) check() error {
 		}
 		seen[g.ID] = true
 	}
-	for _, l := range []struct{ key, address string }{{"console.listen", c.Console.Listen}, {"metrics.listen", c.Metrics.Listen}, {"fleet.listen", c.Fleet.Listen}} {
+	for _, l := range []struct{ key, address string }{{"console.listen", c.Console.Listen}, {"metrics.listen", c.Metrics.Listen}, {"fleet.listen", c.Fleet.Listen}, {"santa.listen", c.Santa.Listen}} {
 		if err := checkAddress(l.address); l.address != "" && err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.key, err))
 		}
@@ -132,6 +132,9 @@ func (c *Config) check() error {
 		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))
 	}
 	errs = append(errs, checkAgent(c.Agent))
+	if m := c.Santa; m.Listen != "" && m.ClientCA == "" && m.Tokens == "" {
+		errs = append(errs, errors.New("santa: machines need client_ca or tokens to be let in by"))
+	}
 	if c.Keys.Unlock != "" && !reference(c.Keys.Unlock) {
 		errs = append(errs, fmt.Errorf("keys.unlock: want file:PATH, env:NAME or credential:NAME, never the passphrase itself"))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chaperone-im/chaperone/internal/archive"
+	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/console"
 	"github.com/chaperone-im/chaperone/internal/control"
@@ -22,8 +23,10 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
+	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
 	"github.com/chaperone-im/chaperone/internal/server/fleet"
+	"github.com/chaperone-im/chaperone/internal/server/santa"
 	"github.com/chaperone-im/chaperone/internal/server/selfverify"
 	"github.com/chaperone-im/chaperone/internal/server/sensors"
 	"github.com/chaperone-im/chaperone/internal/storage/object"
@@ -124,6 +127,11 @@ func (s *Server) build() error {
 			return err
 		}
 	}
+	if s.cfg.Santa.Listen != "" {
+		if err := s.santa(); err != nil {
+			return err
+		}
+	}
 	if err := s.control(); err != nil {
 		return err
 	}
@@ -166,6 +174,21 @@ func (s *Server) fleet() (err error) {
 	}
 	s.unused = append(s.unused, s.agents)
 	s.add(part{name: "fleet", run: s.agents.Run})
+	return nil
+}
+
+func (s *Server) santa() error {
+	inForce := func() (*policy.Policy, *catalog.Catalog) {
+		set := s.rules.Pair().First.Set
+		return set.Policy, set.Catalog
+	}
+	m, err := santa.New(santa.FromConfig(s.cfg), santa.Deps{Rules: inForce, Directory: s.store.People, Recorder: s.recorder, Observer: s.observer, Acts: s.store.Recorder,
+		Board: s.board, Clock: s.store.Clock, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.unused = append(s.unused, m)
+	s.add(part{name: "santa", run: m.Run})
 	return nil
 }
 
