@@ -61,7 +61,7 @@ func (s *Server) reportOf(m *machine, host event.Host, body json.RawMessage) (r 
 		e.From = event.Party{Handle: user + "@" + host.Name, Name: user, Person: host.Person}
 	}
 	p, c := s.deps.Rules()
-	e.Program = &event.Program{Path: clip(path.Join(x.Path, x.Name)), Form: "client", Format: "macho", Version: clip(x.Version), Publisher: clip(publisherOf(&x)), SHA256: strings.ToLower(x.SHA256)}
+	e.Program = &event.Program{Path: clip(path.Join(x.Path, x.Name)), Format: "macho", Version: clip(x.Version), Publisher: clip(publisherOf(&x)), SHA256: strings.ToLower(x.SHA256)}
 	e.Evidence = identify(c, &x, e.Program)
 	e.Verdict = p.Decide(&policy.Input{Event: e, Now: now, Final: true})
 	stops := e.Verdict.Action.Stops()
@@ -112,7 +112,7 @@ func identify(c *catalog.Catalog, x *execution, p *event.Program) []event.Eviden
 	var out []event.Evidence
 	for _, m := range matches {
 		if p.App == "" {
-			p.App = m.App
+			p.App, p.Form = m.App, "client"
 		}
 		if m.App == p.App {
 			p.Confidence = max(p.Confidence, m.Evidence.Strength)
