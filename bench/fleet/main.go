@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,6 +28,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/server"
 	servefleet "github.com/chaperone-im/chaperone/internal/server/fleet"
 	"github.com/chaperone-im/chaperone/internal/server/quickstart"
@@ -103,14 +103,11 @@ func (b *bench) setUp() error {
 	if _, err := quickstart.Write(quickstart.Options{Dir: b.dir, Profile: "plain", Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2}); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		return err
 	}
-	b.address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		return err
-	}
+	b.address = at
 	text := "policy: policy.yaml\nkeys: {unlock: \"file:data/keys/passphrase\"}\nledger: {verify_every: -1s}\nfleet: {listen: \"" + b.address + "\"}\n"
 	return errors.Join(os.WriteFile(b.path("chaperone.yaml"), []byte(text), 0o600), b.writePolicy(0))
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
@@ -71,12 +72,17 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	addr := freeAddress()
+	addr, err := loopback.Address()
+	if err != nil {
+		return err
+	}
 	ours, err := measure("chaperone", file, questions, addr, self, "serve", addr, filepath.Join(dir, "chaperone.log"))
 	if err != nil {
 		return err
 	}
-	addr = freeAddress()
+	if addr, err = loopback.Address(); err != nil {
+		return err
+	}
 	conf := filepath.Join(dir, "unbound.conf")
 	if err := os.WriteFile(conf, unboundConf(addr, dir, suffixes), 0o600); err != nil {
 		return err
@@ -124,15 +130,6 @@ func unboundConf(addr, dir string, suffixes []string) []byte {
 		b = fmt.Appendf(b, " local-zone: %q always_nxdomain\n", s)
 	}
 	return b
-}
-
-func freeAddress() string {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "127.0.0.1:15353"
-	}
-	defer pc.Close()
-	return pc.LocalAddr().String()
 }
 
 // measure starts a server, asks it everything once, and returns the microseconds of CPU per question.

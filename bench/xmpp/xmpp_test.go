@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +29,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/pipeline"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/journal"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
@@ -119,12 +119,10 @@ func compare(b *testing.B, ctx context.Context, p *xmpptest.Prosody) {
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "keys"), 0o700), xmpptest.SelfSigned(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), domain)); err != nil {
 		b.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		b.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), "CHAPERONE_BENCH_DIR="+dir, "CHAPERONE_BENCH_LISTEN="+address, "CHAPERONE_BENCH_UPSTREAM="+p.Address)
 	cmd.Stderr = os.Stderr

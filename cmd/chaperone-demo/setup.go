@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect/malware/clamdtest"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/server/quickstart"
 )
 
@@ -94,12 +94,11 @@ func (s *stage) freshDir() error {
 // ports finds free ones on loopback.
 func (s *stage) ports() error {
 	for _, p := range []*string{&s.gateway, &s.uploads, &s.console} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		at, err := loopback.Address()
 		if err != nil {
 			return err
 		}
-		*p = l.Addr().String()
-		defer l.Close()
+		*p = at
 	}
 	return nil
 }

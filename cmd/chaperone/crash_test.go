@@ -21,6 +21,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/search"
 )
 
@@ -64,12 +65,11 @@ func install(t *testing.T, ctx context.Context) *installation {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return at
 }
 
 func (in *installation) config() string { return filepath.Join(in.dir, "chaperone.yaml") }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 )
 
 // said is what a command writes while it runs.
@@ -36,12 +36,10 @@ func (s *said) Write(p []byte) (int, error) {
 
 // TestServeSaysWhereItListens: each address that people use is printed, and every line of the first start's log is of our form.
 func TestServeSaysWhereItListens(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := l.Addr().String()
-	l.Close()
 	d := onDisk(t, t.TempDir())
 	if err := os.WriteFile(d.config(), []byte("policy: policy.yaml\nkeys: {unlock: \"file:data/keys/passphrase\"}\nmetrics: {listen: \""+at+"\"}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/search"
 	"github.com/chaperone-im/chaperone/internal/server"
 	"github.com/chaperone-im/chaperone/internal/server/quickstart"
@@ -197,12 +197,11 @@ func wrote(at time.Time, who, text string) *event.Event {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return at
 }
 
 func get(t *testing.T, url string) (int, string) {

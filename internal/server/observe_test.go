@@ -22,7 +22,7 @@ import (
 // name, reading them needs a purpose and is on record, and they are there after a restart.
 func TestObservationsOfARealResolver(t *testing.T) {
 	upstream := answering(t)
-	at, metrics := freePort(t, "udp"), freePort(t, "tcp")
+	at, metrics := free(t), free(t)
 	h := newHouse(t, filepath.Join(t.TempDir(), "h"), fmt.Sprintf("network: {resolver: {listen: [%q], upstream: [%q]}}\nmetrics: {listen: %q}\n", at, upstream, metrics))
 	h.write("policy.yaml", "version: 1\notherwise: {network: allow, messages: allow}\nretention: [{id: default, days: 30, erasable: request}]\n")
 	stop := h.serve()
@@ -97,23 +97,4 @@ func answering(t *testing.T) string {
 	go s.ActivateAndServe()
 	t.Cleanup(func() { s.Shutdown() })
 	return conn.LocalAddr().String()
-}
-
-// freePort returns a loopback address that nobody listens at.
-func freePort(t *testing.T, network string) string {
-	t.Helper()
-	if network == "udp" {
-		c, err := net.ListenPacket(network, "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().String()
-	}
-	l, err := net.Listen(network, "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan/scantest"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 	"github.com/chaperone-im/chaperone/internal/server"
 	"github.com/chaperone-im/chaperone/internal/server/quickstart"
@@ -82,12 +82,11 @@ func newHouse(t *testing.T) *house {
 	if _, err := quickstart.Write(quickstart.Options{Dir: h.dir, Profile: "plain", Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.address = l.Addr().String()
-	l.Close()
+	h.address = at
 	text := "policy: policy.yaml\nkeys: {unlock: \"file:data/keys/passphrase\"}\nfleet: {listen: \"" + h.address + "\"}\n"
 	if err := os.WriteFile(filepath.Join(h.dir, "chaperone.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

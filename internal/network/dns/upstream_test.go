@@ -19,6 +19,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 )
 
@@ -34,12 +35,11 @@ func silent(t *testing.T) string {
 
 // closed is an address where nobody listens.
 func closed(t *testing.T) string {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pc.Close()
-	return pc.LocalAddr().String()
+	return at
 }
 
 func TestDeadUpstreams(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/conversation/connector/xmpp/xmpptest"
 	"github.com/chaperone-im/chaperone/internal/inspect/malware/clamdtest"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/server"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
 	"github.com/chaperone-im/chaperone/internal/server/doctor"
@@ -86,12 +87,11 @@ func text(found []doctor.Finding) string {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return at
 }
 
 func TestBrokenSetUps(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/identity"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/server/fleet"
 )
 
@@ -129,8 +130,12 @@ type rig struct {
 const policyText = "version: 1\nrules: [{id: none, apps: [\"*\"], verdict: block}]\n"
 
 func newRig(t *testing.T) *rig {
+	at, err := loopback.Address() // it is stopped and started again there
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &rig{t: t, dir: t.TempDir(), source: &source{}, found: &recorder{more: make(chan struct{}, 1)}, acts: &recorder{more: make(chan struct{}, 1)},
-		holds: &holds{names: map[string]bool{}}, clock: clock.System{}, address: "127.0.0.1:0", board: health.NewBoard(time.Now)}
+		holds: &holds{names: map[string]bool{}}, clock: clock.System{}, address: at, board: health.NewBoard(time.Now)}
 	r.source.set("v1", policyText, nil)
 	r.start()
 	t.Cleanup(func() { r.stop() })

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/inspect"
 	"github.com/chaperone-im/chaperone/internal/journal"
+	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/seal"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
@@ -137,12 +137,10 @@ func TestKill(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "compliance.pub"), []byte(key.Public().String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
 	var saw sync.Map
 	for n := range kills {
 		round(t, ctx, n, dir, address, p.Address, &saw)

@@ -19,11 +19,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"text/template"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/loopback"
 )
 
 // ErrMissing says that Prosody is not installed.
@@ -93,19 +94,15 @@ func StartProsody(ctx context.Context, dir, domain string, accounts map[string]s
 	if err := SelfSigned(p.Certificate, p.Key, domain, "localhost"); err != nil {
 		return nil, err
 	}
-	client, err := freePort()
-	if err != nil {
+	client, err1 := loopback.Address()
+	web, err2 := loopback.Address()
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	web, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	p.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(client))
-	p.HTTP = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(web))
+	p.Address, p.HTTP = client, "http://"+web
 	var b bytes.Buffer
 	t := template.Must(template.New("").Parse(configuration))
-	if err := t.Execute(&b, map[string]any{"Dir": dir, "Domain": domain, "Client": client, "HTTPPort": web, "Certificate": p.Certificate, "Key": p.Key, "Federated": net.ParseIP(domain) != nil}); err != nil {
+	if err := t.Execute(&b, map[string]any{"Dir": dir, "Domain": domain, "Client": port(client), "HTTPPort": port(web), "Certificate": p.Certificate, "Key": p.Key, "Federated": net.ParseIP(domain) != nil}); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(p.config, b.Bytes(), 0o600); err != nil {
@@ -117,13 +114,9 @@ func StartProsody(ctx context.Context, dir, domain string, accounts map[string]s
 	return p, p.Start(ctx)
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
 }
 
 // writeAccounts writes Prosody's own account files: its control program takes longer for one than this for all.
