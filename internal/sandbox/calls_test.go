@@ -94,7 +94,7 @@ func tryCalls(j *Job) error {
 
 // TestDeniedCalls tries each class of calls in a child.
 func TestDeniedCalls(t *testing.T) {
-	p := newPool(t, Options{Timeout: 20 * time.Second})
+	p := newPool(t, Options{Timeout: 2 * time.Minute})
 	status, err := p.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestDeniedCalls(t *testing.T) {
 
 // TestRuntimeLivesOn needs what a Go program needs in the child: threads, memory, timers, a panic that is caught.
 func TestRuntimeLivesOn(t *testing.T) {
-	p := newPool(t, Options{Timeout: 20 * time.Second})
+	p := newPool(t, Options{Timeout: 2 * time.Minute})
 	for range 3 {
 		if got, err := collect(p, "live", openTemp(t, "x"), ""); err != nil || got != "lived" {
 			t.Fatalf("%q, %v", got, err)
@@ -132,7 +132,7 @@ func live(j *Job) error {
 			}
 			select {
 			case results <- len(b):
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 			}
 		}()
 	}

@@ -16,7 +16,7 @@ import (
 
 // TestCrashLoop gives a parser that always dies many jobs, beside one that does not: each job ends in its own way.
 func TestCrashLoop(t *testing.T) {
-	p := newPool(t, Options{Workers: 2, Timeout: 20 * time.Second})
+	p := newPool(t, Options{Workers: 2, Timeout: 2 * time.Minute})
 	f := openTemp(t, "x")
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -81,7 +81,7 @@ func sizes(j *Job) error {
 
 // TestShrinkingFile takes the file away from under the mapping: the fault is the job's error, not the child's end.
 func TestShrinkingFile(t *testing.T) {
-	p := newPool(t, Options{Timeout: 20 * time.Second})
+	p := newPool(t, Options{Timeout: 2 * time.Minute})
 	f := openTemp(t, strings.Repeat("x", 1<<20))
 	err := p.Run(t.Context(), "map", f, nil, func([]byte) error { return os.Truncate(f.Name(), 0) })
 	var failed *Failure
@@ -105,7 +105,7 @@ func mapped(j *Job) error {
 		return err
 	}
 	sum := 0
-	for begun := time.Now(); time.Since(begun) < 15*time.Second; {
+	for begun := time.Now(); time.Since(begun) < time.Minute; {
 		for i := 0; i < len(data); i += 4096 {
 			sum += int(data[i])
 		}
@@ -244,7 +244,11 @@ func TestHostileChild(t *testing.T) {
 			if err := os.WriteFile(binary, []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			p := newPool(t, Options{Binary: binary, Timeout: 300 * time.Millisecond, MaxAnswer: 1000})
+			patience := 2 * time.Minute
+			if c.reason == Timeout {
+				patience = 300 * time.Millisecond
+			}
+			p := newPool(t, Options{Binary: binary, Timeout: patience, MaxAnswer: 1000})
 			_, err := collect(p, "echo", openTemp(t, "x"), "")
 			var failed *Failure
 			switch {

@@ -39,6 +39,9 @@ func testParsers() []Parser {
 		{"hang", func(*Job) error { select {} }},
 		{"say and hang", func(j *Job) error {
 			j.At("a!/b")
+			if err := j.Answer([]byte("said")); err != nil {
+				return err
+			}
 			select {}
 		}},
 		{"spin", func(*Job) error {
@@ -119,6 +122,9 @@ func openTemp(t *testing.T, content string) *os.File {
 
 func newPool(t *testing.T, o Options) *Pool {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Minute // of a machine that has other things to do
+	}
 	p := New(o)
 	t.Cleanup(func() { p.Close() })
 	return p
@@ -175,6 +181,7 @@ func TestFailuresEndOneJobOnly(t *testing.T) {
 			if c.kept != "?" && kept != c.kept {
 				t.Errorf("kept %q, want %q", kept, c.kept)
 			}
+			p.opts.Timeout = 2 * time.Minute
 			if got, err := collect(p, "echo", openTemp(t, "again"), ""); err != nil || got != "again" {
 				t.Errorf("the next job: %q, %v", got, err)
 			}
@@ -184,7 +191,7 @@ func TestFailuresEndOneJobOnly(t *testing.T) {
 
 // TestKilledChildKeepsItsAnswers kills the child from outside in the middle of a job.
 func TestKilledChildKeepsItsAnswers(t *testing.T) {
-	p := newPool(t, Options{Timeout: 20 * time.Second})
+	p := newPool(t, Options{Timeout: 2 * time.Minute})
 	f := openTemp(t, "x")
 	if _, err := collect(p, "echo", f, ""); err != nil {
 		t.Fatal(err)
@@ -192,11 +199,7 @@ func TestKilledChildKeepsItsAnswers(t *testing.T) {
 	w := <-p.slots
 	pid := w.cmd.Process.Pid
 	p.slots <- w
-	go func() {
-		time.Sleep(200 * time.Millisecond) // it has said where it is by then
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}()
-	_, err := collect(p, "say and hang", f, "")
+	err := p.Run(t.Context(), "say and hang", f, nil, func([]byte) error { return syscall.Kill(pid, syscall.SIGKILL) })
 	var failed *Failure
 	if !errors.As(err, &failed) || failed.Reason != Crashed || failed.At != "a!/b" || !strings.Contains(failed.Detail, "killed") {
 		t.Fatalf("got %v", err)
@@ -210,7 +213,7 @@ func TestMemoryHogEnds(t *testing.T) {
 	if underRace {
 		t.Skip("the memory limit cannot be set under the race detector")
 	}
-	p := newPool(t, Options{Memory: 256 << 20, Timeout: 30 * time.Second})
+	p := newPool(t, Options{Memory: 256 << 20, Timeout: 2 * time.Minute})
 	_, err := collect(p, "hog", openTemp(t, "x"), "")
 	var failed *Failure
 	if !errors.As(err, &failed) || failed.Reason != Memory {
@@ -219,7 +222,7 @@ func TestMemoryHogEnds(t *testing.T) {
 }
 
 func TestConfinement(t *testing.T) {
-	p := newPool(t, Options{Timeout: 20 * time.Second})
+	p := newPool(t, Options{Timeout: 2 * time.Minute})
 	status, err := p.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)

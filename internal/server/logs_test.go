@@ -31,7 +31,7 @@ func TestLogsAreSensors(t *testing.T) {
 	hits := func(n int, query string) {
 		t.Helper()
 		got := -1
-		for deadline := time.Now().Add(20 * time.Second); got != n && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); got != n && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 			got = len(h.hits(query))
 		}
 		if got != n {
@@ -41,7 +41,7 @@ func TestLogsAreSensors(t *testing.T) {
 	hits(1, "kind:dns connector:log-dnsmasq rule:no-messengers")
 	seen := func(name string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 			if strings.Contains(h.must("observations", server.ObservationsArgs{Sign: as("reviewer")}), name) {
 				return
 			}

@@ -20,7 +20,7 @@ import (
 func (f *field) spooled(what string, is func(*event.Event) bool) *event.Event {
 	f.t.Helper()
 	path := filepath.Join(f.work, "data", "agent", "spool", "spool.jsonl")
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		b, _ := os.ReadFile(path)
 		for line := range strings.Lines(string(b)) {
 			e := &event.Event{}
@@ -73,7 +73,7 @@ func TestThePersonSeesWhy(t *testing.T) {
 				t.Errorf("the terminal does not say %q:\n%s", want, all)
 			}
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the terminal says nothing")
 	}
 	e := f.spooled("refusal", func(e *event.Event) bool { return e.Kind == event.ProgramRun && e.Program.Path == bad })

@@ -95,7 +95,7 @@ func TestIdleSession(t *testing.T) {
 		if err := Operate(e, d, "health", struct{}{}, nil, io.Discard); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(20 * time.Second); s.opened(d) && time.Now().Before(end); {
+		for end := time.Now().Add(2 * time.Minute); s.opened(d) && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 		if !free(t, d) {

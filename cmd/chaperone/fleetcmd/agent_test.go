@@ -57,7 +57,7 @@ func TestAgent(t *testing.T) {
 		t.Helper()
 		select {
 		case <-reload:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("%s: the agent is not told", what)
 		}
 	}
@@ -78,7 +78,7 @@ func TestAgent(t *testing.T) {
 		t.Errorf("held: %v, %v", held, err)
 	}
 	h.has(h.fleet(2, "agent", "--config", conf), "another process serves")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		asked := h.admin(0, "approvals")
 		if id := regexp.MustCompile(`(?m)^([0-9a-f]{8}-[0-9a-f-]+) `).FindStringSubmatch(asked); id != nil {
 			h.has(asked, "alice", sum, "the press asks there")
@@ -99,7 +99,7 @@ func TestAgent(t *testing.T) {
 			break
 		}
 	}
-	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no inventory")
 		}

@@ -95,7 +95,8 @@ func TestKill(t *testing.T) {
 	remote := (&command.DataFlags{Config: conf}).Remote(&command.Env{Ctx: t.Context(), In: strings.NewReader(""), Out: &bytes.Buffer{}, ErrOut: &bytes.Buffer{}})
 	for round := range rounds {
 		until := time.Now().Add(time.Duration(500+rand.IntN(1000)) * time.Millisecond)
-		for n := 0; time.Now().Before(until); n++ {
+		begin := acknowledged
+		for n := 0; time.Now().Before(until) || acknowledged == begin && time.Now().Before(until.Add(time.Minute)); n++ {
 			e := &event.Event{Kind: event.FindingHit, Content: event.Content{Program: &event.Program{Path: fmt.Sprintf("/%d/%d", round, n)}}}
 			if remote.Record(t.Context(), e) == nil {
 				acknowledged++
@@ -109,7 +110,7 @@ func TestKill(t *testing.T) {
 			serve.start()
 		}
 	}
-	for deadline := time.Now().Add(90 * time.Second); !drained(state, h); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !drained(state, h); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the spool is not empty\n%s\n%s", agent.out.String(), serve.out.String())
 		}

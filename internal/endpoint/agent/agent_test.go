@@ -72,7 +72,7 @@ func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 // await waits for an event that a test is true of.
 func (r *recorder) await(t *testing.T, what string, is func(*event.Event) bool) *event.Event {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(2 * time.Minute)
 	for {
 		r.mu.Lock()
 		for _, e := range r.events {
@@ -151,7 +151,7 @@ func newDesk(t *testing.T, o agent.Options) *desk {
 // await waits for a message of a kind.
 func (d *desk) await(kind wire.Kind) wire.Message {
 	d.t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(2 * time.Minute)
 	for {
 		select {
 		case m := <-d.messages:
@@ -248,7 +248,7 @@ func TestDoor(t *testing.T) {
 	d := newDesk(t, agent.Options{Load: load(blocking)})
 	sum := strings.Repeat("ab", 32)
 	ask := func(r agent.Request) (*agent.Reply, error) { return agent.Ask(t.Context(), d.door, &r) }
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(d.door); err == nil {
 			break
 		} else if time.Now().After(end) {

@@ -82,6 +82,9 @@ func newScanner(t testing.TB, o scan.Options) *scan.Scanner {
 	if o.Policy == nil {
 		o.Policy = decider{}
 	}
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Minute // of a machine that has other things to do
+	}
 	s, err := scan.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -421,7 +424,7 @@ func TestParserDies(t *testing.T) {
 		write(t, filepath.Join(dir, fmt.Sprintf("%d.tgz", i)), long)
 	}
 	write(t, filepath.Join(dir, "last.exe"), scantest.Installer())
-	r := run(t, scan.Options{Workers: 1, Timeout: time.Second, Limits: endless()}, dir)
+	r := run(t, scan.Options{Workers: 1, Timeout: 3 * time.Second, Limits: endless()}, dir)
 	if len(r.problems) != 2 || !strings.HasSuffix(r.problems[0], ": timeout") {
 		t.Errorf("problems %q", r.problems)
 	}

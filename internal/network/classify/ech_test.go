@@ -47,7 +47,7 @@ func firstWords(t *testing.T, config *tls.Config) []byte {
 		_ = tls.Client(there, config).Handshake()
 		there.Close()
 	}()
-	if err := here.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := here.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	hello := make([]byte, 4096)

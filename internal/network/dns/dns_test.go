@@ -75,7 +75,7 @@ func (r *records) Observe(e *event.Event) {
 // await returns the first kept event for which found holds.
 func (r *records) await(t *testing.T, found func(*event.Event) bool) *event.Event {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		r.mu.Lock()
 		i := slices.IndexFunc(r.kept, found)
@@ -266,7 +266,7 @@ func ask(t testing.TB, r *dns.Resolver, network, name string, qtype uint16) *wir
 
 func exchange(t testing.TB, r *dns.Resolver, network string, m *wire.Msg) *wire.Msg {
 	t.Helper()
-	c := wire.Client{Net: network, Timeout: 10 * time.Second}
+	c := wire.Client{Net: network, Timeout: 2 * time.Minute}
 	answer, _, err := c.Exchange(m, r.Addr())
 	if err != nil {
 		t.Fatalf("%s over %s: %v", m.Question[0].Name, network, err)

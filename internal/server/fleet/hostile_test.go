@@ -27,7 +27,7 @@ func (a *agent) dial() *tls.Conn {
 		a.r.t.Fatal(err)
 	}
 	a.r.t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		a.r.t.Fatal(err)
 	}
 	return conn
@@ -204,7 +204,7 @@ func TestStrangersStayOut(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		protocol.Send(conn, protocol.HelloFrame, protocol.Hello{Protocol: 1})
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: it comes in (%v)", name, err)

@@ -257,7 +257,7 @@ func (a *agent) next() client.Bundle {
 	select {
 	case b := <-a.applied:
 		return b
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		a.r.t.Fatal("no bundle came")
 	}
 	return client.Bundle{}
@@ -276,7 +276,7 @@ func (a *agent) until(want func(b client.Bundle) bool) client.Bundle {
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not after half a minute", what)

@@ -46,7 +46,7 @@ func next(t *testing.T, from <-chan *event.Event) *event.Event {
 	select {
 	case e := <-from:
 		return e
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("nothing came")
 		return nil
 	}
@@ -129,7 +129,7 @@ func TestLogRecordsAndObserves(t *testing.T) {
 		if i.Name != "log "+log || i.State != health.OK {
 			t.Errorf("health: %+v", i)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("health says nothing")
 	}
 	stop()
@@ -184,7 +184,7 @@ func TestLogSaysWhatItDoesNotUnderstand(t *testing.T) {
 		if !strings.Contains(said, "could not be understood") {
 			t.Errorf("health: %s", said)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("health says nothing")
 	}
 }
@@ -217,7 +217,7 @@ func TestInterfaceThatIsNotThere(t *testing.T) {
 		if !strings.Contains(said, "nothing is seen") {
 			t.Errorf("health: %s", said)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("health says nothing")
 	}
 	cancel()

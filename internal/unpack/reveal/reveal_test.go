@@ -33,6 +33,9 @@ func look(t *testing.T, data []byte, o reveal.Options) reveal.Report {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Minute // of a machine that has other things to do
+	}
 	r, err := reveal.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func signIn(b *testing.B, conn net.Conn) {
 		{header, "features>"}, {"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "jid"},
 	} {
 		io.WriteString(conn, step.send)
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		for all := ""; !strings.Contains(all, step.want); {
 			n, err := conn.Read(r)
 			if err != nil {

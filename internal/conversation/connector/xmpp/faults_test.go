@@ -85,7 +85,7 @@ func TestPlainBytesAfterStartTLSAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	header := "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='example.org'>"
 	conn.Write([]byte(header + "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><message/>"))
 	var all strings.Builder
@@ -250,7 +250,7 @@ func TestNoSignInWithoutTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		conn.Write([]byte(header + first))
 		var all strings.Builder
 		for b := make([]byte, 1); !strings.Contains(all.String(), until); {

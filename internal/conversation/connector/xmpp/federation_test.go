@@ -19,7 +19,7 @@ import (
 // servers are real, and talk to each other by TLS and dialback (XEP-0220) on loopback.
 func federated(t *testing.T) (s *setting, alice, bob *xmpptest.Raw) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	net := fmt.Sprintf("127.%d.%d.", 64+rand.IntN(64), rand.IntN(256))
 	s = &setting{t: t, ctx: ctx, prosody: startProsodyOf(t, ctx, net+"1"), journal: &ledger{}, health: health.NewBoard(time.Now)}

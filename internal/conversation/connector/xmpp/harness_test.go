@@ -136,7 +136,7 @@ func startProsodyOf(t *testing.T, ctx context.Context, domain string) *xmpptest.
 // begin starts the server, without a gateway.
 func begin(t *testing.T) *setting {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return &setting{t: t, ctx: ctx, prosody: startProsody(t, ctx), journal: &ledger{}, health: health.NewBoard(time.Now)}
 }
@@ -179,7 +179,7 @@ func (s *setting) serve(change func(*xmpp.Config, *pipeline.Config)) {
 	if change != nil {
 		change(&cfg, &pc)
 	}
-	deps := pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, 5*time.Second), Policy: cards{}, Recorder: s.journal, Health: s.health}
+	deps := pipeline.Deps{Inspection: inspect.New([]inspect.Inspector{digits{}}, time.Minute), Policy: cards{}, Recorder: s.journal, Health: s.health}
 	if pc.Open {
 		spool, err := file.OpenSpool(s.t.TempDir(), "office", 1<<20)
 		if err != nil {
@@ -283,7 +283,7 @@ func (s *setting) send(c *xmpptest.Client, xml string) {
 // count checks how many records there are, after giving those that nobody waits for a moment.
 func (s *setting) count(kind event.Kind, contains string, want int) []*event.Event {
 	s.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		got := s.journal.find(kind, contains)
 		if len(got) == want {

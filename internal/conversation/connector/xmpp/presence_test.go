@@ -31,7 +31,7 @@ func (s *setting) friends(a, b *xmpptest.Raw) {
 // hear waits for a presence of a type.
 func (s *setting) hear(r *xmpptest.Raw, kind string) *xmpptest.Stanza {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
 	defer cancel()
 	p, err := r.Next(ctx, func(m *xmpptest.Stanza) bool { return m.Local == "presence" && m.Attr("type") == kind })
 	if err != nil {

@@ -143,7 +143,7 @@ func (s *server) stream() net.Conn {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		if kind, _, err := protocol.Read(conn); err != nil || kind != protocol.HelloFrame {
 			conn.Close()
 			continue

@@ -138,7 +138,7 @@ func (r *Raw) Bind(ctx context.Context, resource string) error {
 
 // Send sends bytes as they are.
 func (r *Raw) Send(raw string) error {
-	r.Conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	r.Conn.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 	_, err := r.Conn.Write([]byte(raw))
 	return err
 }
