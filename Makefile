@@ -6,6 +6,7 @@
 # make package deb and rpm into dist/
 # make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO ?= go
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -25,7 +26,7 @@ test-setup:
 	./packaging/peers.sh test
 
 test: build test-setup
-	CHAPERONE_CI=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	CHAPERONE_CI=1 $(GO) test -race -shuffle=on -timeout 40m ./... 2>&1 | ./packaging/failures.sh
 
 soak: build test-setup
 	CHAPERONE_CI=1 CHAPERONE_SOAK=1 $(GO) test -race -timeout 4h ./...

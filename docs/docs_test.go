@@ -266,7 +266,9 @@ func freePort(t *testing.T) string {
 func build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../cmd/chaperone", "../cmd/chaperone-verify").CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "../cmd/chaperone", "../cmd/chaperone-verify") // as make build does
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return dir

@@ -47,8 +47,18 @@ if [[ ! -e $guard ]]; then
   chmod 755 "$guard"
   trap 'rm -f "$guard"' EXIT
 fi
-apt-get update -q >&2
-DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+# A network that fails for a moment is tried again, each file by apt and the whole by us.
+for attempt in 1 2 3 4 5; do
+  if apt-get update -q -o Acquire::Retries=5 >&2 &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2; then
+    break
+  elif [[ $attempt == 5 ]]; then
+    echo "peers.sh: cannot install ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "peers.sh: attempt $attempt failed, and is made again" >&2
+  sleep $((attempt * 10))
+done
 # Nor at the next boot: as installed, fapolicyd denies what its package database does not know.
 if [[ " ${missing[*]} " == *" fapolicyd "* ]] && command -v systemctl >/dev/null; then
   systemctl disable fapolicyd >&2 || true

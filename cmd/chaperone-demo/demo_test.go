@@ -17,7 +17,7 @@ import (
 func TestPlay(t *testing.T) {
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "chaperone")
-	build := exec.Command("go", "build", "-o", bin, "../chaperone")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin, "../chaperone") // as make build does, so that Go has it at hand
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -87,7 +87,7 @@ func TestStart(t *testing.T) {
 	}
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "chaperone")
-	build := exec.Command("go", "build", "-o", bin, "../chaperone")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin, "../chaperone") // as make build does, so that Go has it at hand
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -48,7 +48,9 @@ func install(t *testing.T, ctx context.Context) *installation {
 	}
 	t.Cleanup(p.Stop)
 	in := &installation{t: t, program: filepath.Join(t.TempDir(), "chaperone"), dir: t.TempDir(), drop: t.TempDir(), listen: freeAddress(t), prosody: p}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", in.program, ".").CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", in.program, ".") // as make build does, so that Go has it at hand
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	in.says(0, "Written to", "quickstart", in.dir)
