@@ -55,7 +55,7 @@ func (r *rig) fleet() (*fleet.Server, *machine) {
 	code := must[protocol.Code](r.t)(protocol.ParseCode(must[string](r.t)(s.NewCode(r.t.Context(), "adam", "the third floor", time.Hour, 9))))
 	dir := r.t.TempDir()
 	enrol := func(dir, name string, waiting func(print string)) error {
-		ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 		defer cancel()
 		return client.Enrol(ctx, client.EnrolOptions{Dir: dir, Server: s.Addr().String(), Code: code, Machine: client.Machine{Name: name, Addresses: []string{"10.0.0.17"}, Version: "1.2.3"}, Every: 10 * time.Millisecond,
 			Waiting: func(print string) { waiting(print); cancel() }})

@@ -182,7 +182,7 @@ func (r *rig) serve(c clock.Clock, store *sqlite.Store) {
 	r.t.Helper()
 	cat := must[*catalog.Catalog](r.t)(catalog.Default())
 	r.rules = must[*rules.Set](r.t)(rules.Load("", cat))
-	r.runner = r.rules.Runner(5 * time.Second)
+	r.runner = r.rules.Runner(time.Minute)
 	apps := map[string]string{}
 	for _, a := range cat.Apps() {
 		apps[a.ID] = a.Name

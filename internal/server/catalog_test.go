@@ -81,7 +81,7 @@ func (h *house) send(b []byte) error {
 func blocked(t *testing.T, resolver, name string) bool {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-	c := dns.Client{Net: "tcp", Timeout: 10 * time.Second}
+	c := dns.Client{Net: "tcp", Timeout: time.Minute}
 	r, _, err := c.Exchange(m, resolver)
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestCatalogDiff(t *testing.T) {
 		if out, err = diff("reviewer"); err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(out, "a.pigeon.example") && strings.Contains(out, `"block to allow":1`)
+		return strings.Contains(out, "a.pigeon.example") && strings.Contains(out, `"block to allow":1`) && strings.Contains(out, `"observed":2`)
 	})
 	for _, want := range []string{`"name":"a.pigeon.example"`, `"before":"- allow","after":"pigeon block","rule":"birds","newly_stopped":true`, `"observed":2`} {
 		if !strings.Contains(out, want) {

@@ -22,7 +22,7 @@ func TestLiveOutlivesItsInterface(t *testing.T) {
 	ip("link add tap type veth peer name far")
 	ip("link set tap up")
 	ip("link set far up")
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	tracker := flow.NewTracker(&counter{}, flow.Limits{})
 	steps := []struct {

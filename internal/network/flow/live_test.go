@@ -44,7 +44,7 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer to.Close()
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	asked := make(chan struct{})
 	go func() {
@@ -88,7 +88,7 @@ func TestLiveOnMirrorPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	frame := flowtest.UDPFrame(client, netip.MustParseAddrPort("192.0.2.53:53"), flowtest.Question("mirror.example.org"))
 	sent := make(chan struct{})

@@ -204,7 +204,7 @@ func TestPortsAndARunningServer(t *testing.T) {
 }
 
 func TestRealServerBehind(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	p, err := xmpptest.StartProsody(ctx, t.TempDir(), "example.org", map[string]string{"alice": "x"})
 	if errors.Is(err, xmpptest.ErrMissing) && os.Getenv("CHAPERONE_CI") != "1" {

@@ -98,7 +98,7 @@ func listens(t *testing.T, steps ...step) (recorded []*event.Event) {
 	var pair atomic.Pointer[rollout.Pair]
 	pair.Store(steps[0].pair)
 	d.Pair = pair.Load
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	taken := make(chan struct{})
 	go func() {

@@ -37,7 +37,7 @@ func (c talker) Refused(ctx context.Context) (string, error) {
 }
 
 func TestConformance(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	prosody := startProsody(t, ctx)
 	connectortest.Run(t, connectortest.Setting{Connector: "office", Start: func(t *testing.T, judge connector.Judge) (from, to connectortest.Client) {

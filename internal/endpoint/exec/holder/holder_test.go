@@ -50,7 +50,7 @@ const ready = `printf '\005%63s' '' | tr ' ' '\000' >&3; exec sleep 100`
 // TestEnd ends with the context, and its worker with it. It says that it is alive meanwhile.
 func TestEnd(t *testing.T) {
 	o := options(t, ready)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	alive := 0
 	o.Alive = func() { alive++ }

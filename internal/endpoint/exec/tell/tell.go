@@ -113,8 +113,8 @@ func (o *Options) desktops(ctx context.Context, notices <-chan Notice) {
 		if len(last) > 1000 {
 			clear(last)
 		}
-		last[n.UID] = time.Now()
 		o.desktop(ctx, n)
+		last[n.UID] = time.Now() // a desktop that takes long gets no more for it
 	}
 }
 
