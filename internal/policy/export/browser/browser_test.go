@@ -101,8 +101,10 @@ func TestChromiumRefuses(t *testing.T) {
 		"https://web.whatsapp.com/": "ERR_BLOCKED_BY_ADMINISTRATOR", "https://desktop.telegram.org/x": "ERR_BLOCKED_BY_ADMINISTRATOR",
 		"https://app.slack.com/": "ERR_INTERNET_DISCONNECTED",
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		said, err := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--propagation", "private", "sh", "testdata/open.sh", file, url, t.TempDir()).CombinedOutput()
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+		// With the namespace of processes ends whatever the browser started, and nobody writes into the folder that goes away with the test.
+		cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "sh", "testdata/open.sh", file, url, t.TempDir())
+		said, err := cmd.CombinedOutput()
 		cancel()
 		if !strings.Contains(string(said), want) {
 			t.Errorf("%s: no %s (%v):\n%s", url, want, err, said)

@@ -96,7 +96,7 @@ func TestTheDaemonCarriesItOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "sh", "testdata/daemon.sh", rules, client, "/bin/true").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "innocent runs") || !strings.Contains(string(out), "client denied") {

@@ -5,4 +5,4 @@ mkdir -p /etc/chromium
 mount -t tmpfs tmpfs /etc/chromium
 mkdir -p /etc/chromium/policies/managed
 cp "$1" /etc/chromium/policies/managed/chaperone.json
-exec timeout 60 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$3" --dump-dom "$2" 2>&1
+exec timeout 300 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$3" --dump-dom "$2" 2>&1

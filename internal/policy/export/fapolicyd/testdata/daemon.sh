@@ -35,11 +35,11 @@ cp "$2" "$dir/files/holiday.jpg"
 cp "$3" "$dir/files/innocent"
 chmod 755 "$dir/files/"*
 fagenrules --load >/dev/null 2>&1 || true
-timeout 60 fapolicyd --debug-deny >"$dir/log" 2>&1 &
+timeout 300 fapolicyd --debug-deny >"$dir/log" 2>&1 &
 tries=0
 until grep -q 'Starting to listen' "$dir/log"; do
   tries=$((tries + 1))
-  if [ $tries -gt 200 ]; then
+  if [ $tries -gt 1200 ]; then
     cat "$dir/log"
     exit 3
   fi
