@@ -47,7 +47,7 @@ func limit() time.Duration {
 	if os.Getenv("CHAPERONE_SOAK") == "1" {
 		return 3 * time.Hour
 	}
-	return 5 * time.Minute
+	return 10 * time.Minute
 }
 
 // namespace runs the test in a process with a mount namespace of its own, and reports whether this is that process. Nothing that the test

@@ -177,7 +177,7 @@ func (k *killing) awaitWorker() int {
 // until waits for something.
 func (k *killing) until(done func() bool, failure string) {
 	k.t.Helper()
-	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			k.t.Fatal(failure)
 		}
