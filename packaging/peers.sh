@@ -8,7 +8,7 @@ declare -A package=(
 if [[ $want == test ]]; then
   package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip
-    [mkfs.ext4]=e2fsprogs [setpriv]=util-linux [mount]=mount [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
+    [rpmbuild]=rpm [mkfs.ext4]=e2fsprogs [setpriv]=util-linux [mount]=mount [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
 fi
 if [[ $want == bench ]]; then
   package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [yara]=yara [sha256sum]=coreutils)

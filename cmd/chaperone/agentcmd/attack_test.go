@@ -18,6 +18,8 @@ func attack(args []string) int {
 	switch args[0] {
 	case "attack-memfd":
 		return memfd(args[1])
+	case "attack-descriptor":
+		return byDescriptor(args[1], args[2])
 	case "attack-write":
 		return race(args[1], args[2], args[3], args[4], false)
 	case "attack-map":

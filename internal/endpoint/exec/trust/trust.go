@@ -48,11 +48,12 @@ func Load(ctx context.Context, root string) (*Packages, error) {
 			return nil, fmt.Errorf("packages: %s: %w", path, err)
 		}
 	}
-	if root != "" {
+	database := filepath.Join(root, "/var/lib/rpm") // where it moved to /usr, this is a link
+	if _, err := os.Stat(database); root != "" && err != nil {
 		return p, nil
 	}
 	if program, err := exec.LookPath("rpm"); err == nil {
-		if err := p.rpm(ctx, program); err != nil {
+		if err := p.rpm(ctx, program, root, database); err != nil {
 			return nil, fmt.Errorf("packages: %w", err)
 		}
 	}
@@ -60,10 +61,14 @@ func Load(ctx context.Context, root string) (*Packages, error) {
 }
 
 // rpm asks rpm, whose database has several formats.
-func (p *Packages) rpm(ctx context.Context, program string) error {
+func (p *Packages) rpm(ctx context.Context, program, root, database string) error {
 	ctx, cancel := context.WithTimeout(ctx, rpmTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, "-qa", "--qf", `[%{FILEDIGESTS}  %{FILENAMES}\n]`).Output()
+	args := []string{"-qa", "--qf", `[%{FILEDIGESTS}  %{FILENAMES}\n]`}
+	if root != "" {
+		args = append(args, "--dbpath", database)
+	}
+	out, err := exec.CommandContext(ctx, program, args...).Output()
 	if err != nil {
 		return fmt.Errorf("rpm: %w", err)
 	}
