@@ -59,7 +59,7 @@ func run(out io.Writer, binary string) error {
 	defer os.RemoveAll(dir)
 	b := &bench{out: out, dir: dir, binary: binary}
 	defer b.close()
-	return errors.Join(b.agent(), b.fapolicyd())
+	return errors.Join(b.agent(), b.lockdown(), b.fapolicyd())
 }
 
 // enter runs the measurement in a mount namespace of its own.
@@ -183,7 +183,7 @@ func (b *bench) agent() error {
 			return err
 		}
 	}
-	return b.first(bare, watched)
+	return errors.Join(b.opens("chaperone: open() and close()", bare+"/own", watched+"/own"), b.first(bare, watched))
 }
 
 // first measures the first start of a large program, from the page cache and from the disk.
