@@ -115,6 +115,9 @@ func (c *hardenCmd) list(e *command.Env, s *harden.Switch, wanted []string) erro
 			fmt.Fprintf(e.Out, "%20s %s\n%20s %s\n", "", set.Why, "", set.Do)
 		}
 	}
+	if !c.JSON {
+		fmt.Fprintln(e.Out, harden.Programs(c.Root))
+	}
 	return nil
 }
 

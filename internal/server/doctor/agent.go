@@ -24,6 +24,7 @@ func execution(ctx context.Context, x *exam) {
 		return
 	}
 	x.ok("the agent decides, in mode %s", reply.Mode)
+	x.ok("%s", harden.Programs(""))
 	for _, s := range harden.Settings("", agent.Removable) {
 		if s.Closed {
 			x.ok("%s: %s", s.Name, s.What)

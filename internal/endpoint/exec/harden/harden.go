@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,19 @@ func number(root, name string) (int, error) {
 		return 0, err
 	}
 	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+// Programs says whether the kernel takes programs as a security module (BPF LSM). None are loaded: see docs/guide/agent.md.
+func Programs(root string) string {
+	b, err := os.ReadFile(filepath.Join(root, "/sys/kernel/security/lsm"))
+	modules := strings.TrimSpace(string(b))
+	switch {
+	case err != nil:
+		return "BPF LSM: the kernel does not tell which security modules it runs with; no programs are loaded"
+	case !slices.Contains(strings.Split(modules, ","), "bpf"):
+		return "BPF LSM: the kernel runs without it (lsm=" + modules + "), lsm=…,bpf at boot would change that; no programs are loaded, memfd and namespaces close the same"
+	}
+	return "BPF LSM: the kernel has it (lsm=" + modules + "); no programs are loaded, memfd and namespaces close the same"
 }
 
 func memory(root string) Setting {

@@ -1,6 +1,7 @@
 package harden_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,22 @@ func machine(t *testing.T, files map[string]string) string {
 		}
 	}
 	return root
+}
+
+func TestPrograms(t *testing.T) {
+	for text, want := range map[string]string{"lockdown,capability,bpf\n": "has it", "capability,bpfx\n": "without it (lsm=capability,bpfx)"} {
+		root := t.TempDir()
+		path := filepath.Join(root, "sys/kernel/security/lsm")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got := harden.Programs(root); !strings.Contains(got, want) {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+	if got := harden.Programs(t.TempDir()); !strings.Contains(got, "does not tell") {
+		t.Error(got)
+	}
 }
 
 func TestSettings(t *testing.T) {
