@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -193,6 +194,29 @@ func TestExportWritesWhatItIsAskedFor(t *testing.T) {
 		if code != 0 || written != 0 || err != nil || printed == "" || len(raw) != len(printed) {
 			t.Errorf("%s: exit %d and %d, %v: %d bytes printed, %d written: %s%s", name, code, written, err, len(printed), len(raw), errOut, errOutFile)
 		}
+	}
+	var kinds []string
+	target := filepath.Join(t.TempDir(), "rules")
+	for _, args := range [][]string{{"policy", "export", "--json"}, {"policy", "export", "--json", "--format", "santa", "-o", target, file}} {
+		code, out, errOut := call(t, "", args...)
+		if code != 0 || errOut != "" {
+			t.Errorf("%q: exit %d, %s", args, code, errOut)
+		}
+		for line := range strings.Lines(out) {
+			var l struct{ Type, Name, Text, Path string }
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Name+l.Text+l.Path == "" {
+				t.Errorf("%q: %s: %v", args, line, err)
+			}
+			if !slices.Contains(kinds, l.Type) {
+				kinds = append(kinds, l.Type)
+			}
+		}
+	}
+	if !slices.Equal(kinds, []string{"format", "note", "export"}) {
+		t.Errorf("lines are of %q", kinds)
+	}
+	if code, out, errOut := call(t, "", "policy", "export", "--json", "--format", "santa", file); code != 2 || out != "" || !strings.Contains(errOut, "hint: give it a file") {
+		t.Errorf("exit %d: %s%s", code, out, errOut)
 	}
 	watched := write(t, "w.yaml", strings.Replace(everyPlane, "version: 1", "version: 1\nmode: monitor", 1))
 	if code, out, errOut := call(t, "", "policy", "export", "--format", "fapolicyd", watched); code != 2 || out != "" || !strings.Contains(errOut, "hint: --enforce") {

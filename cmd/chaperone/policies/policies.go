@@ -25,7 +25,7 @@ type Command struct {
 	Try     tryCmd     `cmd:"" help:"Judge texts and deliver nothing."`
 	Replay  replayCmd  `cmd:"" help:"Decide every record anew from what is stored, and compare."`
 	DryRun  dryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
-	Export  exportCmd  `cmd:"" help:"Write the policy as rules for another enforcer: fapolicyd, Santa, AppLocker, App Control, browsers."`
+	Export  exportCmd  `cmd:"" help:"Write the policy for other enforcers: fapolicyd, Santa, AppLocker, App Control, browsers, managed clients, Intune and SCCM."`
 }
 
 type checkCmd struct {

@@ -70,7 +70,15 @@ type Client struct {
 type Format struct {
 	Name  string // as the command line calls it
 	About string // what the file is, and where it goes
+	Holds Holds  // of a plan
 	Write func(w io.Writer, p *Plan) (left []string, err error)
+}
+
+// Holds says which parts of a plan a format is for. What of these parts it cannot say, its Write returns.
+type Holds struct {
+	Programs bool // messengers, files and removable media
+	Names    bool
+	Clients  bool
 }
 
 // ErrWatched says that policy only watches, and that an enforcer knows no such mode.

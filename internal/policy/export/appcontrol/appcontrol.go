@@ -15,7 +15,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "appcontrol", About: "App Control (WDAC) policy (Windows): ConvertFrom-CIPolicy FILE {PolicyID}.cip, then CiTool --update-policy", Write: Write}
+	return export.Format{Name: "appcontrol", About: "App Control (WDAC) policy (Windows): ConvertFrom-CIPolicy FILE {PolicyID}.cip, then CiTool --update-policy", Holds: export.Holds{Programs: true}, Write: Write}
 }
 
 // Policy is a base policy that allows all but what it denies. Its elements stand in the order that the schema wants.
@@ -101,6 +101,7 @@ func Make(p *export.Plan) (*Policy, []string) {
 	drivers, users := Ref{"ID_ALLOW_ALL_DRIVERS"}, []Ref{{"ID_ALLOW_ALL_PROGRAMS"}}
 	out.Files.Allow = []FileRule{{ID: drivers.ID, Friendly: "all others", FileName: "*"}, {ID: users[0].ID, Friendly: "all others", FileName: "*"}}
 	left := []string{"rules by signer are left out: they need the hash of the issuer's certificate, and do not match signatures with elliptic curves"}
+	left = append(left, export.Unknown(p, "Windows", func(a *export.App) bool { return len(a.Programs.Windows) > 0 })...)
 	for i := range p.Apps {
 		a := &p.Apps[i]
 		known := false

@@ -15,7 +15,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "applocker", About: "AppLocker policy (Windows): Set-AppLockerPolicy -XmlPolicy FILE -Merge, or import it into a group policy", Write: Write}
+	return export.Format{Name: "applocker", About: "AppLocker policy (Windows): Set-AppLockerPolicy -XmlPolicy FILE -Merge, or import it into a group policy", Holds: export.Holds{Programs: true}, Write: Write}
 }
 
 // Policy is an AppLocker policy.
@@ -89,7 +89,7 @@ func Make(p *export.Plan) (*Policy, []string) {
 	}
 	out := &Policy{Version: "1", Comment: export.Comment(p)}
 	var denied []PublisherRule
-	var left []string
+	left := export.Unknown(p, "Windows", func(a *export.App) bool { return len(a.Programs.Windows) > 0 })
 	for i := range p.Apps {
 		rules, missing := ofApp(p, &p.Apps[i])
 		denied = append(denied, rules...)

@@ -16,10 +16,11 @@ const maxBlocked = 1000
 
 // Formats are the entries of these formats.
 func Formats() []export.Format {
+	names := export.Holds{Names: true}
 	return []export.Format{
-		{Name: "chromium", About: "managed policy of Chromium, Chrome or Edge (Linux): /etc/chromium/policies/managed/, /etc/opt/chrome/…, /etc/opt/edge/…", Write: Chromium},
-		{Name: "chromium-reg", About: "the same for Chrome and Edge on Windows: a registry file (reg import FILE)", Write: Registry},
-		{Name: "firefox", About: "policies.json of Firefox: /etc/firefox/policies/, or distribution/ beside the program", Write: Firefox},
+		{Name: "chromium", About: "managed policy of Chromium, Chrome or Edge (Linux): /etc/chromium/policies/managed/, /etc/opt/chrome/…, /etc/opt/edge/…", Holds: names, Write: Chromium},
+		{Name: "chromium-reg", About: "the same for Chrome and Edge on Windows: a registry file (reg import FILE)", Holds: names, Write: Registry},
+		{Name: "firefox", About: "policies.json of Firefox: /etc/firefox/policies/, or distribution/ beside the program", Holds: names, Write: Firefox},
 	}
 }
 

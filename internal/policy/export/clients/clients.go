@@ -16,9 +16,10 @@ import (
 
 // Formats are the entries of these formats.
 func Formats() []export.Format {
+	set := export.Holds{Clients: true}
 	return []export.Format{
-		{Name: "clients-reg", About: "settings of approved clients on Windows: a registry file (reg import FILE, as administrator and in the session of each person)", Write: Registry},
-		{Name: "clients-profile", About: "settings of approved clients on macOS: a configuration profile (.mobileconfig) for a device management", Write: Profile},
+		{Name: "clients-reg", About: "settings of approved clients on Windows: a registry file (reg import FILE, as administrator and in the session of each person)", Holds: set, Write: Registry},
+		{Name: "clients-profile", About: "settings of approved clients on macOS: a configuration profile (.mobileconfig) for a device management", Holds: set, Write: Profile},
 	}
 }
 

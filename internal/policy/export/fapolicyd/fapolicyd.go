@@ -14,7 +14,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "fapolicyd", About: "rules of fapolicyd (Linux): /etc/fapolicyd/rules.d/25-chaperone.rules, then fagenrules --load", Write: Write}
+	return export.Format{Name: "fapolicyd", About: "rules of fapolicyd (Linux): /etc/fapolicyd/rules.d/25-chaperone.rules, then fagenrules --load", Holds: export.Holds{Programs: true}, Write: Write}
 }
 
 // Write writes the rules. A file's content stands first, as it identifies; a path is where a package puts its program, and no proof.
@@ -25,7 +25,7 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 	}
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "# made by chaperone policy export, from policy %s at %s\n", p.Policy, p.Made.UTC().Format(time.RFC3339))
-	hashes(b, p)
+	left = append(hashes(b, p), export.Unknown(p, "Linux", func(a *export.App) bool { return len(places(a)) > 0 })...)
 	if p.Removable != nil {
 		fmt.Fprintf(b, "# removable media (rule %s)\n", word(p.Removable.Rule))
 		for _, dir := range []string{"/media/", "/run/media/"} {
@@ -43,13 +43,14 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 			fmt.Fprintf(b, "deny_syslog perm=execute all : %s\n", place)
 		}
 	}
-	return []string{"fapolicyd knows files by place and content, not by publisher or what is in them: a messenger that was copied elsewhere runs unless a scan found it (--found)"}, b.Flush()
+	return append(left, "fapolicyd knows files by place and content, not by publisher or what is in them: a messenger that was copied elsewhere runs unless a scan found it (--found)"), b.Flush()
 }
 
-func hashes(b *bufio.Writer, p *export.Plan) {
+func hashes(b *bufio.Writer, p *export.Plan) (left []string) {
+	list, left := export.HashesOf(p, "Linux", "elf", "appimage")
 	for _, allow := range []bool{true, false} {
-		for _, h := range p.Hashes {
-			if h.Allow != allow || h.Format != "" && h.Format != "elf" && h.Format != "appimage" {
+		for _, h := range list {
+			if h.Allow != allow {
 				continue
 			}
 			decision := "deny_syslog"
@@ -59,6 +60,7 @@ func hashes(b *bufio.Writer, p *export.Plan) {
 			fmt.Fprintf(b, "# %s (rule %s)\n%s perm=execute all : sha256hash=%s\n", word(h.App), word(h.Rule), decision, h.SHA256)
 		}
 	}
+	return left
 }
 
 // places returns where packages of a messenger have their programs.

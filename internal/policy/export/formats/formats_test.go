@@ -1,9 +1,13 @@
 package formats_test
 
 import (
+	"bytes"
 	"io"
+	"regexp"
 	"testing"
+	"time"
 
+	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/policy/export"
 	"github.com/chaperone-im/chaperone/internal/policy/export/exporttest"
 	"github.com/chaperone-im/chaperone/internal/policy/export/formats"
@@ -28,4 +32,40 @@ func TestConformance(t *testing.T) {
 	if _, ok := formats.ByName("none"); ok {
 		t.Error("a format that is not there is found")
 	}
+}
+
+// TestNothingIsLeftOutSilently holds each format to each part of a plan: it changes the file, or it is said that it does not.
+func TestNothingIsLeftOutSilently(t *testing.T) {
+	whole := exporttest.Plan(t, exporttest.Policy+"clients: {slack: {tenants: [T1], file_transfer: block}}\n", export.Options{})
+	signal := whole.Apps[0]
+	signal.Programs = catalog.Programs{}
+	hash := func(format string) []export.Hash {
+		return []export.Hash{{SHA256: exporttest.Denied, App: "signal", Format: format, Rule: "bad"}}
+	}
+	for what, part := range map[string]export.Plan{
+		"messengers": {Apps: whole.Apps}, "a messenger of which nothing is known": {Apps: []export.App{signal}}, "a file": {Hashes: hash("")}, "a program of Linux": {Hashes: hash("elf")},
+		"a program of Windows": {Hashes: hash("pe")}, "a program of macOS": {Hashes: hash("macho")}, "a file that is allowed": {Hashes: []export.Hash{{SHA256: exporttest.Allowed, Allow: true}}},
+		"names": {Names: whole.Names}, "removable media": {Removable: whole.Removable}, "clients": {Clients: whole.Clients},
+	} {
+		for _, f := range formats.All() {
+			empty, without := write(t, f, export.Plan{})
+			got, left := write(t, f, part)
+			if got == empty && len(left) <= len(without) {
+				t.Errorf("%s: %s are neither in the file nor in the notes %q", f.Name, what, left)
+			}
+		}
+	}
+}
+
+// write writes a plan, without what tells when it was made.
+func write(t *testing.T, f export.Format, p export.Plan) (text string, left []string) {
+	t.Helper()
+	p.Policy, p.Made = "0123456789abcdef", time.Date(2026, 11, 25, 12, 30, 0, 0, time.UTC)
+	var out bytes.Buffer
+	left, err := f.Write(&out, &p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := regexp.MustCompile(`(?m)^#.*$`)
+	return comments.ReplaceAllString(out.String(), ""), append(left, f.Elsewhere(&p)...)
 }

@@ -10,7 +10,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "santa", About: "rules of Santa (macOS): santactl rule --import FILE, or the answer of a sync server's ruledownload", Write: Write}
+	return export.Format{Name: "santa", About: "rules of Santa (macOS): santactl rule --import FILE, or the answer of a sync server's ruledownload", Holds: export.Holds{Programs: true}, Write: Write}
 }
 
 // Rule is a rule as Santa's sync protocol has it.
@@ -38,7 +38,8 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 // Rules returns the rules, and what they leave out.
 func Rules(p *export.Plan) (RuleSet, []string) {
 	set := RuleSet{Rules: []Rule{}}
-	var left []string
+	hashes, left := export.HashesOf(p, "macOS", "macho")
+	left = append(left, export.Unknown(p, "macOS", func(a *export.App) bool { return len(a.Programs.MacOS) > 0 })...)
 	seen := map[string]bool{}
 	add := func(r Rule) {
 		if key := r.RuleType + r.Identifier; !seen[key] {
@@ -46,10 +47,7 @@ func Rules(p *export.Plan) (RuleSet, []string) {
 			set.Rules = append(set.Rules, r)
 		}
 	}
-	for _, h := range p.Hashes {
-		if h.Format != "" && h.Format != "macho" {
-			continue
-		}
+	for _, h := range hashes {
 		r := Rule{h.SHA256, "BINARY", "BLOCKLIST", h.Say}
 		if h.Allow {
 			r.Policy, r.CustomMsg = "ALLOWLIST", ""

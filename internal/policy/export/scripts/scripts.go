@@ -31,10 +31,11 @@ var remove string
 
 // Formats are the entries of these formats.
 func Formats() []export.Format {
+	programs := export.Holds{Programs: true}
 	return []export.Format{
-		{Name: "intune-detect", About: "detection script of an Intune remediation (Windows): run as system, in 64-bit PowerShell", Write: detection(intuneDetect)},
-		{Name: "sccm-detect", About: "detection method of a Configuration Manager application (Windows), in PowerShell", Write: detection(sccmDetect)},
-		{Name: "windows-remove", About: "remediation script for both: the Intune remediation, the uninstall program of the application", Write: removal},
+		{Name: "intune-detect", About: "detection script of an Intune remediation (Windows): run as system, in 64-bit PowerShell", Holds: programs, Write: detection(intuneDetect)},
+		{Name: "sccm-detect", About: "detection method of a Configuration Manager application (Windows), in PowerShell", Holds: programs, Write: detection(sccmDetect)},
+		{Name: "windows-remove", About: "remediation script for both: the Intune remediation, the uninstall program of the application", Holds: programs, Write: removal},
 	}
 }
 
@@ -64,6 +65,8 @@ func script(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 func table(p *export.Plan) (text string, left []string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Made by chaperone policy export from policy %s.\n# In 32-bit PowerShell half of the machine is not seen.\n\n$Messengers = @(\n", strings.Trim(literal(p.Policy), "'()"))
+	hashes, left := export.HashesOf(p, "Windows", "pe")
+	left = append(left, export.Unknown(p, "Windows", func(a *export.App) bool { return len(a.Programs.Windows) > 0 })...)
 	var rows []string
 	for i := range p.Apps {
 		a := &p.Apps[i]
@@ -76,9 +79,8 @@ func table(p *export.Plan) (text string, left []string) {
 	}
 	fmt.Fprintf(&b, "%s\n)\n", strings.Join(rows, "\n"))
 	var stopped, allowed []string
-	for _, h := range p.Hashes {
+	for _, h := range hashes {
 		switch {
-		case h.Format != "" && h.Format != "pe":
 		case h.Allow:
 			allowed = append(allowed, literal(h.SHA256)+" = $true")
 		default:
