@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Child runs the parsers when the process was started as a sandbox child, and then never returns. Call it first thing in main.
@@ -22,7 +19,7 @@ func Child(args []string, parsers []Parser) {
 	os.Exit(serve(args[2:], parsers))
 }
 
-// serve answers requests until the parent closes the socket.
+// serve answers requests until the parent ends the way to it.
 func serve(args []string, parsers []Parser) int {
 	memory := uint64(defaultMemory)
 	if len(args) > 0 {
@@ -30,7 +27,7 @@ func serve(args []string, parsers []Parser) int {
 			memory = n
 		}
 	}
-	c := &child{sock: socket(socketFD), parsers: parsers}
+	c := &child{sock: parent(), parsers: parsers}
 	hello, err := json.Marshal(confine(memory))
 	if err != nil {
 		return 1
@@ -58,11 +55,10 @@ type child struct {
 
 // one takes one request and answers it.
 func (c *child) one() error {
-	req, fd, err := c.receive()
+	req, f, err := c.receive()
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), "job")
 	defer f.Close()
 	if req.Setup != nil {
 		c.setup = req.Setup
@@ -95,84 +91,6 @@ func (c *child) parse(req request, f *os.File) (err error) {
 		}
 	}
 	return fmt.Errorf("no parser %q", req.Parser)
-}
-
-// receive reads a length, with which the descriptor comes, and the request.
-func (c *child) receive() (request, int, error) {
-	var head [4]byte
-	oob := make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(int(c.sock), head[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_WAITALL)
-	for errors.Is(err, unix.EINTR) {
-		n, oobn, _, _, err = unix.Recvmsg(int(c.sock), head[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_WAITALL)
-	}
-	if err != nil {
-		return request{}, 0, fmt.Errorf("receive: %w", err)
-	}
-	if n == 0 {
-		return request{}, 0, io.EOF
-	}
-	fd, err := descriptor(oob[:oobn])
-	if err != nil {
-		return request{}, 0, err
-	}
-	size := binary.BigEndian.Uint32(head[:])
-	if n != len(head) || size > maxRequest {
-		return request{}, 0, errFrameTooLarge
-	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(c.sock, body); err != nil {
-		return request{}, 0, fmt.Errorf("receive: %w", err)
-	}
-	var req request
-	if err := json.Unmarshal(body, &req); err != nil {
-		return request{}, 0, fmt.Errorf("receive: %w", err)
-	}
-	return req, fd, nil
-}
-
-func descriptor(oob []byte) (int, error) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil || len(messages) != 1 {
-		return 0, errors.New("receive: no descriptor")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return 0, errors.New("receive: no descriptor")
-	}
-	return fds[0], nil
-}
-
-// socket reads and writes a blocking descriptor without the runtime's poller, so that the child needs few system calls.
-type socket int
-
-func (s socket) Read(p []byte) (int, error) {
-	for {
-		n, err := unix.Read(int(s), p)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}
-
-func (s socket) Write(p []byte) (int, error) {
-	done := 0
-	for done < len(p) {
-		n, err := unix.Write(int(s), p[done:])
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return done, err
-		}
-		done += n
-	}
-	return done, nil
 }
 
 func clip(s string, n int) string {

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	defaultMemory = 1 << 30
 	maxCPUSeconds = 600 // of one child's whole life; the parent replaces children long before
 	maxOpenFiles  = 32
 	nobody        = 65534
@@ -33,13 +32,6 @@ func confine(memory uint64) Status {
 	s.Landlock = reason(restrictFiles())
 	s.Seccomp = reason(restrictCalls())
 	return s
-}
-
-func reason(err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	return ""
 }
 
 // limit sets the resource limits. Under the race detector, which maps terabytes, memory is left to the runtime's own limit.

@@ -13,10 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options are the limits of a pool. Zero values mean the defaults.
@@ -26,7 +23,7 @@ type Options struct {
 	Timeout   time.Duration // per job, before what Patience adds for its size; default 2 s
 	MaxAnswer int           // bytes of answers per job; default 32 MiB
 	Setup     []byte        // given to every job
-	Binary    string        // our own binary; default /proc/self/exe
+	Binary    string        // our own binary; default that of this process
 	Log       *slog.Logger
 }
 
@@ -66,7 +63,7 @@ func New(opts Options) *Pool {
 		opts.MaxAnswer = 32 << 20
 	}
 	if opts.Binary == "" {
-		opts.Binary = "/proc/self/exe"
+		opts.Binary = ownBinary()
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -189,7 +186,7 @@ func (p *Pool) start(ctx context.Context) (*worker, error) {
 
 type worker struct {
 	cmd    *exec.Cmd
-	sock   *os.File
+	link   *link
 	stderr *tail
 	setup  []byte // until the first request took it along
 	jobs   int
@@ -210,33 +207,22 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	if os.Getenv(childMark) != "" {
 		return nil, Status{}, errors.New("this is a child itself: main does not call sandbox.Child")
 	}
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, Status{}, err
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "sandbox child")
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return nil, Status{}, errors.Join(err, unix.Close(fds[0]), theirs.Close())
-	}
-	w := &worker{sock: os.NewFile(uintptr(fds[0]), "sandbox"), stderr: &tail{}, setup: opts.Setup}
+	w := &worker{stderr: &tail{}, setup: opts.Setup}
 	w.cmd = exec.Command(opts.Binary, Argument, strconv.FormatUint(opts.Memory, 10))
 	w.cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
 	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/", childMark + "=1"}
-	w.cmd.ExtraFiles = []*os.File{theirs}
 	w.cmd.Stderr = w.stderr
 	w.cmd.WaitDelay = time.Second // should anything else hold its standard error
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = w.cmd.Start()
-	// The child alone must hold its end, so that its death is seen at once.
-	if err = errors.Join(err, theirs.Close()); err != nil {
-		return nil, Status{}, errors.Join(err, w.sock.Close())
+	var err error
+	if w.link, err = connect(w.cmd, opts.Memory); err != nil {
+		return nil, Status{}, err
 	}
 	var status Status
-	err = w.sock.SetReadDeadline(time.Now().Add(startTimeout))
+	err = w.link.until(time.Now().Add(startTimeout))
 	if err == nil {
 		var kind byte
 		var body []byte
-		kind, body, err = readFrame(w.sock)
+		kind, body, err = readFrame(w.link)
 		switch {
 		case err != nil:
 		case kind != frameHello: // an empty Status would claim that everything is in force
@@ -256,10 +242,11 @@ func (w *worker) run(ctx context.Context, j *job) error {
 	begun := time.Now()
 	defer func() { w.jobs, w.busy = w.jobs+1, w.busy+time.Since(begun) }()
 	w.heard = false
-	if err := w.sock.SetDeadline(time.Time{}); err != nil {
+	if err := w.link.until(time.Time{}); err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
-	end := func() { _ = w.sock.SetDeadline(time.Unix(1, 0)) }
+	defer w.link.rest()
+	end := func() { _ = w.link.until(time.Unix(1, 0)) }
 	defer startPatience(w.cmd.Process.Pid, j.patience, end).stop()
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
@@ -268,7 +255,7 @@ func (w *worker) run(ctx context.Context, j *job) error {
 	}
 	var at string
 	for total := 0; ; {
-		kind, body, err := readFrame(w.sock)
+		kind, body, err := readFrame(w.link)
 		if err != nil {
 			return w.failure(ctx, err, at)
 		}
@@ -293,7 +280,7 @@ func (w *worker) run(ctx context.Context, j *job) error {
 	}
 }
 
-// send writes the request; the descriptor goes with its length.
+// send writes the request; the open file goes with its length.
 func (w *worker) send(req request, f *os.File) error {
 	req.Setup, w.setup = w.setup, nil
 	body, err := json.Marshal(req)
@@ -303,28 +290,7 @@ func (w *worker) send(req request, f *os.File) error {
 	if len(body) > maxRequest {
 		return errFrameTooLarge
 	}
-	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	file, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	raw, err := w.sock.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = file.Control(func(fd uintptr) {
-		rights := unix.UnixRights(int(fd))
-		sent = errors.Join(raw.Write(func(s uintptr) bool {
-			sent = unix.Sendmsg(int(s), head, rights, nil, unix.MSG_NOSIGNAL)
-			return !errors.Is(sent, unix.EAGAIN)
-		}), sent)
-	})
-	if err := errors.Join(err, sent); err != nil {
-		return err
-	}
-	_, err = w.sock.Write(body)
-	return err
+	return w.link.send(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body, f)
 }
 
 // failure ends the child and tells from how it ended what went wrong.
@@ -337,7 +303,7 @@ func (w *worker) failure(ctx context.Context, err error, at string) error {
 	}
 	w.end()
 	said := w.stderr.last()
-	if strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory") {
+	if strings.Contains(said, "out of memory") || strings.Contains(said, "VirtualAlloc") || strings.Contains(said, "cannot allocate memory") {
 		return &Failure{Reason: Memory, At: at}
 	}
 	return &Failure{Reason: Crashed, At: at, Detail: strings.TrimSpace(w.cmd.ProcessState.String() + " " + said)}
@@ -348,7 +314,7 @@ func (w *worker) end() {
 	if w.cmd.ProcessState != nil {
 		return
 	}
-	_ = w.sock.Close()
+	_ = w.link.Close()
 	_ = w.cmd.Process.Kill() // an error means that it has ended already
 	_ = w.cmd.Wait()         // how it ended is in ProcessState
 }

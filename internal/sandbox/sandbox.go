@@ -3,6 +3,8 @@
 // The parent opens a file and passes the open descriptor over a socket pair; the child, which cannot open anything itself, parses it and
 // answers in frames. Before its first job the child gives up what it can: resource limits, root, file system and network access
 // (Landlock), and every system call that parsing does not need (seccomp). What the kernel does not offer is said in Status, never silent.
+// Elsewhere than on Linux less is given up: on Windows the child runs in a job with a limit of memory and no other process, at low integrity; on
+// macOS with resource limits and, started by root, as nobody. Neither closes the file system for reading, nor the network, and Status says so.
 // A child that crashes, hangs, or outgrows its memory is killed and replaced; its job ends in a Failure, what it had answered is kept.
 package sandbox
 
@@ -16,9 +18,6 @@ import (
 
 // Argument is the hidden first argument that makes our binary a sandbox child.
 const Argument = "sandbox-child"
-
-// socketFD is the descriptor number under which a child finds its end of the socket pair.
-const socketFD = 3
 
 // Limits of the protocol.
 const (

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/program"
 	"github.com/chaperone-im/chaperone/internal/program/appx"
@@ -48,13 +46,13 @@ func (p *parser) parse(job *sandbox.Job) error {
 	if job.Size == 0 {
 		return nil
 	}
-	data, err := unix.Mmap(int(job.File.Fd()), 0, int(job.Size), unix.PROT_READ, unix.MAP_PRIVATE)
+	data, unmap, err := mapped(job.File, job.Size)
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
 	v := &visitor{job: job, tokens: p.tokens}
 	err = errors.Join(unpack.Walk(context.Background(), data, p.limits, v), v.err)
-	return errors.Join(err, unix.Munmap(data))
+	return errors.Join(err, unmap())
 }
 
 // visitor answers the parent as the walk goes on.
