@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 )
 
 // Bounds of one store.
@@ -33,7 +33,8 @@ type Description struct {
 	Files       int64
 	Size        int64
 	Unread      int64
-	UID         uint32
+	UID         uint32 // of the owner; on Windows 0, and Owner says whose it is
+	Owner       string // number of the owner, on Windows his security identifier
 	Dev, Ino    uint64
 	First, Last time.Time // modified, of the files in it; zero when there are none
 	SHA256      string    // of the file; of a folder, over its list (see Describe)
@@ -49,17 +50,17 @@ func Describe(ctx context.Context, path string) (Description, error) {
 		return Description{}, fmt.Errorf("history: %w", err)
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	st, err := handle.Stat(f)
+	if err != nil {
 		return Description{}, fmt.Errorf("history: %w", err)
 	}
-	w := &walk{ctx: ctx, sum: sha256.New(), d: Description{UID: st.Uid, Dev: uint64(st.Dev), Ino: st.Ino, Whole: true}}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
+	w := &walk{ctx: ctx, sum: sha256.New(), d: Description{UID: st.UID, Owner: st.Owner(), Dev: st.Dev, Ino: st.Ino, Whole: true}}
+	switch st.Kind {
+	case handle.Folder:
 		w.d.Folder = true
 		err = w.folder(f, "", 0)
 		w.d.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
-	case unix.S_IFREG:
+	case handle.Regular:
 		w.d.SHA256 = w.file(f, &st)
 	default:
 		err = errors.New("neither a file nor a folder")
@@ -79,24 +80,12 @@ func open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	parent, err := os.Open(dir)
+	parent, err := handle.Open(nil, dir, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer parent.Close()
-	return openAt(parent, filepath.Base(path))
-}
-
-func openAt(dir *os.File, name string) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOATIME, 0)
-	if errors.Is(err, unix.EPERM) {
-		fd, err = unix.Openat(int(dir.Fd()), name, flags, 0)
-	}
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return handle.Open(parent, filepath.Base(path), filepath.Base(path))
 }
 
 type walk struct {
@@ -127,29 +116,28 @@ func (w *walk) folder(dir *os.File, prefix string, depth int) error {
 }
 
 func (w *walk) entry(dir *os.File, prefix, name string, depth int) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	st, err := handle.StatAt(dir, name)
+	if err != nil {
 		w.d.Unread++ // gone, or a name that cannot be looked at
 		return nil
 	}
-	kind := st.Mode & unix.S_IFMT
-	if kind != unix.S_IFDIR && kind != unix.S_IFREG {
+	if st.Kind != handle.Folder && st.Kind != handle.Regular {
 		return nil // links, sockets and pipes hold nothing
 	}
-	f, err := openAt(dir, name)
+	f, err := handle.Open(dir, name, name)
 	if err != nil {
 		w.d.Unread++
-		if kind == unix.S_IFREG {
+		if st.Kind == handle.Regular {
 			w.count(&st)
 			w.line(prefix+name, &st, "-")
 		}
 		return nil
 	}
 	defer f.Close()
-	if kind == unix.S_IFDIR {
+	if st.Kind == handle.Folder {
 		return w.folder(f, prefix+name+"/", depth+1)
 	}
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if st, err = handle.Stat(f); err != nil || st.Kind != handle.Regular {
 		w.d.Unread++
 		return nil
 	}
@@ -161,9 +149,9 @@ func (w *walk) entry(dir *os.File, prefix, name string, depth int) error {
 }
 
 // file counts a file and returns the digest of its content, "-" when it is not made.
-func (w *walk) file(f *os.File, st *unix.Stat_t) string {
+func (w *walk) file(f *os.File, st *handle.Info) string {
 	w.count(st)
-	if w.d.Size > hashUpTo {
+	if st.Away != "" || w.d.Size > hashUpTo {
 		w.d.Whole = false
 		return "-"
 	}
@@ -176,10 +164,10 @@ func (w *walk) file(f *os.File, st *unix.Stat_t) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (w *walk) count(st *unix.Stat_t) {
+func (w *walk) count(st *handle.Info) {
 	w.d.Files++
 	w.d.Size += st.Size
-	modified := time.Unix(0, st.Mtim.Nano()).UTC()
+	modified := time.Unix(0, st.Modified).UTC()
 	if w.d.First.IsZero() || modified.Before(w.d.First) {
 		w.d.First = modified
 	}
@@ -189,12 +177,12 @@ func (w *walk) count(st *unix.Stat_t) {
 }
 
 // line adds a file to the list. A tab or line end in a name stands for itself as a question mark, so that a line is one file.
-func (w *walk) line(path string, st *unix.Stat_t, sum string) {
+func (w *walk) line(path string, st *handle.Info, sum string) {
 	if sum == "-" {
 		w.d.Whole = false
 	}
 	path = strings.NewReplacer("\t", "?", "\n", "?").Replace(path)
-	fmt.Fprintf(w.sum, "%s\t%d\t%d\t%s\n", path, st.Size, st.Mtim.Nano(), sum)
+	fmt.Fprintf(w.sum, "%s\t%d\t%d\t%s\n", path, st.Size, st.Modified, sum)
 }
 
 // stopping reads until the context ends.

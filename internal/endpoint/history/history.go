@@ -55,6 +55,8 @@ func New(c *catalog.Catalog) *Index {
 
 // Match reports which messenger's store path would be, wherever the home folder lies: on this machine, on a stick, in a backup.
 func (x *Index) Match(path string) (Place, bool) {
+	native := path
+	path = filepath.ToSlash(path)
 	i := strings.LastIndexByte(path, '/')
 	candidates := x.byName[path[i+1:]]
 	if candidates == nil {
@@ -62,7 +64,7 @@ func (x *Index) Match(path string) (Place, bool) {
 	}
 	for c := range candidates {
 		if p := &candidates[c]; p.ends(path) {
-			return p.place(path), true
+			return p.place(native), true
 		}
 	}
 	return Place{}, false

@@ -1,8 +1,8 @@
+//go:build unix
+
 package quarantine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 )
 
 // Bounds of the extended attributes of one file.
@@ -47,8 +49,8 @@ func openDir(path string) (*os.File, error) {
 // openFile opens a regular file in dir: never a link, never waiting, and without changing its access time where that is allowed.
 func openFile(dir *os.File, name string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOATIME, 0)
-	if errors.Is(err, unix.EPERM) {
+	fd, err := unix.Openat(int(dir.Fd()), name, flags|noAccessTime, 0)
+	if noAccessTime != 0 && errors.Is(err, unix.EPERM) {
 		fd, err = unix.Openat(int(dir.Fd()), name, flags, 0)
 	}
 	if errors.Is(err, unix.ELOOP) {
@@ -60,20 +62,7 @@ func openFile(dir *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// rename moves an entry and replaces nothing.
-func rename(from *os.File, name string, to *os.File, as string) error {
-	return unix.Renameat2(int(from.Fd()), name, int(to.Fd()), as, unix.RENAME_NOREPLACE)
-}
-
 func unlink(dir *os.File, name string) error { return unix.Unlinkat(int(dir.Fd()), name, 0) }
-
-func digest(f *os.File) (string, error) {
-	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62)); err != nil {
-		return "", fmt.Errorf("read: %w", err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
 
 // copyTo copies f into dir under a name that is not taken yet, with everything the item says of it, and checks the copy.
 func copyTo(dir *os.File, name string, f *os.File, i Item) (err error) {
@@ -116,7 +105,7 @@ func setMeta(f *os.File, i Item) error {
 			return fmt.Errorf("give back to its owner: %w", err)
 		}
 	}
-	if err := unix.Fchmod(fd, i.Mode); err != nil {
+	if err := fchmod(fd, i.Mode); err != nil {
 		return fmt.Errorf("set mode: %w", err)
 	}
 	have, err := xattrs(f)
@@ -131,8 +120,7 @@ func setMeta(f *os.File, i Item) error {
 			return fmt.Errorf("set attribute %s: %w", name, err)
 		}
 	}
-	times := []unix.Timespec{unix.NsecToTimespec(i.Accessed), unix.NsecToTimespec(i.Modified)}
-	if err := unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH); err != nil {
+	if err := setTimes(fd, i); err != nil {
 		return fmt.Errorf("set times: %w", err)
 	}
 	return nil
@@ -163,3 +151,67 @@ func xattrs(f *os.File) (map[string][]byte, error) {
 	}
 	return out, nil
 }
+
+// openStore opens the folder of a store, which is there.
+func openStore(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// protect makes sure that only its owner enters the folder.
+func protect(dir *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	if int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("quarantine: %s belongs to another user", dir.Name())
+	}
+	if st.Mode&0o077 != 0 {
+		if err := fchmod(int(dir.Fd()), 0o700); err != nil {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeNew makes a file, in the place of one that a crash left, and opens it for writing.
+func writeNew(dir *os.File, name string) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// replace gives a file of dir another name, also one that is taken.
+func replace(dir *os.File, name, as string) error {
+	return unix.Renameat(int(dir.Fd()), name, int(dir.Fd()), as)
+}
+
+// syncDir makes what happened to the names of a folder durable.
+func syncDir(dir *os.File) error { return dir.Sync() }
+
+// otherVolume reports whether a file cannot be renamed because it is on another file system.
+func otherVolume(err error) bool { return errors.Is(err, unix.EXDEV) }
+
+// meta writes down all of a file that must come back.
+func meta(f *os.File, i *Item) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	var err error
+	i.Mode, i.UID, i.GID = uint32(st.Mode)&0o7777, st.Uid, st.Gid
+	i.Xattrs, err = xattrs(f)
+	return err
+}
+
+// lock keeps a file that was taken from all but administrators: the folder does.
+func lock(*os.File, string, handle.Info) error { return nil }
+
+// unlock makes a file what it was, before it goes back.
+func unlock(_ *os.File, f *os.File, i Item) error { return setMeta(f, i) }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/history"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -31,6 +29,7 @@ type Seal struct {
 	App           string    `json:"app"`
 	Path          string    `json:"path"`
 	UID           uint32    `json:"uid"`
+	Owner         string    `json:"owner,omitempty"` // on Windows, where uid says nothing: the security identifier
 	Device        uint64    `json:"device"`
 	Inode         uint64    `json:"inode"`
 	Folder        bool      `json:"folder"`
@@ -53,6 +52,9 @@ func (s *Store) SealHistory(ctx context.Context, p history.Place) (Seal, error) 
 	seal := Seal{ID: string(event.NewID()), Time: s.opts.Now().UTC(), Host: s.opts.Host.Name, App: p.App, Path: strings.ToValidUTF8(p.Path, "\uFFFD"),
 		UID: d.UID, Device: d.Dev, Inode: d.Ino, Folder: d.Folder, Files: d.Files, Size: d.Size, Unread: d.Unread,
 		ModifiedFirst: d.First, ModifiedLast: d.Last, SHA256: d.SHA256, Whole: d.Whole}
+	if strings.HasPrefix(d.Owner, "S-") {
+		seal.Owner = d.Owner
+	}
 	b, err := json.MarshalIndent(seal, "", " ")
 	if err == nil {
 		err = s.writeFile(seal.ID+historySuffix, b)
@@ -120,7 +122,7 @@ func ParseSeal(b []byte) (Seal, error) {
 	if err := dec.Decode(&x); err != nil {
 		return Seal{}, fmt.Errorf("quarantine: seal: %w", err)
 	}
-	if x.ID == "" || x.SHA256 == "" || !strings.HasPrefix(x.Path, "/") {
+	if x.ID == "" || x.SHA256 == "" || !filepath.IsAbs(x.Path) {
 		return Seal{}, errors.New("quarantine: seal: id, path or digest is missing")
 	}
 	return x, nil
@@ -128,14 +130,13 @@ func ParseSeal(b []byte) (Seal, error) {
 
 // writeFile writes a file of the folder durably: beside the old one, then in its place.
 func (s *Store) writeFile(name string, b []byte) error {
-	fd, err := unix.Openat(int(s.dir.Fd()), name+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	f, err := writeNew(s.dir, name+".new")
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	_, err = f.Write(append(b, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = unix.Renameat(int(s.dir.Fd()), name+".new", int(s.dir.Fd()), name)
+		err = replace(s.dir, name+".new", name)
 	}
-	return errors.Join(err, s.dir.Sync())
+	return errors.Join(err, syncDir(s.dir))
 }

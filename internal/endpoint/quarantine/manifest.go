@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 )
 
 // States of an item.
@@ -43,7 +45,19 @@ type Item struct {
 	Accessed   int64             `json:"atime_ns"`
 	Modified   int64             `json:"mtime_ns"`
 	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
+	Owner      string            `json:"owner,omitempty"`      // on Windows, where uid, gid and mode say nothing: the security identifier
+	Security   string            `json:"security,omitempty"`   // on Windows: owner, group and access list (SDDL)
+	Attributes uint32            `json:"attributes,omitempty"` // on Windows
+	Created    int64             `json:"created_ns,omitempty"` // on Windows
 	Time       time.Time         `json:"time"`
+}
+
+// owner is whose file it was: a number, or a security identifier.
+func (i *Item) owner() string {
+	if i.Owner != "" {
+		return i.Owner
+	}
+	return strconv.FormatUint(uint64(i.UID), 10)
 }
 
 func (i *Item) setPath(path string) {
@@ -80,7 +94,7 @@ func ParseManifest(b []byte) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) || i.Mode&^0o7777 != 0 {
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || i.Mode&^0o7777 != 0 {
 		return Item{}, errors.New("quarantine: manifest: path or mode is impossible")
 	}
 	return i, nil
@@ -99,7 +113,7 @@ func (s *Store) writeManifest(i Item) error {
 }
 
 func (s *Store) dropManifest(id string) error {
-	if err := errors.Join(unlink(s.dir, id+manifestSuffix), s.dir.Sync()); err != nil {
+	if err := errors.Join(unlink(s.dir, id+manifestSuffix), syncDir(s.dir)); err != nil {
 		return fmt.Errorf("quarantine: manifest: %w", err)
 	}
 	return nil
@@ -110,7 +124,7 @@ func (s *Store) readManifest(id string) (Item, error) {
 		return Item{}, fmt.Errorf("%w: %q", ErrNotFound, id)
 	}
 	f, err := openFile(s.dir, id+manifestSuffix)
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, os.ErrNotExist) {
 		return Item{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	if err != nil {
@@ -157,11 +171,4 @@ func (s *Store) names(suffix string) ([]string, error) {
 	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, suffix) })
 	slices.Sort(names)
 	return names, nil
-}
-
-// stat looks at an item's file.
-func (s *Store) stat(id string) (unix.Stat_t, error) {
-	var st unix.Stat_t
-	err := unix.Fstatat(int(s.dir.Fd()), id, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return st, err
 }

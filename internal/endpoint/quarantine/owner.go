@@ -1,8 +1,6 @@
 package quarantine
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +21,17 @@ const (
 
 // Owner is the package that a file belongs to.
 type Owner struct {
-	Manager string // dpkg, rpm, snap or flatpak
-	Package string
+	Manager string // dpkg, rpm, snap or flatpak; on Windows MSI or Installer
+	Package string // on Windows the product code, or what the registry calls it
 	Version string
+	Title   string // on Windows, for people
 }
+
+// What manages programs on Windows: Windows Installer, and installers of all kinds that leave a command in the registry.
+const (
+	MSI       = "msi"
+	Installer = "installer"
+)
 
 // Command returns the command that removes the package, as its words.
 func (o Owner) Command() []string {
@@ -40,7 +45,7 @@ func (o Owner) Command() []string {
 	case "flatpak":
 		return []string{"flatpak", "uninstall", "--system", "--assumeyes", o.Package}
 	default:
-		return nil
+		return installedCommand(o)
 	}
 }
 
@@ -51,6 +56,8 @@ func (o Owner) Undo() string {
 		return "apt-get install " + o.Package + "=" + o.Version
 	case "rpm":
 		return "dnf install " + o.Package + "-" + o.Version
+	case MSI, Installer:
+		return "the setup program of " + o.Title + " " + o.Version
 	default:
 		return o.Manager + " install " + o.Package
 	}
@@ -61,68 +68,20 @@ var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._:-]{0,127}$`)
 
 // OwnerOf asks the package managers of this machine whose file path is. ok is false when no package owns it.
 func OwnerOf(ctx context.Context, path string) (o Owner, ok bool) {
-	for _, ask := range []func(context.Context, string) (Owner, bool){dpkgOwner, rpmOwner, pathOwner} {
-		if o, ok := ask(ctx, path); ok && packageName.MatchString(o.Package) {
+	for _, ask := range managers() {
+		if o, ok := ask(ctx, path); ok && o.named() {
 			return o, true
 		}
 	}
 	return Owner{}, false
 }
 
-// dpkgOwner asks dpkg, also for the name that the file had before /bin and /lib were merged into /usr.
-func dpkgOwner(ctx context.Context, path string) (Owner, bool) {
-	paths := []string{path}
-	if before, ok := strings.CutPrefix(path, "/usr"); ok {
-		paths = append(paths, before)
+// named reports whether the package may be called what it is.
+func (o *Owner) named() bool {
+	if o.Manager == Installer {
+		return o.Package != ""
 	}
-	for _, p := range paths {
-		out, err := ask(ctx, "dpkg-query", "--search", escapeGlob(p))
-		if err != nil {
-			continue
-		}
-		lines := bufio.NewScanner(bytes.NewReader(out))
-		for lines.Scan() {
-			name, of, found := strings.Cut(lines.Text(), ": ")
-			if !found || of != p || strings.Contains(name, ",") || strings.Contains(name, " ") {
-				continue // a diversion, or a file of several packages
-			}
-			version, err := ask(ctx, "dpkg-query", "--show", "--showformat=${Version}", "--", name)
-			if err != nil {
-				continue
-			}
-			return Owner{"dpkg", name, strings.TrimSpace(string(version))}, true
-		}
-	}
-	return Owner{}, false
-}
-
-// escapeGlob keeps dpkg-query from taking a path for a pattern.
-func escapeGlob(p string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
-}
-
-func rpmOwner(ctx context.Context, path string) (Owner, bool) {
-	out, err := ask(ctx, "rpm", "--query", "--file", "--queryformat", "%{NAME}\t%{VERSION}-%{RELEASE}\n", "--", path)
-	if err != nil {
-		return Owner{}, false
-	}
-	line, rest, _ := strings.Cut(string(out), "\n")
-	name, version, ok := strings.Cut(line, "\t")
-	return Owner{"rpm", name, version}, ok && strings.TrimSpace(rest) == ""
-}
-
-// pathOwner knows snaps and flatpaks by the folders that only they write to.
-func pathOwner(_ context.Context, path string) (Owner, bool) {
-	for _, p := range []struct{ prefix, manager, end string }{
-		{"/snap/", "snap", "/"}, {"/var/lib/snapd/snaps/", "snap", "_"}, {"/var/lib/flatpak/app/", "flatpak", "/"},
-	} {
-		if rest, ok := strings.CutPrefix(path, p.prefix); ok {
-			if name, _, ok := strings.Cut(rest, p.end); ok {
-				return Owner{Manager: p.manager, Package: name}, true
-			}
-		}
-	}
-	return Owner{}, false
+	return packageName.MatchString(o.Package)
 }
 
 // ask runs a command that only tells, without a shell.
@@ -141,7 +100,7 @@ func (s *Store) Remove(ctx context.Context, o Owner, t Target) error {
 		return err
 	}
 	words := o.Command()
-	if words == nil || !packageName.MatchString(o.Package) {
+	if words == nil || !o.named() {
 		return fmt.Errorf("remove: no way to remove %s %q", o.Manager, o.Package)
 	}
 	if s.opts.Recorder != nil {
@@ -164,6 +123,11 @@ func (s *Store) Remove(ctx context.Context, o Owner, t Target) error {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("remove: %s: %w", strings.Join(words, " "), errors.Join(err, lastLine(out)))
+	}
+	if o.Manager == MSI || o.Manager == Installer { // installers say that all is well, and go on elsewhere or wait for the next start
+		if _, err := os.Lstat(t.Path); err == nil {
+			return fmt.Errorf("remove: %s ended, and the file is still there: --quarantine moves it away", words[0])
+		}
 	}
 	return nil
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // LeastAge is how long a file stays in quarantine at least: time to notice that it was taken by mistake.
@@ -27,13 +25,13 @@ func (s *Store) Purge(ctx context.Context, id string, age time.Duration) (Item, 
 	if err := s.Due(i, age); err != nil {
 		return fail(err)
 	}
-	if err := s.CheckHoldOf(ctx, strconv.FormatUint(uint64(i.UID), 10)); err != nil {
+	if err := s.CheckHoldOf(ctx, i.owner()); err != nil {
 		return fail(err)
 	}
 	if err := s.act(ctx, "quarantine.purge", i, "in quarantine since "+i.Time.Format(time.RFC3339)); err != nil {
 		return fail(err)
 	}
-	if err := unlink(s.dir, i.ID); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := unlink(s.dir, i.ID); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
 	}
 	return i, s.dropManifest(id)

@@ -18,8 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
@@ -80,12 +79,11 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
-	fd, err := unix.Open(abs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
+	s := &Store{path: abs, opts: o}
+	if s.dir, err = openStore(abs); err != nil {
 		return nil, fmt.Errorf("quarantine: open %s: %w", abs, err)
 	}
-	s := &Store{dir: os.NewFile(uintptr(fd), abs), path: abs, opts: o}
-	if err := errors.Join(s.protect(), s.recover()); err != nil {
+	if err := errors.Join(protect(s.dir), s.recover()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -94,23 +92,6 @@ func Open(dir string, o Options) (*Store, error) {
 // Close closes the folder.
 func (s *Store) Close() error { return s.dir.Close() }
 
-// protect makes sure that only its owner enters the folder.
-func (s *Store) protect() error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(s.dir.Fd()), &st); err != nil {
-		return fmt.Errorf("quarantine: %w", err)
-	}
-	if int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("quarantine: %s belongs to another user", s.path)
-	}
-	if st.Mode&0o077 != 0 {
-		if err := unix.Fchmod(int(s.dir.Fd()), 0o700); err != nil {
-			return fmt.Errorf("quarantine: %w", err)
-		}
-	}
-	return nil
-}
-
 // recover removes manifests whose file never came, and completes those whose file did.
 func (s *Store) recover() error {
 	items, err := s.manifests()
@@ -118,12 +99,12 @@ func (s *Store) recover() error {
 		return err
 	}
 	for _, i := range items {
-		_, err := s.stat(i.ID)
+		_, err := handle.StatAt(s.dir, i.ID)
 		switch {
 		case err == nil && i.State == stateTaking:
 			i.State = stateHeld
 			err = s.writeManifest(i)
-		case errors.Is(err, unix.ENOENT):
+		case errors.Is(err, os.ErrNotExist):
 			s.opts.Log.Warn("quarantine: an item was left without its file and is forgotten", "id", i.ID, "state", i.State)
 			err = s.dropManifest(i.ID)
 		}
@@ -149,14 +130,14 @@ func (s *Store) CheckHold(ctx context.Context) error {
 	return nil
 }
 
-// CheckHoldOf returns ErrHeld when the host, or the local user whose file it is (by name or number), is under a hold.
+// CheckHoldOf returns ErrHeld when the host, or the local user whose file it is (by name, number or security identifier), is under a hold.
 func (s *Store) CheckHoldOf(ctx context.Context, owner string) error {
 	if err := s.CheckHold(ctx); err != nil || s.opts.Holds == nil || owner == "" {
 		return err
 	}
-	if _, err := strconv.ParseUint(owner, 10, 32); err == nil {
+	if _, err := strconv.ParseUint(owner, 10, 32); err == nil || strings.HasPrefix(owner, "S-1-") {
 		if u, err := user.LookupId(owner); err == nil {
-			owner = u.Username
+			owner = u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
 		}
 	}
 	host := s.opts.Host
@@ -227,11 +208,11 @@ func (s *Store) Check(t Target) error {
 
 // describe checks that f is the target and writes down all that must come back.
 func (s *Store) describe(f *os.File, t Target) (Item, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	st, err := handle.Stat(f)
+	if err != nil {
 		return Item{}, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || uint64(st.Dev) != t.Dev || st.Ino != t.Ino || st.Size != t.Size {
+	if st.Kind != handle.Regular || st.Dev != t.Dev || st.Ino != t.Ino || st.Size != t.Size {
 		return Item{}, ErrChanged
 	}
 	sum, err := digest(f)
@@ -241,50 +222,49 @@ func (s *Store) describe(f *os.File, t Target) (Item, error) {
 	if t.SHA256 != "" && sum != t.SHA256 {
 		return Item{}, ErrChanged
 	}
-	attrs, err := xattrs(f)
-	if err != nil {
-		return Item{}, err
-	}
 	i := Item{ID: string(event.NewID()), State: stateTaking, App: t.App, Reason: t.Reason, SHA256: sum, Size: st.Size,
-		Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Links: uint64(st.Nlink),
-		Accessed: st.Atim.Nano(), Modified: st.Mtim.Nano(), Xattrs: attrs, Time: s.opts.Now().UTC()}
+		Links: st.Links, Accessed: st.Accessed, Modified: st.Modified, Owner: st.SID, Time: s.opts.Now().UTC()}
 	i.setPath(t.Path)
-	return i, nil
+	return i, meta(f, &i)
 }
 
 // move brings the file into the folder: by rename, else by copy when it is on another file system.
 func (s *Store) move(parent *os.File, name string, f *os.File, i Item) error {
-	err := rename(parent, name, s.dir, i.ID)
-	if errors.Is(err, unix.EXDEV) {
+	was, err := handle.Stat(f) // before: Wine does not know of a renamed file any more on which volume it is
+	if err != nil {
+		return err
+	}
+	err = rename(parent, name, s.dir, i.ID)
+	if otherVolume(err) {
 		return s.copyIn(parent, name, f, i)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.same(s.dir, i.ID, f); err != nil { // another file was swapped in: it goes back untouched
+	if err := s.same(s.dir, i.ID, was); err != nil { // another file was swapped in: it goes back untouched
 		return errors.Join(err, rename(s.dir, i.ID, parent, name))
 	}
-	return errors.Join(parent.Sync(), s.dir.Sync())
+	if err := lock(s.dir, i.ID, was); err != nil {
+		return errors.Join(err, rename(s.dir, i.ID, parent, name))
+	}
+	return errors.Join(syncDir(parent), syncDir(s.dir))
 }
 
 // forget removes the manifest of an item that did not come. One whose file could not be put back keeps it.
 func (s *Store) forget(id string) error {
-	if _, err := s.stat(id); err == nil {
+	if _, err := handle.StatAt(s.dir, id); err == nil {
 		return nil
 	}
 	return s.dropManifest(id)
 }
 
-// same returns ErrChanged unless name in dir is the file that f is.
-func (s *Store) same(dir *os.File, name string, f *os.File) error {
-	var a, b unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &a, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+// same returns ErrChanged unless name in dir is the file that another is, which is held open.
+func (s *Store) same(dir *os.File, name string, was handle.Info) error {
+	a, err := handle.StatAt(dir, name)
+	if err != nil {
 		return err
 	}
-	if err := unix.Fstat(int(f.Fd()), &b); err != nil {
-		return err
-	}
-	if a.Dev != b.Dev || a.Ino != b.Ino {
+	if a.Dev != was.Dev || a.Ino != was.Ino {
 		return ErrChanged
 	}
 	return nil
@@ -292,6 +272,10 @@ func (s *Store) same(dir *os.File, name string, f *os.File) error {
 
 // copyIn copies the file into the folder, and then removes exactly the file that was copied: under a name that nobody else uses.
 func (s *Store) copyIn(parent *os.File, name string, f *os.File, i Item) error {
+	was, err := handle.Stat(f)
+	if err != nil {
+		return err
+	}
 	if err := copyTo(s.dir, i.ID, f, i); err != nil {
 		return err
 	}
@@ -299,10 +283,10 @@ func (s *Store) copyIn(parent *os.File, name string, f *os.File, i Item) error {
 	if err := rename(parent, name, parent, aside); err != nil {
 		return errors.Join(err, unlink(s.dir, i.ID))
 	}
-	if err := s.same(parent, aside, f); err != nil {
+	if err := s.same(parent, aside, was); err != nil {
 		return errors.Join(err, rename(parent, aside, parent, name), unlink(s.dir, i.ID))
 	}
-	return errors.Join(unlink(parent, aside), parent.Sync())
+	return errors.Join(unlink(parent, aside), syncDir(parent))
 }
 
 // List returns the items, the oldest first.
@@ -327,7 +311,7 @@ func (s *Store) Restore(ctx context.Context, id string) (Item, error) {
 	}
 	fail := func(err error) (Item, error) { return i, fmt.Errorf("restore %s to %s: %w", id, path, err) }
 	parent, err := openDir(filepath.Dir(path))
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, os.ErrNotExist) {
 		return fail(ErrNoParent)
 	}
 	if err != nil {
@@ -347,7 +331,7 @@ func (s *Store) Restore(ctx context.Context, id string) (Item, error) {
 		return fail(fmt.Errorf("%w: its content is damaged", ErrChanged))
 	}
 	name := filepath.Base(path)
-	if err := unix.Fstatat(int(parent.Fd()), name, &unix.Stat_t{}, unix.AT_SYMLINK_NOFOLLOW); err == nil {
+	if _, err := handle.StatAt(parent, name); err == nil {
 		return fail(ErrExists)
 	}
 	if err := s.act(ctx, "quarantine.restore", i, ""); err != nil {
@@ -360,30 +344,30 @@ func (s *Store) Restore(ctx context.Context, id string) (Item, error) {
 }
 
 func (s *Store) moveOut(parent *os.File, name string, f *os.File, i Item) error {
-	if err := setMeta(f, i); err != nil {
+	if err := unlock(s.dir, f, i); err != nil {
 		return err
 	}
 	err := rename(s.dir, i.ID, parent, name)
 	switch {
-	case errors.Is(err, unix.EEXIST):
+	case errors.Is(err, os.ErrExist):
 		return ErrExists
-	case errors.Is(err, unix.EXDEV):
+	case otherVolume(err):
 		aside := ".chaperone-" + i.ID
 		if err := copyTo(parent, aside, f, i); err != nil {
 			return err
 		}
 		if err := rename(parent, aside, parent, name); err != nil {
-			if errors.Is(err, unix.EEXIST) {
+			if errors.Is(err, os.ErrExist) {
 				err = ErrExists
 			}
 			return errors.Join(err, unlink(parent, aside))
 		}
 		err = unlink(s.dir, i.ID)
-		return errors.Join(err, parent.Sync())
+		return errors.Join(err, syncDir(parent))
 	case err != nil:
 		return err
 	}
-	return errors.Join(parent.Sync(), s.dir.Sync())
+	return errors.Join(syncDir(parent), syncDir(s.dir))
 }
 
 // act records an administrative act.

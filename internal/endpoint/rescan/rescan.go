@@ -21,8 +21,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bounds of the state.
@@ -38,6 +36,9 @@ const (
 
 // Settled is how long ago a file must have changed to be remembered.
 const Settled = 2 * time.Minute
+
+// ErrUntrusted says that this system has no time of change that only its kernel sets.
+var ErrUntrusted = errors.New("rescan: this system keeps no time of change that users cannot set")
 
 // Key is by what a file is known again.
 type Key struct {
@@ -74,6 +75,9 @@ type header struct {
 // Open opens the state in a folder, which it makes if need be. rules names all that an answer depends on. State of other rules, or that is
 // damaged, is forgotten. It is an error when another user could write the folder or the file.
 func Open(dir, rules string) (*Memory, error) {
+	if !Trusted {
+		return nil, ErrUntrusted
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("rescan: %w", err)
 	}
@@ -81,7 +85,7 @@ func Open(dir, rules string) (*Memory, error) {
 		return nil, err
 	}
 	m := &Memory{dir: dir, rules: rules, known: map[digest]struct{}{}, fresh: map[digest]struct{}{}, runs: map[string]int64{}}
-	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|noFollow, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return m, m.rewrite()
@@ -96,18 +100,6 @@ func Open(dir, rules string) (*Memory, error) {
 	}
 	m.file = f
 	return m, nil
-}
-
-// private makes sure that nobody else may write what path names.
-func private(path string) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return fmt.Errorf("rescan: %s: %w", path, err)
-	}
-	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 || st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return fmt.Errorf("rescan: %s may be written by others", path)
-	}
-	return nil
 }
 
 // load reads the file, and leaves it at the end of the last whole key. It reports whether the state is of the same rules.

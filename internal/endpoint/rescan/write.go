@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // rewrite writes all that is known to a new file, in the place of the old one, and leaves it open at its end.
@@ -26,7 +24,7 @@ func (m *Memory) rewrite() error {
 		return fmt.Errorf("rescan: %w", err)
 	}
 	name := filepath.Join(m.dir, fileName)
-	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|noFollow, 0o600)
 	if err != nil {
 		return fmt.Errorf("rescan: %w", err)
 	}

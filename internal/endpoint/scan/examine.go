@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/program"
@@ -64,8 +64,7 @@ func (s *Scanner) remember(j *job) {
 	if j.opened.IsZero() || len(j.results) > 0 || j.err != nil {
 		return
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(j.file.Fd()), &st); err == nil && keyOf(&st) == j.key {
+	if st, err := handle.Stat(j.file); err == nil && keyOf(&st) == j.key {
 		s.opts.Memory.Clean(j.key, j.opened)
 	}
 }
@@ -89,7 +88,7 @@ func (s *Scanner) interesting(j *job) (bool, error) {
 }
 
 func errno(err error) string {
-	var e unix.Errno
+	var e syscall.Errno
 	if errors.As(err, &e) {
 		return e.Error()
 	}
@@ -168,7 +167,7 @@ func (s *Scanner) program(j *job, item *reveal.Item, inside string) event.Progra
 	return event.Program{
 		Path: j.recorded(), Inside: inside, Form: id.Kind, Format: string(id.Format), Version: id.Version,
 		Publisher: publisher(id), SHA256: id.SHA256, Size: id.Size,
-		Owner: s.places.owner(j.uid), Media: s.places.medium(j.stat.Dev),
+		Owner: s.places.ownerOf(j.owner), Media: s.places.medium(j.stat.Dev),
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *Scanner) describe(ctx context.Context, j *job) {
 		Connector: s.opts.Connector, Source: event.SourceCapture, Host: s.opts.Host,
 		Content: event.Content{
 			Program: &event.Program{Path: j.recorded(), App: j.store.App, Form: History, Format: format, SHA256: d.SHA256, Size: d.Size,
-				Owner: s.places.owner(d.UID), Media: s.places.medium(d.Dev), Confidence: j.store.Evidence.Strength},
+				Owner: s.places.ownerOf(d.Owner), Media: s.places.medium(d.Dev), Confidence: j.store.Evidence.Strength},
 			Evidence: []event.Evidence{j.store.Evidence},
 			Facts:    historyFacts(&d),
 		},

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
@@ -21,11 +20,11 @@ type Program struct {
 // its offset where it was. A file that is neither program nor container has no programs. The problems say what could not be looked into; the
 // error, that the sandbox does not work or the context ended. It is safe for concurrent use, Options.Workers files at a time.
 func (s *Scanner) Identify(ctx context.Context, f *os.File, path string) ([]Program, []Problem, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	st, err := handle.Stat(f)
+	if err != nil {
 		return nil, nil, fmt.Errorf("identify: %w", err)
 	}
-	j := &job{path: path, real: path, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid}
+	j := &job{path: path, real: path, file: f, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, owner: st.Owner()}
 	interesting, err := s.interesting(j)
 	if err != nil {
 		return nil, nil, fmt.Errorf("identify: %w", err)

@@ -174,7 +174,7 @@ type job struct {
 	stat       Stat
 	key        rescan.Key
 	opened     time.Time // zero: not to be remembered
-	uid        uint32
+	owner      string    // number or security identifier
 	results    []Result
 	err        error
 	done       chan struct{}

@@ -11,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -51,23 +50,21 @@ func (s *Scanner) walk(ctx context.Context, paths []string, work, order chan<- *
 			t.problem(path, err)
 			continue
 		}
-		dir, err := os.Open(filepath.Dir(real))
-		if err != nil {
-			t.problem(path, err)
-			continue
-		}
-		t.entry(dir, filepath.Base(real), path, real, nil)
-		dir.Close()
+		t.entry(nil, real, path, real, nil)
 		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// entry looks at one name in dir: a directory is walked, a regular file is queued, all else is passed by. kind is nil when unknown.
+// entry looks at one name in dir: a directory is walked, a regular file is queued, all else is passed by. dir and kind are nil for what the
+// caller named.
 func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 	if kind != nil && !kind.IsDir() && !kind.IsRegular() {
-		return // links, FIFOs, sockets and devices are not opened
+		t.passBy(*kind, path, real) // links, FIFOs, sockets and devices are not opened
+		if *kind&fs.ModeIrregular == 0 {
+			return
+		}
 	}
 	if t.ctx.Err() != nil {
 		return
@@ -75,58 +72,50 @@ func (t *tree) entry(dir *os.File, name, path, real string, kind *fs.FileMode) {
 	if kind != nil && kind.IsRegular() && t.known(dir, name, real) {
 		return
 	}
-	f, err := openAt(dir, name, real)
+	f, err := handle.Open(dir, name, real)
 	if err != nil {
-		if kind == nil || !errors.Is(err, unix.ELOOP) { // became a link after it was listed: passed by as links are
+		if kind == nil || !errors.Is(err, handle.ErrLink) { // became a link after it was listed: passed by as links are
 			t.problem(path, err)
 		}
 		return
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	st, err := handle.Stat(f)
+	if err != nil {
 		f.Close()
 		t.problem(path, err)
 		return
 	}
+	t.opened(f, path, real, &st, kind == nil)
+}
+
+// opened walks a directory, and queues a file. named: the caller did.
+func (t *tree) opened(f *os.File, path, real string, st *handle.Info, named bool) {
 	if place, ok := t.s.history.Match(real); ok && !t.s.opts.NoHistory {
-		t.send(&job{path: path, real: real, store: &place, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid})
+		t.send(&job{path: path, real: real, store: &place, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, owner: st.Owner()})
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		t.directory(f, path, real, &st)
+	switch {
+	case st.Kind == handle.Folder:
+		t.directory(f, path, real, st)
 		f.Close()
-	case unix.S_IFREG:
-		j := &job{path: path, real: real, file: f, stat: Stat{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size}, uid: st.Uid}
+	case st.Away != "":
+		f.Close()
+		t.say(path, event.ReasonUnreadable, st.Away)
+	case st.Kind == handle.Regular:
+		j := &job{path: path, real: real, file: f, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, owner: st.Owner()}
 		if t.trusted && t.s.opts.Memory != nil {
-			j.key, j.opened = keyOf(&st), t.s.opts.Now()
+			j.key, j.opened = keyOf(st), t.s.opts.Now()
 		}
 		t.send(j)
 	default:
 		f.Close()
-		if kind == nil { // it was named
+		if named {
 			t.say(path, "special-file", "a FIFO, a socket or a device is not opened")
 		}
 	}
 }
 
-// openAt opens name in dir for reading, never a link, never waiting for a FIFO's other end, and leaves the access time alone where it may.
-func openAt(dir *os.File, name, real string) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOATIME, 0)
-	for errors.Is(err, unix.EINTR) {
-		fd, err = unix.Openat(int(dir.Fd()), name, flags|unix.O_NOATIME, 0)
-	}
-	if errors.Is(err, unix.EPERM) {
-		fd, err = unix.Openat(int(dir.Fd()), name, flags, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), real), nil
-}
-
-func (t *tree) directory(f *os.File, path, real string, st *unix.Stat_t) {
-	id := [2]uint64{uint64(st.Dev), st.Ino}
+func (t *tree) directory(f *os.File, path, real string, st *handle.Info) {
+	id := [2]uint64{st.Dev, st.Ino}
 	switch {
 	case slices.Contains(t.above, id):
 		t.say(path, reasonLoop, "a directory mounted within itself")
@@ -140,7 +129,7 @@ func (t *tree) directory(f *os.File, path, real string, st *unix.Stat_t) {
 		return
 	}
 	kernel, local := fileSystem(f)
-	if kernel || slices.Contains(t.s.opts.Skip, real) {
+	if kernel || slices.ContainsFunc(t.s.opts.Skip, func(skip string) bool { return samePath(skip, real) }) {
 		return
 	}
 	trusted := t.trusted
@@ -167,29 +156,10 @@ func (t *tree) directory(f *os.File, path, real string, st *unix.Stat_t) {
 
 // join joins without cleaning: names are bytes.
 func join(dir, name string) string {
-	if strings.HasSuffix(dir, "/") {
+	if dir != "" && os.IsPathSeparator(dir[len(dir)-1]) {
 		return dir + name
 	}
-	return dir + "/" + name
-}
-
-// fileSystem tells whether a directory is on a file system that the kernel makes up, whose files are no files, and whether it is on one of a
-// local disk that keeps the time of the last change itself. In memory (tmpfs) a mapped file changes without that time, and on a network or
-// in user space somebody else keeps it.
-func fileSystem(f *os.File) (kernel, local bool) {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
-		return false, false
-	}
-	switch int64(st.Type) {
-	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEBUGFS_MAGIC,
-		unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.DEVPTS_SUPER_MAGIC, unix.BPF_FS_MAGIC, unix.EFIVARFS_MAGIC,
-		unix.PSTOREFS_MAGIC, unix.SELINUX_MAGIC, unix.BINFMTFS_MAGIC, unix.NSFS_MAGIC:
-		return true, false
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1, unix.OVERLAYFS_SUPER_MAGIC:
-		return false, true
-	}
-	return false, false
+	return dir + string(filepath.Separator) + name
 }
 
 // known passes by a file that was looked into before: it is only asked when it changed. A store of a messenger is described each time.
@@ -197,8 +167,8 @@ func (t *tree) known(dir *os.File, name, real string) bool {
 	if !t.trusted {
 		return false
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || !t.s.opts.Memory.Known(keyOf(&st)) {
+	st, err := handle.StatAt(dir, name)
+	if err != nil || st.Kind != handle.Regular || !t.s.opts.Memory.Known(keyOf(&st)) {
 		return false
 	}
 	if _, store := t.s.history.Match(real); store && !t.s.opts.NoHistory {
@@ -210,8 +180,8 @@ func (t *tree) known(dir *os.File, name, real string) bool {
 	return true
 }
 
-func keyOf(st *unix.Stat_t) rescan.Key {
-	return rescan.Key{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Changed: st.Ctim.Nano()}
+func keyOf(st *handle.Info) rescan.Key {
+	return rescan.Key{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Changed}
 }
 
 const pauseEvery = time.Second

@@ -13,9 +13,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/outside"
 )
@@ -105,25 +105,20 @@ func (r *Remover) restore(ctx context.Context, i protocol.OrderItem, done *proto
 // target looks at the file that a plan names. Links are not followed.
 func target(i protocol.OrderItem) (quarantine.Target, error) {
 	none := quarantine.Target{}
-	before, err := os.Lstat(i.Path)
-	if err != nil {
-		return none, err
-	}
-	if !before.Mode().IsRegular() {
+	f, err := handle.Open(nil, i.Path, i.Path)
+	if errors.Is(err, handle.ErrLink) {
 		return none, fmt.Errorf("%s: %w", i.Path, outside.ErrNotRegular)
 	}
-	f, err := outside.Open(i.Path)
 	if err != nil {
 		return none, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	st, err := handle.Stat(f)
 	if err != nil {
 		return none, err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !os.SameFile(before, info) {
-		return none, errOther
+	if st.Kind != handle.Regular {
+		return none, fmt.Errorf("%s: %w", i.Path, outside.ErrNotRegular)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
@@ -132,5 +127,5 @@ func target(i protocol.OrderItem) (quarantine.Target, error) {
 	if sum := hex.EncodeToString(h.Sum(nil)); sum != i.SHA256 {
 		return none, errOther
 	}
-	return quarantine.Target{Path: i.Path, Dev: st.Dev, Ino: st.Ino, Size: info.Size(), SHA256: i.SHA256, App: i.App, Reason: "rule " + i.Rule}, nil
+	return quarantine.Target{Path: i.Path, Dev: st.Dev, Ino: st.Ino, Size: st.Size, SHA256: i.SHA256, App: i.App, Reason: "rule " + i.Rule}, nil
 }

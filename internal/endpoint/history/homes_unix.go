@@ -1,3 +1,5 @@
+//go:build unix
+
 package history
 
 import (
@@ -11,16 +13,20 @@ import (
 
 const maxHomes = 100_000
 
-// Homes returns the home folders of this machine: those of its accounts, and all that lie beside them in /home.
+// Homes returns the home folders of this machine: those of its accounts, and all that lie beside them in /home, on macOS in /Users.
 func Homes() []string {
-	homes := []string{"/root"}
+	homes := []string{"/root", "/var/root"}
 	if f, err := os.Open("/etc/passwd"); err == nil {
 		homes = append(homes, passwd(f)...)
 		_ = f.Close() // it was only read
 	}
-	if entries, err := os.ReadDir("/home"); err == nil {
+	for _, above := range []string{"/home", "/Users"} { // the latter on macOS
+		entries, err := os.ReadDir(above)
+		if err != nil {
+			continue
+		}
 		for _, e := range entries[:min(len(entries), maxHomes)] {
-			homes = append(homes, filepath.Join("/home", e.Name()))
+			homes = append(homes, filepath.Join(above, e.Name()))
 		}
 	}
 	var out []string
