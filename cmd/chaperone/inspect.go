@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -42,7 +44,7 @@ func (c *inspectCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	r := &inspection.Run{Catalog: set.Catalog, Decider: set.Policy, Host: c.Host, Recorder: c.recorder, In: e.In, Progress: inspection.Terminal(e.ErrOut), One: c.One}
+	r := &inspection.Run{Catalog: set.Catalog, Decider: set.Policy, Host: c.Host, Recorder: c.recorder, In: e.In, Progress: command.Terminal(e.ErrOut), One: c.One}
 	if c.Explain != "" {
 		if c.Interface != "" {
 			return errors.New("--explain is for captures")

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command chaperone keeps unapproved messengers out and the approved ones clean and on record.
 package main
 

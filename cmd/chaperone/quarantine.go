@@ -30,15 +30,6 @@ type quarantineOptions struct {
 	holds    quarantine.Holds
 }
 
-// acts returns what quarantine works with: with a data directory set up, acts are recorded and holds asked.
-func acts(e *command.Env, d *command.DataFlags) quarantineOptions {
-	if d.Data == "" && d.Config == "" {
-		return quarantineOptions{}
-	}
-	r := d.Remote(e)
-	return quarantineOptions{recorder: r, holds: r}
-}
-
 func openQuarantine(d *command.DataFlags, host string, o quarantineOptions) (*quarantine.Store, error) {
 	dir, err := d.Dir()
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
-	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/scanned"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
@@ -299,7 +298,7 @@ func (c *scanCmd) scanner(e *command.Env) (*scan.Scanner, error) {
 
 // scanProgress shows counts on a terminal until the function it returns is called.
 func scanProgress(e *command.Env, s *scan.Scanner, expected int64) (stop func()) {
-	w := inspection.Terminal(e.ErrOut)
+	w := command.Terminal(e.ErrOut)
 	if w == nil {
 		return func() {}
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package fleetcmd holds `chaperone fleet`: what an administrator does with the machines of a fleet, on the server, and how a machine joins
 // one and works for it.
 package fleetcmd

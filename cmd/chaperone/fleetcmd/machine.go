@@ -21,6 +21,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/remove"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/spool"
+	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -29,7 +30,16 @@ import (
 
 // stateFlags say where a machine keeps what it got from its fleet.
 type stateFlags struct {
-	State string `name:"state" type:"path" default:"/var/lib/chaperone-agent/fleet" placeholder:"DIR" help:"Where this machine keeps its key, policy and spool: fleet below the data directory of its agent."`
+	State string `name:"state" type:"path" default:"/var/lib/chaperone-agent/fleet" placeholder:"DIR" help:"Where this machine keeps its key, policy and spool: fleet below the data directory of its agent. On Windows the default lies in ProgramData."`
+}
+
+// place makes the state folder private, at the default of this system when no other was named.
+func (f *stateFlags) place() error {
+	f.State = statePlace(f.State)
+	if err := handle.Private(f.State); err != nil {
+		return fmt.Errorf("state of the fleet: %w", err)
+	}
+	return nil
 }
 
 type enrollCmd struct {
@@ -56,6 +66,9 @@ func (c *enrollCmd) Run(e *command.Env) error {
 	}
 	if _, _, err := net.SplitHostPort(c.Server); err != nil {
 		return hint.New(fmt.Errorf("server %q: %w", c.Server, err), "--server chaperone.example.org:8444")
+	}
+	if err := c.place(); err != nil {
+		return err
 	}
 	m, err := client.ThisMachine(e.Version, "once")
 	if err != nil {
@@ -121,6 +134,10 @@ type onceCmd struct {
 
 // Run works once.
 func (c *onceCmd) Run(e *command.Env) error {
+	if err := c.place(); err != nil {
+		return err
+	}
+	c.Paths = alsoScanned(c.Paths)
 	if c.Quarantine == "" {
 		c.Quarantine = filepath.Join(c.State, "quarantine")
 	}

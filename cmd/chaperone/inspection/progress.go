@@ -3,7 +3,6 @@ package inspection
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -46,15 +45,3 @@ func (p *progress) left() string {
 }
 
 func (p *progress) clear() { fmt.Fprint(p.out, "\r\x1b[K") }
-
-// Terminal returns w when it is a terminal, else nil.
-func Terminal(w io.Writer) io.Writer {
-	f, ok := w.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	return w
-}

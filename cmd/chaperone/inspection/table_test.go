@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -119,17 +117,6 @@ func TestProgress(t *testing.T) {
 	text := said.String()
 	if strings.Count(text, "big.pcap: 1 %") != 1 || !strings.Contains(text, "100 %") || !strings.HasSuffix(text, "\x1b[K") {
 		t.Errorf("said %q", text)
-	}
-	if Terminal(&said) != nil {
-		t.Error("a buffer is no terminal")
-	}
-	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if Terminal(f) != nil {
-		t.Error("a file is no terminal")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ func ParsePlan(b []byte) (*Plan, error) {
 			}
 			path = string(raw)
 		}
-		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
+		if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 			return nil, fmt.Errorf("plan: act %d: path is not absolute", i)
 		}
 		a.target.Path = path
