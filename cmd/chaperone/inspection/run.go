@@ -45,7 +45,7 @@ type Run struct {
 
 // Captures inspects one capture after the other. An error in one is said, and the next is read.
 func (r *Run) Captures(ctx context.Context, paths []string) error {
-	failed, shut, piped := 0, 0, false
+	failed, shut, advice := 0, 0, ""
 	r.names = shortNames(paths)
 	if r.One {
 		if slices.Contains(paths, "-") && len(paths) > 1 {
@@ -70,7 +70,9 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 			}
 			if errors.Is(err, errUnopened) {
 				shut++
-				piped = piped || isPipe(path)
+			}
+			if advice == "" || isPipe(path) {
+				advice = adviceOn(path, err)
 			}
 			if err := r.Out.failure(r.called(path), err); err != nil {
 				return err
@@ -94,10 +96,23 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 	case failed > 0:
 		err = fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
 	}
-	if piped {
-		return hint.New(err, pipeHint)
+	if err != nil && advice != "" {
+		return hint.New(err, advice)
 	}
 	return err
+}
+
+// adviceOn says what helps with a capture that could not be read, "" when nobody knows.
+func adviceOn(path string, err error) string {
+	switch info, _ := os.Stat(path); {
+	case isPipe(path):
+		return pipeHint
+	case info != nil && info.IsDir():
+		return "give the captures of a folder by their paths: chaperone inspect FOLDER/*.pcap"
+	case errors.Is(err, flow.ErrNotCapture):
+		return "captures are in pcap or pcapng, as tcpdump -w and Wireshark write them: unpack what is compressed, and read logs with --log FORMAT:PATH"
+	}
+	return ""
 }
 
 // isPipe reports whether a path leads to a pipe, which is never opened by its name.
