@@ -10,9 +10,11 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -87,6 +89,50 @@ func (d fileDrop) Send(_ context.Context, b Bundle) error {
 func (d fileDrop) Near(data string) bool {
 	var here, there syscall.Stat_t
 	return syscall.Stat(data, &here) == nil && syscall.Stat(d.dir, &there) == nil && here.Dev == there.Dev
+}
+
+// Local reports whether the address of a recipient is one of this machine: who administers it can change what is kept there. A name is looked up
+// nowhere; only that of this machine is known.
+func Local(spec string) bool {
+	to, err := ParseRecipient(spec)
+	if err != nil {
+		return false
+	}
+	_, folder := to.Outlet.(fileDrop)
+	p, ok := to.Outlet.(placed)
+	return ok && !folder && p.Near("")
+}
+
+// onThisMachine reports whether a host is this one: by a loopback address, by an address of an interface, by its own name.
+func onThisMachine(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	own, err := os.Hostname()
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && host == strings.ToLower(own) {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(all, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			return false
+		}
+		mine, ok := netip.AddrFromSlice(n.IP)
+		return ok && mine.Unmap() == ip
+	})
+}
+
+// Near implements placed: what is on this machine is no place outside.
+func (w *webhook) Near(string) bool {
+	u, err := url.Parse(w.url)
+	return err == nil && onThisMachine(u.Hostname())
 }
 
 // webhook posts each bundle as JSON. Any 2xx answer is an acknowledgement.

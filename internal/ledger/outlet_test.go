@@ -38,6 +38,37 @@ func sample(t *testing.T, n int) ledger.Bundle {
 	return b
 }
 
+// TestThisMachineIsNotOutside: a recipient that has an address of this machine acknowledges, and counts as no more than a folder here does.
+func TestThisMachineIsNotOutside(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	to, err := ledger.ParseRecipient(srv.URL)
+	check(t, err)
+	r := start(t, t.TempDir(), to)
+	r.append(t, 3, 1, 1)
+	until(t, "health says that the recipient is here", func() bool {
+		i := item(r.board, "checkpoints")
+		return i.State == health.Degraded && strings.Contains(i.Detail, "on this machine") && strings.Contains(i.Detail, srv.URL) && i.Advice != ""
+	})
+	if _, _, ok := r.Window(context.Background()); ok {
+		t.Error("a recipient on this machine counts as outside")
+	}
+	check(t, r.stop())
+
+	name, err := os.Hostname()
+	check(t, err)
+	for spec, here := range map[string]bool{
+		"http://127.0.0.1:8/in": true, "https://localhost/in": true, "https://[::1]/in": true, "http://127.9.9.9/": true, "https://[::ffff:127.0.0.1]/": true, "https://a.localhost./": true,
+		"https://0.0.0.0/": true, "syslog:udp://127.0.0.1:514": true, "syslog:tcp://[::1]:601": true, "syslog:unix:/dev/log": true, "https://" + name + "/in": true,
+		"https://192.0.2.1/in": false, "https://checkpoints.example.net/in": false, "syslog:udp://192.0.2.20:514": false, "https://localhost.example.net/": false,
+		"file:/mnt/drop": false, "nonsense": false,
+	} {
+		if got := ledger.Local(spec); got != here {
+			t.Errorf("%s is on this machine: %v", spec, got)
+		}
+	}
+}
+
 // elsewhere is an outlet as one on another machine is.
 type elsewhere struct{ ledger.Outlet }
 

@@ -42,6 +42,15 @@ func newSyslog(spec string) (*syslog, error) {
 	return nil, errors.New("syslog: want udp, tcp or unix")
 }
 
+// Near implements placed: a log server on this machine is no place outside.
+func (s *syslog) Near(string) bool {
+	if s.network == "unixgram" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(s.address)
+	return err == nil && onThisMachine(host)
+}
+
 // Send writes the parts of the bundle, each with its number, over one connection.
 func (s *syslog) Send(ctx context.Context, b Bundle) error {
 	raw, err := b.Encode()

@@ -10,7 +10,7 @@ import (
 )
 
 // Window says how much an administrator could still change unseen: the frames, and since when, that no recipient outside has acknowledged.
-// ok is false as long as no recipient outside has acknowledged anything: one on the file system of the data is not outside.
+// ok is false as long as no recipient outside has acknowledged anything: one on the file system of the data, or on this machine, is not outside.
 func (l *Ledger) Window(ctx context.Context) (frames uint64, open time.Duration, ok bool) {
 	best := uint64(0)
 	for _, s := range l.senders {
@@ -63,7 +63,7 @@ func (l *Ledger) outside(ctx context.Context) (state health.State, detail, advic
 	case len(l.senders) == 0:
 		return health.Failed, detail, "set ledger.checkpoints: until a checkpoint is kept outside this machine nothing can be proven"
 	case !ok && len(near) > 0:
-		detail = fmt.Sprintf("checkpoints are kept only on the file system of the data (%s): an administrator who can change the data can change that copy; %s", strings.Join(near, ", "), detail)
+		detail = fmt.Sprintf("checkpoints are kept only on this machine, or on the file system of the data (%s): an administrator who can change the data can change that copy; %s", strings.Join(near, ", "), detail)
 		if advice == "" {
 			advice = "mount a folder of another machine there, append-only if it can, or give ledger.checkpoints an address, log server or mailbox that another team owns"
 		}

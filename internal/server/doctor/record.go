@@ -16,6 +16,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/health"
+	"github.com/chaperone-im/chaperone/internal/ledger"
 	"github.com/chaperone-im/chaperone/internal/ledger/verify"
 	"github.com/chaperone-im/chaperone/internal/server/shortfall"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
@@ -37,6 +38,10 @@ func checkpoints(ctx context.Context, x *exam) {
 		case "mailto":
 			byMail(ctx, x, spec)
 		default:
+			if ledger.Local(spec) {
+				local(x, spec)
+				continue
+			}
 			x.ok("checkpoints go to %s, which does not answer: look there whether they arrive", spec)
 		}
 	}
@@ -75,7 +80,16 @@ func reach(ctx context.Context, x *exam, spec string) {
 		return
 	}
 	conn.Close()
+	if ledger.Local(spec) {
+		local(x, u.Host)
+		return
+	}
 	x.ok("checkpoint recipient %s is reached", u.Host)
+}
+
+// local says that a recipient is on this machine.
+func local(x *exam, what string) {
+	x.add(Warn, "the checkpoint recipient "+what+" is on this machine", "it is not outside: who can change the record can change what is kept there", "name a recipient on a machine that another team owns")
 }
 
 // byMail asks whether the mail server is reached; whether a mail arrives only its reader knows.
