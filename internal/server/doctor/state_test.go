@@ -135,3 +135,26 @@ func TestLostNamesAreSaid(t *testing.T) {
 	}
 	t.Errorf("health says %+v", board.Items())
 }
+
+// TestLostRecord: a record that is shorter than state/ knows, or gone, is a failure that says what is missing and what to do; before there was
+// any it is none.
+func TestLostRecord(t *testing.T) {
+	says(t, newMachine(t).examine(unlocked, doctor.Options{}), "record", doctor.OK, "no records yet")
+	m := used(t)
+	if err := os.WriteFile(m.path("data/state/rolls.json"), []byte(`{"seen":9,"days":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := m.examine(unlocked, doctor.Options{})
+	says(t, found, "record", doctor.Fail, "state/rolls.json knows of 9 frames")
+	says(t, found, "record", doctor.Fail, "the record is shorter than it was")
+	if err := errors.Join(os.RemoveAll(m.path("data/journal")), os.RemoveAll(m.path("data/ledger"))); err != nil {
+		t.Fatal(err)
+	}
+	found = m.examine(unlocked, doctor.Options{})
+	says(t, found, "record", doctor.Fail, "the record is gone")
+	for _, f := range found {
+		if f.Check == "record" && f.State == doctor.Fail && !strings.Contains(f.Do, "backup") {
+			t.Errorf("what to do is %q", f.Do)
+		}
+	}
+}

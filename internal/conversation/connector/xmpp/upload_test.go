@@ -70,7 +70,7 @@ func TestUploads(t *testing.T) {
 	if !strings.HasPrefix(put, ours) || !strings.HasPrefix(get, ours) {
 		t.Fatalf("slot %s %s does not go through %s", put, get, ours)
 	}
-	if code, body := s.http("PUT", put, auth, "too short"[:5]); code != http.StatusBadRequest {
+	if code, body := s.http("PUT", put, auth, "too short"[:5]); code != http.StatusBadRequest || !strings.Contains(body, "not of the size that was asked for") || !strings.Contains(body, "Content-Length") {
 		t.Errorf("a short file: %d %s", code, body)
 	}
 	if code, body := s.http("PUT", put, auth, "the plan!"); code != http.StatusCreated {
