@@ -150,7 +150,8 @@ func TestWhatTakesTooLongIsSaid(t *testing.T) {
 }
 
 func TestPasswordAndSecondFactor(t *testing.T) {
-	r := newRig(t, time.Now())
+	now := time.Now()
+	r := newRig(t, now)
 	v, other := r.as("rita"), r.as("rita")
 	want(t, v.post("/settings/password", "password", password, "again", "something else"), http.StatusOK, "The two passwords differ. Nothing was changed.")
 	want(t, v.post("/settings/password", "password", "short", "again", "short"), http.StatusOK, "at least 12 characters")
@@ -168,11 +169,11 @@ func TestPasswordAndSecondFactor(t *testing.T) {
 	secret, _, _ := strings.Cut(rest, `"`)
 	want(t, v.post("/settings/totp", "secret", secret, "code", "000000"), http.StatusOK, "the code was wrong")
 	want(t, v.post("/settings/totp", "secret", "not base32!", "code", "123456"), http.StatusOK, "the code was wrong")
-	code := must[string](t)(totp.GenerateCode(secret, time.Now().Add(-30*time.Second)))
+	code := must[string](t)(totp.GenerateCode(secret, now.Add(-30*time.Second)))
 	want(t, v.post("/settings/totp", "secret", secret, "code", code), http.StatusOK, "asks for a code")
 	again := r.visitor()
 	want(t, again.post("/signin", "name", "rita", "password", password), http.StatusUnauthorized)
-	code = must[string](t)(totp.GenerateCode(secret, time.Now()))
+	code = must[string](t)(totp.GenerateCode(secret, now))
 	want(t, again.post("/signin", "name", "rita", "password", password, "code", " "+code+" "), http.StatusSeeOther)
 }
 

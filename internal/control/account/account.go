@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/argon2"
 
@@ -274,7 +275,7 @@ func (b *Book) SignIn(name, password, code string) (string, control.Caller, erro
 		return "", control.Caller{}, ErrDenied
 	}
 	if a.TOTP != "" {
-		if code == a.LastCode || !totp.Validate(code, a.TOTP) {
+		if code == a.LastCode || !b.rightCode(code, a.TOTP) {
 			return "", control.Caller{}, ErrDenied
 		}
 		a.LastCode = code
@@ -382,10 +383,16 @@ func (b *Book) NewTOTP(name string) (secret, address string, err error) {
 
 // ConfirmTOTP turns the second factor on once a code of it was right.
 func (b *Book) ConfirmTOTP(name, secret, code string) error {
-	if !totp.Validate(code, secret) {
+	if !b.rightCode(code, secret) {
 		return ErrDenied
 	}
 	return b.change(name, func(a *Account) { a.TOTP, a.LastCode = secret, code })
+}
+
+// rightCode reports whether a code is that of this half minute, of the one before or of the next.
+func (b *Book) rightCode(code, secret string) bool {
+	right, err := totp.ValidateCustom(code, secret, b.clock.Now().UTC(), totp.ValidateOpts{Period: 30, Skew: 1, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+	return right && err == nil
 }
 
 func (b *Book) change(name string, f func(*Account)) error {

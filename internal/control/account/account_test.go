@@ -196,7 +196,7 @@ func TestSecondFactor(t *testing.T) {
 	if err := b.ConfirmTOTP("a", secret, "000000"); err == nil {
 		t.Error("a wrong code turned it on")
 	}
-	code, _ := totp.GenerateCode(secret, time.Now().Add(-30*time.Second))
+	code, _ := totp.GenerateCode(secret, now.Add(-30*time.Second))
 	if err := b.ConfirmTOTP("a", secret, code); err != nil {
 		t.Fatal(err)
 	}
@@ -206,9 +206,18 @@ func TestSecondFactor(t *testing.T) {
 	if _, _, err := b.SignIn("a", password, code); err == nil {
 		t.Error("a code worked twice")
 	}
-	code, _ = totp.GenerateCode(secret, time.Now())
+	code, _ = totp.GenerateCode(secret, now)
 	if _, _, err := b.SignIn("a", password, code); err != nil {
 		t.Error(err)
+	}
+	now = now.Add(2 * time.Minute)
+	code, _ = totp.GenerateCode(secret, now.Add(-time.Minute))
+	if _, _, err := b.SignIn("a", password, code); err == nil {
+		t.Error("a code of a minute ago was taken")
+	}
+	code, _ = totp.GenerateCode(secret, now.Add(30*time.Second))
+	if _, _, err := b.SignIn("a", password, code); err != nil {
+		t.Errorf("a clock that is half a minute ahead: %v", err)
 	}
 }
 

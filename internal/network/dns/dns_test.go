@@ -235,6 +235,9 @@ func startWith(t testing.TB, cfg dns.Config, dep dns.Deps, policyText string) *d
 	if cfg.Listen == nil {
 		cfg.Listen = []string{"127.0.0.1:0"}
 	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute // of a machine that has other things to do
+	}
 	r, err := dns.New(cfg, dep)
 	if err != nil {
 		t.Fatal(err)
