@@ -167,7 +167,7 @@ func TestMail(t *testing.T) {
 	defer web.Close()
 	trust := x509.NewCertPool()
 	trust.AddCert(web.Certificate())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	encrypted := mailtest.Start(t, &tls.Config{Certificates: web.TLS.Certificates})
 	plain := mailtest.Start(t, nil)

@@ -57,7 +57,7 @@ func TestDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	var hits []string
-	r := set.Runner(5 * time.Second)
+	r := set.Runner(2 * time.Minute)
 	for _, text := range []string{"let's move this to WhatsApp", "4111 1111 1111 1111"} {
 		for _, h := range r.Run(context.Background(), &inspect.Item{Text: text}).Hits {
 			hits = append(hits, h.Name)

@@ -15,7 +15,7 @@ import (
 
 func hits(set *packs.Set, text string) []string {
 	var out []string
-	r := inspect.New(set.Inspectors, 5*time.Second)
+	r := inspect.New(set.Inspectors, 2*time.Minute)
 	for _, h := range r.Run(context.Background(), &inspect.Item{Text: text}).Hits {
 		out = append(out, h.Name)
 	}
@@ -73,7 +73,7 @@ func BenchmarkRun(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := inspect.New(set.Inspectors, 5*time.Second)
+	r := inspect.New(set.Inspectors, 2*time.Minute)
 	text := "Could you have a look at the numbers I sent this morning? I think row 14 is off by 2,300, and the client calls at 4pm. Thanks!"
 	b.ReportAllocs()
 	for b.Loop() {

@@ -36,7 +36,7 @@ func Start(t testing.TB, config *tls.Config) *Server {
 	t.Helper()
 	s := &Server{Mails: make(chan Mail, 100), Signed: make(chan string, 100)}
 	srv := smtp.NewServer(s)
-	srv.Domain, srv.TLSConfig, srv.ReadTimeout = "localhost", config, 10*time.Second
+	srv.Domain, srv.TLSConfig, srv.ReadTimeout = "localhost", config, 2*time.Minute
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

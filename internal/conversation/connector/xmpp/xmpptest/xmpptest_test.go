@@ -9,7 +9,7 @@ import (
 )
 
 func TestClientsTalkThroughProsodyAlone(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p, err := StartProsody(ctx, t.TempDir(), "example.org", map[string]string{"alice": "wonder", "bob": "builder"})
 	if errors.Is(err, ErrMissing) && os.Getenv("CHAPERONE_CI") != "1" {
