@@ -48,7 +48,7 @@ func TestWhatAnEarlierWorkerLeft(t *testing.T) {
 	for _, words := range []string{"7 starts were refused since no worker answered", "at most 2 refusals were lost"} {
 		d.records.await(t, words, func(e *event.Event) bool { return e.Kind == event.Gap && strings.Contains(e.Explanation, words) })
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if events, _, _ := holders.Left(); len(events) == 0 {
 			return
 		} else if time.Now().After(end) {
