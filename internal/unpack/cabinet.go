@@ -9,9 +9,10 @@ import (
 	"io"
 
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/unpack/lzx"
 )
 
-// Cabinet files, by Microsoft's "Cabinet File Format" (MS-CAB). Folders are compressed as a whole; those in MSZIP or stored are read.
+// Cabinet files, by Microsoft's "Cabinet File Format" (MS-CAB). Folders are compressed as a whole; those in MSZIP, LZX or stored are read.
 const (
 	cabPrevious, cabNext, cabReserve = 1, 2, 4 // flags
 
@@ -20,8 +21,10 @@ const (
 	cabData     = 8
 	cabBlockMax = 32 << 10
 
-	cabStored, cabMSZIP = 0, 1
-	maxCabName          = 256
+	cabStored, cabMSZIP, cabLZX = 0, 1, 3
+	cabMethod                   = 0xf  // of the method; above it is the size of the window
+	cabWindow                   = 0x1f // from bit 8
+	maxCabName                  = 256
 )
 
 var errCabinet = errors.New("cabinet: cut off")
@@ -116,7 +119,7 @@ func openCabinet(data []byte) (*cabinet, error) {
 			return nil, errCabinet
 		}
 		c.folders = append(c.folders, cabinetFolder{int(binary.LittleEndian.Uint32(data[at:])), int(binary.LittleEndian.Uint16(data[at+4:])),
-			binary.LittleEndian.Uint16(data[at+6:]) & 0xf})
+			binary.LittleEndian.Uint16(data[at+6:])})
 		at += cabFolder + c.reserve
 	}
 	return c, nil
@@ -154,6 +157,7 @@ type cabinetStream struct {
 	block    []byte // not yet read
 	window   []byte // the block before, which MSZIP refers to
 	inflater io.ReadCloser
+	lzx      *lzx.Decoder
 	read     int64
 }
 
@@ -185,27 +189,51 @@ func (s *cabinetStream) next() error {
 	}
 	body := s.data[begin : begin+packed]
 	s.at, s.blocks = begin+packed, s.blocks-1
-	switch s.method {
+	var err error
+	switch method := s.method & cabMethod; method {
 	case cabStored:
 		s.block = body
-		return nil
 	case cabMSZIP:
+		s.block, err = s.inflate(body, plain)
+	case cabLZX:
+		s.block, err = s.expand(body, plain)
 	default:
-		return &bound{ReasonUnsupported, fmt.Sprintf("cabinet compressed by method %d", s.method)}
+		return &bound{ReasonUnsupported, fmt.Sprintf("cabinet compressed by method %d", method)}
 	}
+	return err
+}
+
+// inflate unpacks a block in MSZIP.
+func (s *cabinetStream) inflate(body []byte, plain int) ([]byte, error) {
 	if !bytes.HasPrefix(body, []byte("CK")) {
-		return errors.New("cabinet: no MSZIP block where one should be")
+		return nil, errors.New("cabinet: no MSZIP block where one should be")
 	}
 	if s.inflater == nil {
 		s.inflater = flate.NewReader(nil)
 	}
 	if err := s.inflater.(flate.Resetter).Reset(bytes.NewReader(body[2:]), s.window); err != nil {
-		return fmt.Errorf("cabinet: %w", err)
+		return nil, fmt.Errorf("cabinet: %w", err)
 	}
 	out := make([]byte, plain)
 	if _, err := io.ReadFull(s.inflater, out); err != nil {
-		return fmt.Errorf("cabinet: %w", err)
+		return nil, fmt.Errorf("cabinet: %w", err)
 	}
-	s.block, s.window = out, out
-	return nil
+	s.window = out
+	return out, nil
+}
+
+// expand unpacks a block in LZX.
+func (s *cabinetStream) expand(body []byte, plain int) ([]byte, error) {
+	if s.lzx == nil {
+		d, err := lzx.New(int(s.method>>8) & cabWindow)
+		if err != nil {
+			return nil, fmt.Errorf("cabinet: %w", err)
+		}
+		s.lzx = d
+	}
+	out, err := s.lzx.Frame(body, plain)
+	if err != nil {
+		return nil, fmt.Errorf("cabinet: %w", err)
+	}
+	return out, nil
 }
