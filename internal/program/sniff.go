@@ -19,6 +19,9 @@ const (
 // TailSize is how many bytes at the end of a file show a zip that is appended to something else (its end record without a comment).
 const TailSize = 22
 
+// DMGTailSize is how many bytes at the end of a file show a macOS disk image.
+const DMGTailSize = 512
+
 // magics are the formats that announce themselves in their first bytes.
 func magics() []struct {
 	magic  string
@@ -49,6 +52,7 @@ func magics() []struct {
 		{"LZIP\x01", Lzip},
 		{"\x1f\x9d\x90", Compress},
 		{"ISc(", InstallShield},
+		{"encrcdsa", DMG}, // encrypted
 		{"bplist0", Bundle},
 		{"\xfe\xed\xfa\xce", MachO}, {"\xfe\xed\xfa\xcf", MachO}, {"\xce\xfa\xed\xfe", MachO}, {"\xcf\xfa\xed\xfe", MachO},
 	}
@@ -164,22 +168,21 @@ const (
 	isoAt     = 0x8001 // ECMA-119: identifier of the first volume descriptor
 	isoMagic  = "CD001"
 	udfMagic  = "BEA01" // ECMA-167: a disc without ISO 9660
-	dmgTail   = 512     // from the end
 	dmgMagic  = "koly\x00\x00\x00\x04\x00\x00\x02\x00"
 	minForISO = isoAt + 2048
 )
 
 // SniffFar tells the format of a file whose first bytes say nothing: a zip behind something else, and disk images.
 func SniffFar(r io.ReaderAt, size int64) (Format, error) {
-	var tail [dmgTail]byte
-	t := tail[:min(size, dmgTail)]
+	var tail [DMGTailSize]byte
+	t := tail[:min(size, DMGTailSize)]
 	if _, err := r.ReadAt(t, size-int64(len(t))); err != nil && !errors.Is(err, io.EOF) {
 		return None, err
 	}
 	switch {
 	case ZipTail(t):
 		return Zip, nil
-	case len(t) == dmgTail && string(t[:len(dmgMagic)]) == dmgMagic:
+	case DMGTail(t):
 		return DMG, nil
 	case size < minForISO:
 		return None, nil
@@ -203,6 +206,24 @@ func SniffDisc(head []byte) Format {
 		return ISO
 	}
 	return None
+}
+
+// DMGTail reports whether tail, the last bytes of a file, is the end of a macOS disk image.
+func DMGTail(tail []byte) bool {
+	return len(tail) >= DMGTailSize && string(tail[len(tail)-DMGTailSize:][:len(dmgMagic)]) == dmgMagic
+}
+
+// MaybeDMG reports whether a file may be a macOS disk image by its first bytes, which are the first block of the disk: as it is, with or without
+// Apple's map of partitions, or compressed by zlib, bzip2, LZFSE or LZMA.
+func MaybeDMG(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	switch string(head[:2]) {
+	case "x\x01", "x\x5e", "x\x9c", "x\xda", "ER", "BZ", "\xfd7":
+		return true
+	}
+	return string(head[:3]) == "bvx" || string(head[:4]) == "\x00\x00\x00\x00"
 }
 
 // ZipTail reports whether tail, the last TailSize bytes of a file, is the end record of a zip archive.

@@ -531,12 +531,20 @@ func TestKnownAndNotOpened(t *testing.T) {
 			t.Errorf("%s in a zip: failures %q", name, s.failures)
 		}
 	}
-	for name, data := range map[string][]byte{
-		"dmg": append(noise(4096), append([]byte("koly\x00\x00\x00\x04\x00\x00\x02\x00"), make([]byte, 500)...)...),
-	} {
-		if s := walk(t, data, unpack.Limits{}); !slices.Equal(s.failures, []string{": unsupported"}) {
-			t.Errorf("%s: failures %q", name, s.failures)
+	koly := append([]byte("koly\x00\x00\x00\x04\x00\x00\x02\x00"), make([]byte, 500)...)
+	if s := walk(t, append(noise(4096), koly...), unpack.Limits{}); !slices.Equal(s.failures, []string{": unsupported"}) {
+		t.Errorf("dmg: failures %q", s.failures)
+	}
+	for _, head := range []string{"x\xda\x63\x60\x18\x05", "x\x01", "ER\x02\x00", "bvx2", "encrcdsa", "\x00\x00\x00\x00"} {
+		for _, size := range []int{0, 40_000, 1 << 20} { // told by the head of what is read, by its end, by going on
+			data := append(append([]byte(head), noise(size)...), koly...)
+			if s := walk(t, zipped(t, file{"a.dmg", data}, file{"b", data[:len(data)-1]}), unpack.Limits{}); s.failures[0] != "a.dmg: unsupported" || len(s.failures) > 1 && head != "encrcdsa" {
+				t.Errorf("dmg that begins with %q, in a zip: failures %q", head, s.failures)
+			}
 		}
+	}
+	if s := walk(t, append(bzipped(t, pad), koly...), unpack.Limits{}); !slices.Contains(s.failures, ": unsupported") {
+		t.Errorf("dmg by bzip2: failures %q", s.failures)
 	}
 	for name, data := range map[string][]byte{"zeros": make([]byte, 1<<20), "noise": noise(1 << 20), "words": bytes.Repeat([]byte("LZIP and xar! "), 5000), "little": {1}} {
 		if s := walk(t, data, unpack.Limits{}); s.failures != nil || s.entries != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -121,6 +122,9 @@ func (w *walker) visit(inside string, format program.Format, data []byte, depth 
 	if !w.visitor.Visit(e) {
 		return nil
 	}
+	if format != program.DMG && program.MaybeDMG(data) && program.DMGTail(data) {
+		w.visitor.Fail(inside, ReasonUnsupported, notOpened(program.DMG)) // what its first bytes are is looked into all the same
+	}
 	found := payloads(format, data)
 	if !format.Container() && !program.ZipTail(data) && len(found) == 0 { // self-extracting: a zip behind a program
 		return nil
@@ -174,7 +178,7 @@ func (w *walker) open(inside string, format program.Format, data []byte, depth i
 	case program.ISO:
 		return w.iso(inside, data, depth)
 	default:
-		return &bound{ReasonUnsupported, string(format) + " is not taken apart"}
+		return &bound{ReasonUnsupported, notOpened(format)}
 	}
 }
 
@@ -202,16 +206,16 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 		}
 	}
 	if format == program.None {
-		return nil
+		return w.diskImage(inside, data, r, short)
 	}
 	n = len(data)
 	if !short {
 		room := min(w.limits.Member, w.limits.Live-w.live)
-		rest, err := io.ReadAll(io.LimitReader(r, room-int64(n)+1))
-		if err != nil {
+		var fits bool
+		if data, fits, err = gather(data, r, room); err != nil {
 			return err
 		}
-		if data = append(data, rest...); int64(len(data)) > room {
+		if !fits {
 			w.visitor.Fail(inside, event.ReasonOversize, "larger than what is held in memory")
 			return nil
 		}
@@ -219,6 +223,53 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	w.live += int64(len(data))
 	defer func() { w.live -= int64(len(data)) }()
 	return w.visit(inside, format, data, depth)
+}
+
+func notOpened(format program.Format) string { return string(format) + " is not taken apart" }
+
+// diskImage says of a member that it is a macOS disk image, which only its end tells. Of the member data was read, and r goes on; what is not
+// like the begin of one is not read on.
+func (w *walker) diskImage(inside string, data []byte, r io.Reader, short bool) error {
+	if !program.MaybeDMG(data) {
+		return nil
+	}
+	tail := bytes.Clone(data[max(0, len(data)-program.DMGTailSize):])
+	part := make([]byte, 4*program.HeadSize)
+	for !short {
+		n, err := io.ReadFull(r, part)
+		short = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !short {
+			return err
+		}
+		tail = append(tail, part[:n]...)
+		tail = append(tail[:0], tail[max(0, len(tail)-program.DMGTailSize):]...)
+	}
+	if program.DMGTail(tail) {
+		w.visitor.Fail(inside, ReasonUnsupported, notOpened(program.DMG))
+	}
+	return nil
+}
+
+// maxPart is how much gather reads at one time.
+const maxPart = 8 << 20
+
+// gather reads the rest of a member behind its head. It holds no more than twice what there is, and of what does not fit nothing.
+func gather(head []byte, r io.Reader, room int64) (data []byte, fits bool, err error) {
+	parts, total := [][]byte{head}, int64(len(head))
+	for size := 4 * program.HeadSize; ; size = min(2*size, maxPart) {
+		part := make([]byte, size)
+		n, err := io.ReadFull(r, part)
+		if total += int64(n); total > room {
+			return nil, false, nil
+		}
+		parts = append(parts, part[:n])
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return slices.Concat(parts...), true, nil
+		case err != nil:
+			return nil, false, err
+		}
+	}
 }
 
 // farther reads on to where a disc image shows itself. What it returns is good until the next call.
