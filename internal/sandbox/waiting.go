@@ -10,7 +10,7 @@ import (
 )
 
 // maxWaiting bounds, as a multiple of a job's patience, how long a child may be kept from a processor by others without losing its job.
-const maxWaiting = 15
+const maxWaiting = 60
 
 // patience ends a job when its time is over. What others took of the processor while the child was ready to run is not the child's fault and is
 // given to it again: on a busy machine it would else be the load that decides what is looked into.
