@@ -60,6 +60,8 @@ func TestEachError(t *testing.T) {
 		{"resolver's upstream", "network: {resolver: {listen: ['127.0.0.1:53'], upstream: ['192.0.2.53']}}", `network.resolver: address "192.0.2.53"`},
 		{"resolver's answer", "network: {resolver: {listen: ['127.0.0.1:53'], upstream: ['192.0.2.53:53'], answer: drop}}", "want nxdomain, null or refused"},
 		{"passphrase in the file", "keys: {unlock: s3cret}", "keys.unlock: want file:PATH"},
+		{"santa's address", "santa: {listen: '8445', tokens: t}", "santa.listen"},
+		{"santa lets everybody in", "santa: {listen: '127.0.0.1:8445'}", "santa: machines need client_ca or tokens"},
 		{"password in the file", "alerts: {mail: {server: 'm:25', password: s3cret}}", "alerts.mail.password: want file:PATH"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -96,6 +98,7 @@ func TestWhatIsAllowed(t *testing.T) {
 		"in clear on localhost": strings.NewReplacer("192.0.2.1:5222", "localhost:5222", "tls: direct", "tls: off").Replace(gateway),
 		"in clear on ::1":       strings.NewReplacer("192.0.2.1:5222", "[::1]:5222", "tls: direct", "tls: off").Replace(gateway),
 		"every address":         "metrics: {listen: ':9464'}",
+		"santa by certificates": "santa: {listen: ':8445', client_ca: ca.pem}",
 		"unlock by environment": "keys: {unlock: env:PASS}", "unlock by credential": "keys: {unlock: credential:pass}", "answers refused": "network: {resolver: {listen: ['a:1'], upstream: ['b:1'], answer: refused}}",
 		"two gateways": gateway + strings.Replace(strings.TrimPrefix(gateway, "gateways:\n"), "id: office", "id: lab", 1),
 	} {
