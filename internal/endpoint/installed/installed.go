@@ -46,12 +46,17 @@ func (p *Program) folder() string {
 	return ""
 }
 
-// folderOf is the folder of an icon, which may be quoted and have a number behind it.
-func folderOf(icon string) string {
+// iconFile is the file of an icon, which may be quoted and have a number behind it.
+func iconFile(icon string) string {
 	if i := strings.LastIndexByte(icon, ','); i >= 0 && strings.Trim(icon[i+1:], "-0123456789 ") == "" {
 		icon = icon[:i]
 	}
-	icon = strings.Trim(icon, `" `)
+	return strings.Trim(icon, `" `)
+}
+
+// folderOf is the folder of an icon.
+func folderOf(icon string) string {
+	icon = iconFile(icon)
 	if i := strings.LastIndexByte(icon, '\\'); i > 0 {
 		return icon[:i]
 	}
@@ -76,8 +81,9 @@ func own(path string) bool {
 	return below != "" && !slices.Contains(shared(), below) && !strings.HasPrefix(below, `windows\`)
 }
 
-// Owning returns the program in whose folder path lies. Of several the one counts whose folder is the innermost; two with the same folder are
-// told apart by nothing, and neither counts.
+// Owning returns the program whose file path is: it lies in the program's folder itself, or is the program of its icon. What lies deeper may be
+// another's, as an addition to a mail program is, and is nobody's. Of several programs the one counts whose folder is the innermost; two with the
+// same folder are told apart by nothing, and neither counts.
 func Owning(path string, all []Program) (Program, bool) {
 	var best Program
 	length, several := 0, false
@@ -93,6 +99,10 @@ func Owning(path string, all []Program) (Program, bool) {
 		case len(f) == length && p.Key != best.Key:
 			several = true
 		}
+	}
+	deeper := strings.Contains(low[min(length+1, len(low)):], `\`)
+	if deeper && !strings.EqualFold(iconFile(best.Icon), path) {
+		return Program{}, false
 	}
 	return best, length > 0 && !several
 }

@@ -21,7 +21,8 @@ func TestOwning(t *testing.T) {
 		want string
 	}{
 		"in its folder":         {`c:\program files\telegram desktop\Telegram.exe`, []installed.Program{skype, telegram}, telegram.Key},
-		"deep in it":            {`C:\Program Files\Telegram Desktop\modules\a\b.dll`, []installed.Program{telegram}, telegram.Key},
+		"deep in it":            {`C:\Program Files\Telegram Desktop\modules\a\b.dll`, []installed.Program{telegram}, ""},
+		"deep, by its icon":     {`C:\A\B\bin\Zoom.exe`, []installed.Program{{Key: "zoom", Location: `C:\A\B`, Icon: `C:\A\B\bin\zoom.exe,0`}}, "zoom"},
 		"by its icon":           {`C:\Program Files (x86)\Microsoft\Skype\x.exe`, []installed.Program{skype}, code},
 		"the innermost":         {`C:\Program Files (x86)\Microsoft\Skype\x.exe`, []installed.Program{skype, office}, code},
 		"beside":                {`C:\Program Files\Telegram Desktop 2\Telegram.exe`, []installed.Program{telegram}, ""},

@@ -84,6 +84,10 @@ func (f *Finding) Certain() bool {
 	return p.App == "" || p.Confidence >= ActFrom
 }
 
+// Identity reports whether the evidence is identity-grade: a fact identifies the messenger for itself, or policy names the file by another of
+// its facts.
+func (f *Finding) Identity() bool { return f.Certain() && (f.Identified || f.Event.Program.App == "") }
+
 // MayRemove reports whether the evidence is good enough to remove a package for: it identifies the messenger, or policy names the file by
 // another of its facts. manager and name are the package's, as the package manager's own database has them: one that the catalog knows as this
 // messenger's identifies it too.
@@ -96,7 +100,7 @@ func (s *Scanner) MayRemove(f *Finding, manager, name string) bool {
 			return true
 		}
 	}
-	return f.Certain() && (f.Identified || f.Event.Program.App == "")
+	return f.Identity()
 }
 
 // Stores returns where on this machine the messenger app keeps what was said.

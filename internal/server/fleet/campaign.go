@@ -278,7 +278,7 @@ func (s *Server) planHost(h Host, x Campaign) (PlanHost, error) {
 			p.Unsure++
 			continue
 		}
-		item := protocol.OrderItem{Path: prog.Path, SHA256: prog.SHA256, App: prog.App, Rule: prog.Rule}
+		item := protocol.OrderItem{Path: prog.Path, SHA256: prog.SHA256, App: prog.App, Rule: prog.Rule, Identity: prog.Identity}
 		if len(p.Items) < protocol.MaxOutcomes && !slices.ContainsFunc(p.Items, func(o protocol.OrderItem) bool { return o.Path == item.Path }) {
 			p.Items = append(p.Items, item)
 		}

@@ -47,11 +47,12 @@ type Order struct {
 
 // OrderItem is one file of an order: what it must be is part of it.
 type OrderItem struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
-	App    string `json:"app"`
-	Rule   string `json:"rule,omitempty"`
-	ID     string `json:"id,omitempty"` // in quarantine, of RestoreOrder
+	Path     string `json:"path"`
+	SHA256   string `json:"sha256"`
+	App      string `json:"app"`
+	Rule     string `json:"rule,omitempty"`
+	ID       string `json:"id,omitempty"`       // in quarantine, of RestoreOrder
+	Identity bool   `json:"identity,omitempty"` // the evidence identifies it: else no package is removed
 }
 
 // MaxOverlay bounds an overlay, in bytes.

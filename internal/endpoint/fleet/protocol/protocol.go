@@ -126,7 +126,8 @@ type Program struct {
 	Publisher string `json:"publisher,omitempty"`
 	Verdict   string `json:"verdict"`
 	Rule      string `json:"rule,omitempty"`
-	Certain   bool   `json:"certain"` // sure enough to be taken away
+	Certain   bool   `json:"certain"`            // sure enough to be taken away
+	Identity  bool   `json:"identity,omitempty"` // a fact identifies it for itself: sure enough to remove a package for
 }
 
 // Report says what became of an order.

@@ -51,6 +51,8 @@ func (r *Remover) Execute(ctx context.Context, o protocol.Order) protocol.Report
 	return out
 }
 
+var errEvidence = errors.New("no evidence identifies the messenger for itself: its package is not removed; a campaign that quarantines takes the file")
+
 var errOther = errors.New("the file is another than the plan names: nothing was done to it")
 
 // take takes one file away.
@@ -63,6 +65,9 @@ func (r *Remover) take(ctx context.Context, action string, i protocol.OrderItem,
 		return err
 	}
 	if owner, ok := quarantine.OwnerOf(ctx, t.Path); ok && action == protocol.RemoveOrder {
+		if !i.Identity {
+			return fmt.Errorf("%w (%s %s)", errEvidence, owner.Manager, owner.Package)
+		}
 		if err := r.store.Remove(ctx, owner, t); err != nil {
 			return err
 		}

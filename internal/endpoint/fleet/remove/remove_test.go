@@ -60,3 +60,42 @@ func TestExecute(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// TestPackage: a package goes only when the evidence identifies the messenger for itself.
+func TestPackage(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	path := filepath.Join(dir, "telegram")
+	for name, text := range map[string]string{
+		"telegram":   "x",
+		"dpkg-query": "#!/bin/sh\ncase \"$1\" in --search) echo \"tg: " + path + "\";; *) printf 4.1;; esac\n",
+		"dpkg":       "#!/bin/sh\nrm " + path + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	sum := sha256.Sum256([]byte("x"))
+	item := protocol.OrderItem{Path: path, SHA256: hex.EncodeToString(sum[:]), App: "telegram", Rule: "none"}
+	execute := func() protocol.Outcome {
+		return remove.New(store).Execute(t.Context(), protocol.Order{Action: protocol.RemoveOrder, Items: []protocol.OrderItem{item}}).Outcomes[0]
+	}
+	if got := execute(); got.Action != "none" || !strings.Contains(got.Error, "no evidence identifies") {
+		t.Errorf("by words alone: %+v", got)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal("it was removed all the same")
+	}
+	item.Identity = true
+	if got := execute(); got.Action != "removed" || got.Error != "" || got.Undo != "apt-get install tg=4.1" {
+		t.Errorf("identified: %+v", got)
+	}
+}
