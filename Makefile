@@ -4,6 +4,7 @@
 # make bench   measure side by side with the programs of the field
 # make samples make the captures of real programs in catalog/samples anew (root, namespaces)
 # make package deb and rpm into dist/
+# make wine    run the scanner for Windows under Wine (root, apt)
 # make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -11,7 +12,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO ?= go
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build demo test test-setup soak check generate bench package boot clean
+.PHONY: build demo test test-setup soak check generate bench package boot wine clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone ./cmd/chaperone
@@ -60,6 +61,10 @@ package: build
 
 boot: package
 	./packaging/boot.sh dist/chaperone_*_amd64.deb
+
+wine:
+	command -v wine >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends wine wine64; }
+	CHAPERONE_WINE=1 $(GO) test -count=1 -timeout 20m -v -run Wine ./cmd/chaperone/winetest
 
 clean:
 	rm -rf bin dist

@@ -26,8 +26,8 @@ func New(dir string) (*Prefix, error) {
 		return nil, err
 	}
 	p := &Prefix{dir, wine}
-	if out, err := p.run("wineboot", "-i").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("wineboot: %w: %s", err, out)
+	if out, err := p.Output("wineboot", "-i"); err != nil {
+		return nil, errors.Join(fmt.Errorf("wineboot: %w: %s", err, out), p.Close())
 	}
 	system := p.Path(`C:\windows\system32`)
 	if _, err := os.Stat(filepath.Join(system, "bcryptprimitives.dll")); errors.Is(err, os.ErrNotExist) {
@@ -45,14 +45,16 @@ func (p *Prefix) Path(windows string) string {
 	return filepath.Join(p.Dir, "drive_"+strings.ToLower(drive), filepath.FromSlash(strings.ReplaceAll(rest, `\`, "/")))
 }
 
-// Command returns a command in the prefix.
-func (p *Prefix) Command(words ...string) *exec.Cmd { return p.run(words...) }
-
-func (p *Prefix) run(words ...string) *exec.Cmd {
+// Output runs a command in the prefix, and returns all that it said. Wine's own processes keep what they inherit: they are not waited for.
+func (p *Prefix) Output(words ...string) (string, error) {
 	cmd := exec.Command(p.wine, words...)
 	cmd.Env = append(os.Environ(), "WINEPREFIX="+p.Dir, "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree,mshtml=", "DISPLAY=", "LC_ALL=C.UTF-8")
-	cmd.WaitDelay = time.Second // Wine's own processes keep what they inherit
-	return cmd
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	return string(out), err
 }
 
 // Close ends the processes of the prefix.
