@@ -83,7 +83,7 @@ func (s *stage) recordOf(query string) (string, error) {
 
 // acknowledged waits until the checkpoint over a record has left the machine.
 func (s *stage) acknowledged(outside, id string) error {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		files, err := filepath.Glob(filepath.Join(outside, "*"))
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 
 // soon bounds a wait for a peer.
 func (s *stage) soon() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.ctx, 15*time.Second)
+	return context.WithTimeout(s.ctx, time.Minute)
 }
 
 // hears waits for a message with that id.

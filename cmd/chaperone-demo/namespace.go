@@ -97,7 +97,7 @@ func answer(w dns.ResponseWriter, q *dns.Msg) {
 
 // inside runs a program in the namespace.
 func (s *stage) inside(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 	defer cancel()
 	s.say("$ ip netns exec %s %s", namespaceName, strings.Join(args, " "))
 	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", namespaceName}, args...)...).CombinedOutput()
@@ -109,12 +109,12 @@ func (s *stage) namespace() error {
 		s.leaveOut("it needs root and network namespaces")
 		return nil
 	}
-	out, err := s.inside("curl", "-sS", "--max-time", "10", "http://"+approvedSite+"/")
+	out, err := s.inside("curl", "-sS", "--max-time", "30", "http://"+approvedSite+"/")
 	if err != nil {
 		return fmt.Errorf("the approved site did not open: %s: %w", out, err)
 	}
 	s.show(out)
-	out, err = s.inside("curl", "-sS", "--max-time", "10", "https://web.whatsapp.com/")
+	out, err = s.inside("curl", "-sS", "--max-time", "30", "https://web.whatsapp.com/")
 	if err == nil {
 		return errors.New("the messenger's site opened")
 	}

@@ -167,13 +167,13 @@ func (s *stage) serve() error {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			cmd.Process.Kill()
 			<-exited
 		}
 		log.Close()
 	})
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-exited:
 			return fmt.Errorf("serve ended: %s", s.serveLog())
@@ -198,7 +198,7 @@ func (s *stage) serveLog() string {
 }
 
 func (s *stage) dial(name, password string) (*xmpptest.Client, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 	defer cancel()
 	c, err := xmpptest.Dial(ctx, xmpptest.Login{Address: s.gateway, JID: name + "@example.org/desk", Password: password, TLS: s.prosody.TLS()})
 	if err != nil {
