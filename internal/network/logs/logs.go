@@ -8,7 +8,7 @@
 package logs
 
 import (
-	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,10 +17,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/logfile"
 )
 
 // MaxLine bounds a line, in bytes. A longer one is skipped and counted.
-const MaxLine = 256 << 10
+const MaxLine = logfile.MaxLine
 
 // Bounds of what a line may say.
 const (
@@ -86,26 +88,26 @@ func newParser(format string, now func() time.Time) (parser, error) {
 	return nil, fmt.Errorf("log format %q: %w", format, errFormat)
 }
 
-// Trouble counts the lines of a log that could not be read.
-type Trouble struct {
-	Lines int
-	First error // with its place
-}
+// The parts of reading a log in this package's entries.
+type (
+	Reader   = logfile.Reader[Entry]
+	Follower = logfile.Follower[Entry]
+	Batch    = logfile.Batch[Entry]
+	Item     = logfile.Item[Entry]
+	Trouble  = logfile.Trouble
+)
 
-func (t *Trouble) add(unit string, place int64, err error) {
-	t.Lines++
-	if t.First == nil {
-		t.First = fmt.Errorf("%s %d: %w", unit, place, err)
-	}
-}
+// lines makes the parser of a format one of files.
+type lines struct{ p parser }
 
-// Reader reads a whole log.
-type Reader struct {
-	parser  parser
-	lines   *lineReader
-	number  int64
-	Trouble Trouble
-}
+// Line implements logfile.Parser.
+func (l lines) Line(b []byte) (*Entry, error) { return parse(l.p, b) }
+
+// State implements logfile.Parser.
+func (l lines) State() []byte { return l.p.state() }
+
+// Restore implements logfile.Parser.
+func (l lines) Restore(b []byte) error { return l.p.restore(b) }
 
 // NewReader returns a reader of a log in a format. Now is for logs that leave the year out.
 func NewReader(format string, in io.Reader, now func() time.Time) (*Reader, error) {
@@ -113,33 +115,16 @@ func NewReader(format string, in io.Reader, now func() time.Time) (*Reader, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{parser: p, lines: newLineReader(in)}, nil
+	return logfile.NewReader(in, lines{p}), nil
 }
 
-// Lines is how many lines were read until now, with those that could not be.
-func (r *Reader) Lines() int64 { return r.number }
-
-// Next returns the next entry, io.EOF at the end.
-func (r *Reader) Next() (*Entry, error) {
-	for {
-		line, _, err := r.lines.next()
-		if err != nil && !errors.Is(err, errLong) && (len(line) == 0 || !errors.Is(err, io.EOF)) {
-			return nil, err
-		}
-		r.number++
-		if errors.Is(err, errLong) {
-			r.Trouble.add("line", r.number, err)
-			continue
-		}
-		e, err := parse(r.parser, line)
-		if err != nil {
-			r.Trouble.add("line", r.number, err)
-			continue
-		}
-		if e != nil {
-			return e, nil
-		}
+// NewFollower returns a follower of the log at path. Its position is kept in the folder state.
+func NewFollower(path, format, state string, now func() time.Time, take func(ctx context.Context, b Batch) error) (*Follower, error) {
+	p, err := newParser(format, now)
+	if err != nil {
+		return nil, err
 	}
+	return logfile.NewFollower(path, state, lines{p}, take)
 }
 
 // parse reads one line, and holds what it says within bounds.
@@ -194,44 +179,6 @@ func hostName(host string) string {
 		return ""
 	}
 	return host
-}
-
-// errLong says that a line was skipped.
-var errLong = fmt.Errorf("it is longer than %d bytes", MaxLine)
-
-// lineReader reads lines in bounded memory.
-type lineReader struct{ in *bufio.Reader }
-
-func newLineReader(in io.Reader) *lineReader { return &lineReader{bufio.NewReaderSize(in, MaxLine)} }
-
-// next returns the next line without its end, and how many bytes it took with it. A last line without an end comes with io.EOF; of one that is
-// too long nothing comes but errLong.
-func (l *lineReader) next() (line []byte, took int64, err error) {
-	line, err = l.in.ReadSlice('\n')
-	took = int64(len(line))
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return trimEnd(line), took, err
-	}
-	for errors.Is(err, bufio.ErrBufferFull) {
-		line, err = l.in.ReadSlice('\n')
-		took += int64(len(line))
-	}
-	if err == nil {
-		err = errLong
-	}
-	return nil, took, err
-}
-
-func trimEnd(line []byte) []byte {
-	line = line[:len(line)-suffix(line, '\n')]
-	return line[:len(line)-suffix(line, '\r')]
-}
-
-func suffix(line []byte, c byte) int {
-	if len(line) > 0 && line[len(line)-1] == c {
-		return 1
-	}
-	return 0
 }
 
 // recordable refuses a time that only its zone brings within the years of RFC 3339: no record and no observation could hold it.

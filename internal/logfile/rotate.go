@@ -1,4 +1,4 @@
-package logs
+package logfile
 
 import (
 	"cmp"
@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/chaperone-im/chaperone/internal/durable"
 )
@@ -25,7 +23,7 @@ const (
 )
 
 // open opens the file that reading goes on in: where the position says, wherever that file was moved to, else the one at path.
-func (f *Follower) open() error {
+func (f *Follower[E]) open() error {
 	if f.at.Inode != 0 {
 		old, err := f.find()
 		if err != nil {
@@ -45,7 +43,7 @@ func (f *Follower) open() error {
 }
 
 // begin reads a file from its start.
-func (f *Follower) begin(file *os.File) error {
+func (f *Follower[E]) begin(file *os.File) error {
 	device, inode, err := identity(file)
 	if err != nil {
 		file.Close()
@@ -57,7 +55,7 @@ func (f *Follower) begin(file *os.File) error {
 }
 
 // find looks for the file of the position: at path, or beside it under another name.
-func (f *Follower) find() (*os.File, error) {
+func (f *Follower[E]) find() (*os.File, error) {
 	names := []string{f.path}
 	entries, err := os.ReadDir(filepath.Dir(f.path))
 	if err != nil {
@@ -69,11 +67,7 @@ func (f *Follower) find() (*os.File, error) {
 		}
 	}
 	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			continue
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); !ok || uint64(st.Dev) != f.at.Device || st.Ino != f.at.Inode {
+		if device, inode, err := identityAt(name); err != nil || device != f.at.Device || inode != f.at.Inode {
 			continue
 		}
 		file, err := os.Open(name)
@@ -88,20 +82,8 @@ func (f *Follower) find() (*os.File, error) {
 	return nil, nil
 }
 
-func identity(file *os.File) (device, inode uint64, err error) {
-	info, err := file.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() {
-		return 0, 0, fmt.Errorf("%s is no regular file", file.Name())
-	}
-	return uint64(st.Dev), st.Ino, nil
-}
-
 // same reports whether a file begins as that of the position did, and is as long.
-func (f *Follower) same(file *os.File) (bool, error) {
+func (f *Follower[E]) same(file *os.File) (bool, error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() < f.at.Offset {
 		return false, err
@@ -124,7 +106,7 @@ func headOf(file *os.File, n int64) (string, error) {
 }
 
 // mark notes how the file begins, once it has as much as is needed to tell.
-func (f *Follower) mark() error {
+func (f *Follower[E]) mark() error {
 	if n := min(f.at.Offset, headBytes); n > f.at.HeadLen {
 		head, err := headOf(f.file, n)
 		if err != nil {
@@ -136,7 +118,7 @@ func (f *Follower) mark() error {
 }
 
 // truncated begins anew when the file was cut, or written anew, in its place (copytruncate).
-func (f *Follower) truncated() error {
+func (f *Follower[E]) truncated() error {
 	same, err := f.same(f.file)
 	if err != nil || same {
 		return err
@@ -147,7 +129,7 @@ func (f *Follower) truncated() error {
 }
 
 // replaced reports whether another file stands at path, and the one that is read has been at its end for a while.
-func (f *Follower) replaced() (bool, error) {
+func (f *Follower[E]) replaced() (bool, error) {
 	info, err := os.Stat(f.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // it will come
@@ -155,8 +137,8 @@ func (f *Follower) replaced() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || uint64(st.Dev) == f.at.Device && st.Ino == f.at.Inode {
+	device, inode, err := identityAt(f.path)
+	if err != nil || device == f.at.Device && inode == f.at.Inode {
 		f.idle = 0
 		return false, nil
 	}
@@ -165,7 +147,7 @@ func (f *Follower) replaced() (bool, error) {
 }
 
 // next goes on to the file that was begun after this one: one that was rotated away meanwhile, else the one at path.
-func (f *Follower) next() error {
+func (f *Follower[E]) next() error {
 	old, err := f.file.Stat()
 	if err != nil {
 		return err
@@ -193,7 +175,7 @@ func (f *Follower) next() error {
 
 // late looks whether the file that was read before grew after it was left: its writer took longer than anybody waited. It is watched until the
 // next rotation or restart, and what was written to it is said to be lost once.
-func (f *Follower) late() error {
+func (f *Follower[E]) late() error {
 	if f.left == nil {
 		return nil
 	}
@@ -206,7 +188,7 @@ func (f *Follower) late() error {
 }
 
 // forget stops watching the file that was read before.
-func (f *Follower) forget() error {
+func (f *Follower[E]) forget() error {
 	if f.left == nil {
 		return nil
 	}
@@ -221,7 +203,7 @@ type rotated struct {
 }
 
 // rotated lists what stands beside the log under its name and an ending, the oldest first. What was compressed is not read.
-func (f *Follower) rotated() []rotated {
+func (f *Follower[E]) rotated() []rotated {
 	var names []string
 	for _, ending := range []string{".*", "-*"} {
 		found, err := filepath.Glob(escape(f.path) + ending)
@@ -250,7 +232,7 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-func (f *Follower) save() error {
+func (f *Follower[E]) save() error {
 	b, err := json.Marshal(f.at)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package logs
+package logfile
 
 import (
 	"context"
@@ -14,14 +14,14 @@ import (
 )
 
 // Item is an entry and where it stood.
-type Item struct {
-	Entry  *Entry
+type Item[E any] struct {
+	Entry  *E
 	Source string // the same for the same line, across restarts: file, offset and what stands there
 }
 
 // Batch is what was read at once.
-type Batch struct {
-	Items   []Item
+type Batch[E any] struct {
+	Items   []Item[E]
 	Trouble Trouble // since the last batch
 	Lost    string  // "" or why lines may be missing before this batch
 }
@@ -29,19 +29,17 @@ type Batch struct {
 // Follower reads a log as it grows, across rotation and restarts. A batch that was taken is not read again, and no line is left out unless a
 // batch says so (Lost): the position is kept once the batch was taken. After a crash between the two it is read again, under the same Source. A last line that is not
 // complete waits.
-type Follower struct {
-	path   string
-	format string
-	keep   string // file of the position
-	now    func() time.Time
-	take   func(ctx context.Context, b Batch) error
+type Follower[E any] struct {
+	path string
+	keep string // file of the position
+	take func(ctx context.Context, b Batch[E]) error
 
-	parser parser
+	parser Parser[E]
 	reader *lineReader
 	file   *os.File
 	at     position
 	lines  int64
-	batch  Batch
+	batch  Batch[E]
 	idle   int // reads of a file that was replaced, at its end
 
 	left   *os.File // that was read before this one, and may still be written to
@@ -66,16 +64,13 @@ const (
 )
 
 // NewFollower returns a follower of the log at path. Its position is kept in the folder state.
-func NewFollower(path, format, state string, now func() time.Time, take func(ctx context.Context, b Batch) error) (*Follower, error) {
-	p, err := newParser(format, now)
+func NewFollower[E any](path, state string, p Parser[E], take func(ctx context.Context, b Batch[E]) error) (*Follower[E], error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, err
-	}
 	sum := sha256.Sum256([]byte(path))
-	f := &Follower{path: path, format: format, keep: filepath.Join(state, hex.EncodeToString(sum[:8])+".json"), now: now, take: take, parser: p, reader: newLineReader(nil)}
+	f := &Follower[E]{path: path, keep: filepath.Join(state, hex.EncodeToString(sum[:8])+".json"), take: take, parser: p, reader: newLineReader(nil)}
 	b, err := os.ReadFile(f.keep)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, nil
@@ -84,7 +79,7 @@ func NewFollower(path, format, state string, now func() time.Time, take func(ctx
 		err = json.Unmarshal(b, &f.at)
 	}
 	if err == nil {
-		err = p.restore(f.at.State)
+		err = p.Restore(f.at.State)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("position in %s: %w", path, err)
@@ -93,10 +88,10 @@ func NewFollower(path, format, state string, now func() time.Time, take func(ctx
 }
 
 // Lines returns how many lines were read.
-func (f *Follower) Lines() int64 { return f.lines }
+func (f *Follower[E]) Lines() int64 { return f.lines }
 
 // Close closes the files.
-func (f *Follower) Close() error {
+func (f *Follower[E]) Close() error {
 	err := f.forget()
 	if f.file != nil {
 		err = errors.Join(err, f.file.Close())
@@ -105,8 +100,37 @@ func (f *Follower) Close() error {
 	return err
 }
 
+// Pauses of following a log: when it has nothing new, and after an error.
+const (
+	idle  = 500 * time.Millisecond
+	retry = 5 * time.Second
+)
+
+// Run follows the log until the context ends, and closes it. Report is told of each step how it went.
+func (f *Follower[E]) Run(ctx context.Context, report func(err error)) {
+	defer f.Close()
+	for ctx.Err() == nil {
+		more, err := f.Step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		report(err)
+		pause := idle
+		switch {
+		case err != nil:
+			pause = retry
+		case more:
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
 // Step reads what there is, up to a batch, and reports whether there may be more. An error of take leaves the position where it was.
-func (f *Follower) Step(ctx context.Context) (more bool, err error) {
+func (f *Follower[E]) Step(ctx context.Context) (more bool, err error) {
 	if f.file == nil {
 		if err := f.open(); err != nil {
 			return false, err
@@ -144,25 +168,25 @@ func (f *Follower) Step(ctx context.Context) (more bool, err error) {
 }
 
 // back goes back to where a batch began.
-func (f *Follower) back(before position, lines int64, err error) error {
+func (f *Follower[E]) back(before position, lines int64, err error) error {
 	f.lines = lines
-	f.at, f.batch = before, Batch{Lost: f.batch.Lost}
-	if failed := f.parser.restore(before.State); failed != nil {
+	f.at, f.batch = before, Batch[E]{Lost: f.batch.Lost}
+	if failed := f.parser.Restore(before.State); failed != nil {
 		return errors.Join(err, failed)
 	}
 	return err
 }
 
 // commit hands the batch over and keeps the position.
-func (f *Follower) commit(ctx context.Context, before position) error {
+func (f *Follower[E]) commit(ctx context.Context, before position) error {
 	if f.at.Offset == before.Offset && f.at.Skip == before.Skip && f.batch.Lost == "" && len(f.batch.Items) == 0 {
 		return nil
 	}
-	f.at.State = f.parser.state()
+	f.at.State = f.parser.State()
 	if err := f.take(ctx, f.batch); err != nil {
 		return err
 	}
-	f.batch = Batch{}
+	f.batch = Batch[E]{}
 	return f.save()
 }
 
@@ -170,7 +194,7 @@ func (f *Follower) commit(ctx context.Context, before position) error {
 const maxBatchBytes = 4 << 20
 
 // read reads complete lines into the batch, and with rest also the last one.
-func (f *Follower) read(rest bool) error {
+func (f *Follower[E]) read(rest bool) error {
 	lines := f.reader
 	lines.in.Reset(io.NewSectionReader(f.file, f.at.Offset, 1<<62))
 	start := f.at.Offset
@@ -189,7 +213,7 @@ func (f *Follower) read(rest bool) error {
 }
 
 // line takes one line that ended.
-func (f *Follower) line(line []byte, took int64, long bool) {
+func (f *Follower[E]) line(line []byte, took int64, long bool) {
 	at := f.at.Offset
 	f.at.Offset += took
 	f.lines++
@@ -199,18 +223,18 @@ func (f *Follower) line(line []byte, took int64, long bool) {
 	case long:
 		f.batch.Trouble.add("byte", at, errLong)
 	default:
-		e, err := parse(f.parser, line)
+		e, err := f.parser.Line(line)
 		if err != nil {
 			f.batch.Trouble.add("byte", at, err)
 		} else if e != nil {
 			sum := sha256.Sum256(line) // numbers of files are used again
-			f.batch.Items = append(f.batch.Items, Item{e, fmt.Sprintf("%d:%d:%d:%x", f.at.Device, f.at.Inode, at, sum[:8])})
+			f.batch.Items = append(f.batch.Items, Item[E]{e, fmt.Sprintf("%d:%d:%d:%x", f.at.Device, f.at.Inode, at, sum[:8])})
 		}
 	}
 }
 
 // torn sees to bytes without an end: they wait, unless they are too many, or nobody will end them.
-func (f *Follower) torn(line []byte, took int64, rest bool) {
+func (f *Follower[E]) torn(line []byte, took int64, rest bool) {
 	switch {
 	case took > MaxLine:
 		if !f.at.Skip {
