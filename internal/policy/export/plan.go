@@ -72,6 +72,7 @@ type Format struct {
 	About string // what the file is, and where it goes
 	Holds Holds  // of a plan
 	Write func(w io.Writer, p *Plan) (left []string, err error)
+	Rules func(p *Plan) []Rule // those that its log can tell apart; nil where nothing comes back from the enforcer
 }
 
 // Holds says which parts of a plan a format is for. What of these parts it cannot say, its Write returns.

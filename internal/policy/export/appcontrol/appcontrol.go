@@ -15,7 +15,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "appcontrol", About: "App Control (WDAC) policy (Windows): ConvertFrom-CIPolicy FILE {PolicyID}.cip, then CiTool --update-policy", Holds: export.Holds{Programs: true}, Write: Write}
+	return export.Format{Name: "appcontrol", About: "App Control (WDAC) policy (Windows): ConvertFrom-CIPolicy FILE {PolicyID}.cip, then CiTool --update-policy", Holds: export.Holds{Programs: true}, Write: Write, Rules: Rules}
 }
 
 // Policy is a base policy that allows all but what it denies. Its elements stand in the order that the schema wants.
@@ -56,6 +56,8 @@ type FileRule struct {
 	Product  string `xml:"ProductName,attr,omitempty"`
 	Path     string `xml:"FilePath,attr,omitempty"`
 	Minimum  string `xml:"MinimumFileVersion,attr,omitempty"`
+
+	app, policy string // what it is made for
 }
 
 // Scenario is where rules hold: 131 are drivers, 12 is what users run.
@@ -83,6 +85,16 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 	return left, export.WriteXML(w, policy)
 }
 
+// Rules returns the rules that deny, as events of App Control tell them: by the policy's id and the product of the file.
+func Rules(p *export.Plan) []export.Rule {
+	var out []export.Rule
+	policy, _ := Make(p)
+	for _, r := range policy.Files.Deny {
+		out = append(out, export.Rule{Key: policy.ID + ":" + strings.ToUpper(r.Product), App: r.app, Policy: r.policy})
+	}
+	return out
+}
+
 // Make returns the policy, and what it leaves out. It has one id, so that it replaces the one exported before, and a version that rises with
 // the time it is made at.
 func Make(p *export.Plan) (*Policy, []string) {
@@ -108,7 +120,7 @@ func Make(p *export.Plan) (*Policy, []string) {
 		for _, w := range a.Programs.Windows {
 			for _, product := range w.Product {
 				known = true
-				r := FileRule{ID: fmt.Sprintf("ID_DENY_CHAPERONE_%d", len(out.Files.Deny)+1), Friendly: a.ID + ", rule " + a.Rule, Product: product, Minimum: allVersions}
+				r := FileRule{ID: fmt.Sprintf("ID_DENY_CHAPERONE_%d", len(out.Files.Deny)+1), Friendly: a.ID + ", rule " + a.Rule, Product: product, Minimum: allVersions, app: a.ID, policy: a.Rule}
 				out.Files.Deny = append(out.Files.Deny, r)
 				users = append(users, Ref{r.ID})
 			}

@@ -15,7 +15,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "applocker", About: "AppLocker policy (Windows): Set-AppLockerPolicy -XmlPolicy FILE -Merge, or import it into a group policy", Holds: export.Holds{Programs: true}, Write: Write}
+	return export.Format{Name: "applocker", About: "AppLocker policy (Windows): Set-AppLockerPolicy -XmlPolicy FILE -Merge, or import it into a group policy", Holds: export.Holds{Programs: true}, Write: Write, Rules: Rules}
 }
 
 // Policy is an AppLocker policy.
@@ -41,6 +41,8 @@ type rule struct {
 	Description string `xml:"Description,attr"`
 	SID         string `xml:"UserOrGroupSid,attr"`
 	Action      string `xml:"Action,attr"` // Allow or Deny
+
+	app, policy string // what it is made for
 }
 
 // PublisherRule matches signed files.
@@ -113,6 +115,23 @@ func Make(p *export.Plan) (*Policy, []string) {
 	return out, left
 }
 
+// Rules returns the rules that deny, by the ids that events of AppLocker have.
+func Rules(p *export.Plan) []export.Rule {
+	var out []export.Rule
+	policy, _ := Make(p)
+	for _, c := range policy.Collections {
+		for _, r := range c.Publishers {
+			out = append(out, export.Rule{Key: r.ID, App: r.app, Policy: r.policy})
+		}
+		for _, r := range c.Paths {
+			if r.Action == "Deny" {
+				out = append(out, export.Rule{Key: r.ID, Policy: p.Removable.Rule})
+			}
+		}
+	}
+	return out
+}
+
 // ofApp returns the rules of one messenger: by the signers that a scan found, which are whole, else by product alone.
 func ofApp(p *export.Plan, a *export.App) (rules []PublisherRule, left string) {
 	var products []string
@@ -121,8 +140,9 @@ func ofApp(p *export.Plan, a *export.App) (rules []PublisherRule, left string) {
 		products = append(products, w.Product...)
 	}
 	add := func(publisher, product, why string) {
-		rules = append(rules, PublisherRule{named("", a.ID+" "+publisher+" "+product, why+", rule "+a.Rule, "Deny"),
-			PublisherCondition{publisher, strings.ToUpper(product), "*", version{"*", "*"}}})
+		r := named("", a.ID+" "+publisher+" "+product, why+", rule "+a.Rule, "Deny")
+		r.app, r.policy = a.ID, a.Rule
+		rules = append(rules, PublisherRule{r, PublisherCondition{publisher, strings.ToUpper(product), "*", version{"*", "*"}}})
 	}
 	exact := false
 	for _, s := range p.Signers {
@@ -165,7 +185,7 @@ func sharedSigners(a *export.App) map[string]bool {
 }
 
 func named(kind, name, why, action string) rule {
-	return rule{uuid.NewSHA1(uuid.NameSpaceURL, []byte("chaperone:applocker:"+kind+":"+name)).String(), "Chaperone: " + name, why, everyone, action}
+	return rule{ID: uuid.NewSHA1(uuid.NameSpaceURL, []byte("chaperone:applocker:"+kind+":"+name)).String(), Name: "Chaperone: " + name, Description: why, SID: everyone, Action: action}
 }
 
 // numbered gives the rules of a collection ids of their own.

@@ -14,7 +14,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "fapolicyd", About: "rules of fapolicyd (Linux): /etc/fapolicyd/rules.d/25-chaperone.rules, then fagenrules --load", Holds: export.Holds{Programs: true}, Write: Write}
+	return export.Format{Name: "fapolicyd", About: "rules of fapolicyd (Linux): /etc/fapolicyd/rules.d/25-chaperone.rules, then fagenrules --load", Holds: export.Holds{Programs: true}, Write: Write, Rules: Rules}
 }
 
 // Write writes the rules. A file's content stands first, as it identifies; a path is where a package puts its program, and no proof.
@@ -28,7 +28,7 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 	left = append(hashes(b, p), export.Unknown(p, "Linux", func(a *export.App) bool { return len(places(a)) > 0 })...)
 	if p.Removable != nil {
 		fmt.Fprintf(b, "# removable media (rule %s)\n", word(p.Removable.Rule))
-		for _, dir := range []string{"/media/", "/run/media/"} {
+		for _, dir := range removable() {
 			fmt.Fprintf(b, "deny_syslog perm=execute all : dir=%s\n", dir)
 		}
 	}
@@ -62,6 +62,31 @@ func hashes(b *bufio.Writer, p *export.Plan) (left []string) {
 	}
 	return left
 }
+
+// Rules returns the rules that deny. The log tells them by the file: its path, and its hash where syslog_format has sha256hash.
+func Rules(p *export.Plan) []export.Rule {
+	var out []export.Rule
+	list, _ := export.HashesOf(p, "Linux", "elf", "appimage")
+	for _, h := range list {
+		if !h.Allow {
+			out = append(out, export.Rule{Key: "sha256hash=" + h.SHA256, App: h.App, Policy: h.Rule})
+		}
+	}
+	if p.Removable != nil {
+		for _, dir := range removable() {
+			out = append(out, export.Rule{Key: "dir=" + dir, Policy: p.Removable.Rule})
+		}
+	}
+	for i := range p.Apps {
+		for _, place := range places(&p.Apps[i]) {
+			out = append(out, export.Rule{Key: place, App: p.Apps[i].ID, Policy: p.Apps[i].Rule})
+		}
+	}
+	return out
+}
+
+// removable are the folders that removable media are mounted below.
+func removable() []string { return []string{"/media/", "/run/media/"} }
 
 // places returns where packages of a messenger have their programs.
 func places(a *export.App) []string {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/logs"
 	"github.com/chaperone-im/chaperone/internal/policy/export"
 	"github.com/chaperone-im/chaperone/internal/policy/export/exporttest"
 	"github.com/chaperone-im/chaperone/internal/policy/export/fapolicyd"
@@ -104,5 +105,34 @@ func TestTheDaemonCarriesItOut(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(string(out)), "invalid") {
 		t.Errorf("the daemon does not understand a rule:\n%s", out)
+	}
+	fired(t, p, string(out))
+}
+
+// fired reads the daemon's own lines: of all rules that were exported, exactly the one for the client fired.
+func fired(t *testing.T, p *export.Plan, out string) {
+	t.Helper()
+	parser, err := logs.Parser(logs.Fapolicyd, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, line := range strings.Split(out, "\n") {
+		if !strings.HasPrefix(line, "rule=") {
+			continue
+		}
+		e, err := parser.Line([]byte(line))
+		if err != nil || e == nil || e.User != "0" || !strings.HasSuffix(e.Path, "/holiday.jpg") {
+			t.Fatalf("%q: %+v, %v", line, e, err)
+		}
+		keys = append(keys, e.Rule)
+	}
+	if len(keys) == 0 {
+		t.Fatalf("the daemon says nothing:\n%s", out)
+	}
+	for _, r := range fapolicyd.Rules(p) {
+		if want := r.App == "telegram" && strings.HasPrefix(r.Key, "sha256hash="); r.Fired(keys[0]) != want {
+			t.Errorf("%+v fired: %v", r, !want)
+		}
 	}
 }

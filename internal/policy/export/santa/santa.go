@@ -10,7 +10,7 @@ import (
 
 // Format is the entry of this format.
 func Format() export.Format {
-	return export.Format{Name: "santa", About: "rules of Santa (macOS): santactl rule --import FILE, or the answer of a sync server's ruledownload", Holds: export.Holds{Programs: true}, Write: Write}
+	return export.Format{Name: "santa", About: "rules of Santa (macOS): santactl rule --import FILE, or the answer of a sync server's ruledownload", Holds: export.Holds{Programs: true}, Write: Write, Rules: Fires}
 }
 
 // Rule is a rule as Santa's sync protocol has it.
@@ -37,14 +37,32 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 
 // Rules returns the rules, and what they leave out.
 func Rules(p *export.Plan) (RuleSet, []string) {
+	set, _, left := rules(p)
+	return set, left
+}
+
+// Fires returns the rules that block as Santa's log tells them: by kind and identifier.
+func Fires(p *export.Plan) []export.Rule {
+	_, out, _ := rules(p)
+	return out
+}
+
+func rules(p *export.Plan) (RuleSet, []export.Rule, []string) {
 	set := RuleSet{Rules: []Rule{}}
+	var fires []export.Rule
 	hashes, left := export.HashesOf(p, "macOS", "macho")
 	left = append(left, export.Unknown(p, "macOS", func(a *export.App) bool { return len(a.Programs.MacOS) > 0 })...)
 	seen := map[string]bool{}
+	var of export.Rule // what a rule is made for
 	add := func(r Rule) {
-		if key := r.RuleType + r.Identifier; !seen[key] {
-			seen[key] = true
-			set.Rules = append(set.Rules, r)
+		key := r.RuleType + ":" + r.Identifier
+		if seen[key] {
+			return
+		}
+		seen[key] = true
+		set.Rules = append(set.Rules, r)
+		if of.Key = key; r.Policy == "BLOCKLIST" {
+			fires = append(fires, of)
 		}
 	}
 	for _, h := range hashes {
@@ -52,9 +70,11 @@ func Rules(p *export.Plan) (RuleSet, []string) {
 		if h.Allow {
 			r.Policy, r.CustomMsg = "ALLOWLIST", ""
 		}
+		of = export.Rule{App: h.App, Policy: h.Rule}
 		add(r)
 	}
 	for i := range p.Apps {
+		of = export.Rule{App: p.Apps[i].ID, Policy: p.Apps[i].Rule}
 		for _, m := range p.Apps[i].Programs.MacOS {
 			switch say := p.Apps[i].Say; {
 			case m.Team == "":
@@ -71,5 +91,5 @@ func Rules(p *export.Plan) (RuleSet, []string) {
 	if p.Removable != nil {
 		left = append(left, "removable media: Santa has a setting of its own for them (BlockUSBMount)")
 	}
-	return set, left
+	return set, fires, left
 }

@@ -22,7 +22,7 @@ obj_cache_size = 8191
 watch_fs = ramfs
 trust = file
 integrity = none
-syslog_format = rule,dec,perm,auid,pid,exe,:,path,ftype,trust
+syslog_format = rule,dec,perm,uid,pid,exe,:,path,ftype,trust,sha256hash
 rpm_sha256_only = 0
 allow_filesystem_mark = 0
 EOF
@@ -51,4 +51,5 @@ grep -i 'error\|invalid\|unknown' "$dir/log" | grep -iv 'open_dbi' || true
 "$dir/files/holiday.jpg" 2>/dev/null && echo 'client runs' || echo 'client denied'
 kill $!
 wait || true
+grep '^rule=' "$dir/log"
 umount "$dir/files"
