@@ -251,15 +251,17 @@ func (s *Server) watch(ctx context.Context) {
 	tick := time.NewTicker(lookForPolicy)
 	defer tick.Stop()
 	var hosts, snapshot time.Time
+	var looking round
 	for {
 		if err := s.publish(); err != nil {
 			s.deps.Log.Error("fleet: publish policy", "error", err)
 			s.deps.Board.Set(healthItem, health.Degraded, "the policy in force could not be given to agents: "+err.Error(), "They keep the one they have.")
 		} else if now := s.deps.Clock.Now(); now.Sub(hosts) >= lookAtHosts {
 			hosts = now
-			s.pokeAll(hostFlag)
+			looking = newRound(s.all())
 			s.setHealth()
 		}
+		looking.step(hostFlag)
 		if now := s.deps.Clock.Now(); now.Sub(snapshot) >= snapshotEvery {
 			snapshot = now
 			if err := s.roster.snapshot(); err != nil {

@@ -130,28 +130,52 @@ func (s *Server) session(host string) *session {
 
 // hangUp ends all sessions.
 func (s *Server) hangUp() {
-	s.mu.Lock()
-	list := make([]*session, 0, len(s.sessions))
-	for _, ss := range s.sessions {
-		list = append(list, ss)
-	}
-	s.mu.Unlock()
-	for _, ss := range list {
+	for _, ss := range s.all() {
 		ss.conn.NetConn().Close()
 	}
 }
 
 // pokeAll has every agent be written what it does not have.
 func (s *Server) pokeAll(flag uint32) {
+	for _, ss := range s.all() {
+		ss.poke(flag)
+	}
+}
+
+// all returns the sessions there are.
+func (s *Server) all() []*session {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := make([]*session, 0, len(s.sessions))
 	for _, ss := range s.sessions {
 		list = append(list, ss)
 	}
-	s.mu.Unlock()
-	for _, ss := range list {
+	return list
+}
+
+// round goes through all sessions, a share at a time: what holds for each host alone is looked up for some of them at each tick, so that a
+// policy that is pushed never waits behind the look at all of them.
+type round struct {
+	left  []*session
+	share int
+}
+
+// roundTicks is in how many ticks a round is through; roundLeast is taken at each tick at least.
+const (
+	roundTicks = 100
+	roundLeast = 16
+)
+
+func newRound(list []*session) round {
+	return round{list, max(roundLeast, len(list)/roundTicks)}
+}
+
+func (r *round) step(flag uint32) {
+	n := min(r.share, len(r.left))
+	for _, ss := range r.left[:n] {
 		ss.poke(flag)
 	}
+	r.left = r.left[n:]
 }
 
 // poke has a goroutine write what the agent does not have, unless one is at it.
