@@ -41,7 +41,7 @@ type Command struct {
 type flags struct {
 	command.DataFlags
 	Policy string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
-	Mode   string `name:"mode" enum:",monitor,deny-list,lockdown" default:"" help:"monitor, deny-list or lockdown; else that of the configuration."`
+	Mode   string `name:"mode" enum:",monitor,deny-list,learn,lockdown" default:"" help:"monitor, deny-list, learn or lockdown; else that of the configuration."`
 	Host   string `name:"host" placeholder:"NAME" help:"The machine that records are about; this one without it."`
 	Door   string `name:"socket" placeholder:"PATH" default:"/run/chaperone/agent.sock" hidden:"" help:"Where people ask."`
 	Only   string `name:"only" placeholder:"DIR" hidden:"" help:"For tests: watch nothing but file systems mounted below this folder."`
@@ -101,7 +101,7 @@ func (c *runCmd) Run(e *command.Env) error {
 	defer s.close()
 	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, set.Policy.File().Name(), set.Policy.Version())
 	err = holder.Run(e.Ctx, holder.Options{
-		Binary: self, Opens: settings.Agent.Mode == string(judge.Lockdown), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
+		Binary: self, Opens: judge.Mode(settings.Agent.Mode).Locks(), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
 		Alive: s.alive, Ready: func() {
 			s.say("READY=1")
 			go fmt.Fprintln(e.ErrOut, "chaperone: agent decides") // the loop waits for no log

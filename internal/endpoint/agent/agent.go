@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("agent: %w", err)
 	}
 	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped, Stopping: a.stopping}
-	if o.Mode == judge.Lockdown {
+	if o.Mode.Locks() {
 		if a.trust, err = packages(ctx); err != nil {
 			return fmt.Errorf("agent: %w", err)
 		}

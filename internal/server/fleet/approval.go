@@ -25,19 +25,40 @@ const (
 	OneGroup  Subject = "group"
 )
 
-// Approval is an exception from the policy: a messenger, or one file, may run somewhere until it ends. Field names are API.
+// Approval is an exception from the policy: a messenger, one file, or a publisher's programs, may run somewhere until it ends. Field names are API.
 type Approval struct {
-	ID      string    `json:"id"`
-	Subject Subject   `json:"subject"`
-	Name    string    `json:"name"`           // of the person or group; the id of the host
-	Host    string    `json:"host,omitempty"` // name of the host, for people
-	App     string    `json:"app,omitempty"`
-	SHA256  string    `json:"sha256,omitempty"`
-	Until   time.Time `json:"until"`
-	Reason  string    `json:"reason"`
-	By      string    `json:"by"`
-	At      time.Time `json:"at"`
-	Asked   string    `json:"asked,omitempty"` // id of the request that it answers
+	ID      string  `json:"id"`
+	Subject Subject `json:"subject"`
+	Name    string  `json:"name"`           // of the person or group; the id of the host
+	Host    string  `json:"host,omitempty"` // name of the host, for people
+	App     string  `json:"app,omitempty"`
+	SHA256  string  `json:"sha256,omitempty"`
+	// Publisher is the subject of a signer, all of whose programs may run.
+	Publisher string    `json:"publisher,omitempty"`
+	Until     time.Time `json:"until"`
+	Reason    string    `json:"reason"`
+	By        string    `json:"by"`
+	At        time.Time `json:"at"`
+	Asked     string    `json:"asked,omitempty"` // id of the request that it answers
+}
+
+// What says what may run.
+func (a Approval) What() string {
+	if a.Publisher != "" {
+		return "publisher " + a.Publisher
+	}
+	return a.App + a.SHA256
+}
+
+// names counts what an approval names: it is to be one.
+func (a Approval) names() int {
+	n := 0
+	for _, s := range []string{a.App, a.SHA256, a.Publisher} {
+		if s != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // For says for whom it is, in words.
@@ -72,7 +93,7 @@ const (
 // Errors of approvals.
 var (
 	ErrNoApproval = errors.New("no approval or request of that id")
-	ErrApproval   = errors.New("an approval names a host, person or group, a messenger or a file by its SHA-256, a reason, and a time at most a year ahead")
+	ErrApproval   = errors.New("an approval names a host, person or group, a messenger, a file by its SHA-256 or a publisher, a reason, and a time at most a year ahead")
 )
 
 // approvals are kept in one file, whole.
@@ -169,7 +190,7 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 			return a, ErrNoApproval
 		}
 		q := waiting[i]
-		a.App, a.SHA256 = q.App, ""
+		a.App, a.SHA256, a.Publisher = q.App, "", ""
 		if q.App == "" {
 			a.SHA256 = q.SHA256
 		}
@@ -182,7 +203,7 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 	}
 	now := s.deps.Clock.Now()
 	known := a.Subject == OneHost || a.Subject == OnePerson || a.Subject == OneGroup
-	if !known || a.Name == "" || (a.App == "") == (a.SHA256 == "") || a.Reason == "" || !a.Until.After(now) || a.Until.Sub(now) > MaxApprovalLife || a.SHA256 != "" && len(a.SHA256) != 64 {
+	if !known || a.Name == "" || a.names() != 1 || a.Reason == "" || !a.Until.After(now) || a.Until.Sub(now) > MaxApprovalLife || a.SHA256 != "" && len(a.SHA256) != 64 {
 		return a, ErrApproval
 	}
 	if len(inForce) >= maxApprovals {
@@ -196,7 +217,7 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 		a.Name, a.Host = h.ID, h.Name
 	}
 	a.ID, a.By, a.At, a.Until = event.RandomID()[:12], by, now, a.Until.UTC().Truncate(time.Second)
-	err := s.act(ctx, by, "approval.grant", strings.TrimSpace(a.App+" "+a.SHA256), event.Fact{Name: "approval", Value: a.ID}, event.Fact{Name: string(a.Subject), Value: a.Name},
+	err := s.act(ctx, by, "approval.grant", a.What(), event.Fact{Name: "approval", Value: a.ID}, event.Fact{Name: string(a.Subject), Value: a.Name},
 		event.Fact{Name: "until", Value: a.Until.Format(time.RFC3339)}, event.Fact{Name: "reason", Value: a.Reason})
 	if err != nil {
 		return a, err
@@ -245,7 +266,7 @@ func (a *approvals) approvedFor(h Host, person string, groups []string) []protoc
 		case now.After(x.Until):
 		case x.Subject == OneHost && x.Name == h.ID, x.Subject == OnePerson && person != "" && x.Name == person, x.Subject == OneGroup && slices.Contains(groups, x.Name):
 			if len(out) < maxPerHost {
-				out = append(out, protocol.Approval{ID: x.ID, App: x.App, SHA256: x.SHA256, Until: x.Until, Reason: x.Reason})
+				out = append(out, protocol.Approval{ID: x.ID, App: x.App, SHA256: x.SHA256, Publisher: x.Publisher, Until: x.Until, Reason: x.Reason})
 			}
 		}
 	}

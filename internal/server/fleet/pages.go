@@ -46,7 +46,7 @@ func shownHost(h Host, generation uint64) console.FleetHost {
 func (p Pages) Approvals() (inForce []console.Approval, asked []console.ApprovalAsked) {
 	granted, waiting := p.Server.Approvals()
 	for _, a := range granted {
-		inForce = append(inForce, console.Approval{ID: a.ID, For: a.For(), What: a.App + a.SHA256, Reason: a.Reason, By: a.By, Until: a.Until})
+		inForce = append(inForce, console.Approval{ID: a.ID, For: a.For(), What: a.What(), Reason: a.Reason, By: a.By, Until: a.Until})
 	}
 	for _, q := range waiting {
 		what := q.App

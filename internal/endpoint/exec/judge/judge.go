@@ -30,8 +30,15 @@ type Mode string
 const (
 	Monitor  Mode = "monitor"   // nothing is stopped, all is recorded
 	DenyList Mode = "deny-list" // what policy forbids is stopped
+	Learn    Mode = "learn"     // nothing is stopped, and what lockdown would stop is recorded too
 	Lockdown Mode = "lockdown"  // what neither a package brought nor anybody approved is stopped too
 )
+
+// watches reports whether nothing is stopped.
+func (m Mode) watches() bool { return m == Monitor || m == Learn }
+
+// Locks reports whether what no package brought is looked at.
+func (m Mode) Locks() bool { return m == Learn || m == Lockdown }
 
 // Identifier tells what a file is. A scan.Scanner is one.
 type Identifier interface {

@@ -192,7 +192,7 @@ func (b *bench) askPath(path string, flags uint8) wire.Message {
 
 // TestDecisions asks about every kind of file in every mode.
 func TestDecisions(t *testing.T) {
-	all := map[judge.Mode]bool{judge.Monitor: true, judge.DenyList: true, judge.Lockdown: true}
+	all := map[judge.Mode]bool{judge.Monitor: true, judge.Learn: true, judge.DenyList: true, judge.Lockdown: true}
 	only := func(m ...judge.Mode) map[judge.Mode]bool {
 		out := map[judge.Mode]bool{}
 		for _, x := range m {
@@ -207,17 +207,17 @@ func TestDecisions(t *testing.T) {
 		rule       string // of the stop
 	}{
 		{"a program", "program", judge.Options{Trust: trust(true)}, all, ""},
-		{"a messenger", "messenger", judge.Options{Trust: trust(true)}, only(judge.Monitor), "no-messengers"},
-		{"a program that carries one", "carrier", judge.Options{Trust: trust(true)}, only(judge.Monitor), "no-messengers"},
+		{"a messenger", "messenger", judge.Options{Trust: trust(true)}, only(judge.Monitor, judge.Learn), "no-messengers"},
+		{"a program that carries one", "carrier", judge.Options{Trust: trust(true)}, only(judge.Monitor, judge.Learn), "no-messengers"},
 		{"a script", "script", judge.Options{Trust: trust(true)}, all, ""},
 		{"a messenger, and the policy only watches", "messenger", judge.Options{Rules: judge.Rules{Policy: decider{}}, Trust: trust(true)}, all, "no-messengers"},
 		{"a messenger that is approved", "messenger", judge.Options{Exceptions: exceptions{"sum of messenger": true}}, all, ""},
 		{"a carrier that is approved", "carrier", judge.Options{Exceptions: exceptions{"sum of carrier": true}}, all, ""},
-		{"a file that takes long", "slow", judge.Options{}, only(judge.Monitor), "otherwise"},
-		{"a file that a parser dies on", "crash", judge.Options{}, only(judge.Monitor), "otherwise"},
-		{"no sandbox", "dead", judge.Options{}, only(judge.Monitor), "otherwise"},
-		{"a file that takes long, and policy lets it", "slow", judge.Options{Rules: judge.Rules{NotInspected: event.Allow}}, only(judge.Monitor, judge.DenyList), ""},
-		{"what no package brought", "program", judge.Options{Trust: trust(false)}, only(judge.Monitor, judge.DenyList), ""}, // anybody may write it
+		{"a file that takes long", "slow", judge.Options{}, only(judge.Monitor, judge.Learn), "otherwise"},
+		{"a file that a parser dies on", "crash", judge.Options{}, only(judge.Monitor, judge.Learn), "otherwise"},
+		{"no sandbox", "dead", judge.Options{}, only(judge.Monitor, judge.Learn), "otherwise"},
+		{"a file that takes long, and policy lets it", "slow", judge.Options{Rules: judge.Rules{NotInspected: event.Allow}}, only(judge.Monitor, judge.Learn, judge.DenyList), ""},
+		{"what no package brought", "program", judge.Options{Trust: trust(false)}, only(judge.Monitor, judge.Learn, judge.DenyList), ""}, // anybody may write it
 	} {
 		for mode := range all {
 			o := test.o

@@ -63,15 +63,15 @@ type decision struct {
 // decide decides. Whatever fails on the way is "not inspected", and policy says what that means.
 func (q *question) decide(ctx context.Context) decision {
 	if err := unix.Fstat(int(q.file.Fd()), &q.stat); err != nil {
-		return decision{allow: q.judge.o.Mode == Monitor}
+		return decision{allow: q.judge.o.Mode.watches()}
 	}
 	key := wire.KeyOf(&q.stat)
 	_, must := (*q.judge.must.Load())[key]
-	if must && q.judge.o.Mode != Lockdown {
+	if must && !q.judge.o.Mode.Locks() {
 		return decision{allow: true}
 	}
 	opened := q.ask.Has(wire.Open)
-	if opened && (must || q.judge.o.Mode != Lockdown || !q.loadable() || q.byRoot()) {
+	if opened && (must || !q.judge.o.Mode.Locks() || !q.loadable() || q.byRoot()) {
 		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}
 	}
 	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
@@ -255,7 +255,7 @@ func (q *question) carry(k *known, e *event.Event) decision {
 		*v = q.rules.Policy.Decide(&policy.Input{Event: e, Now: j.o.Now(), Final: true})
 	}
 	approved, rooted := q.overrule(k, v)
-	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode == Monitor, once: approved || rooted}
+	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode.watches(), once: approved || rooted}
 	v.Enforced = v.Enforced && (!v.Action.Stops() || !d.allow)
 	if v.Action.Stops() || len(v.Obligations) > 0 {
 		d.stop = q.stop(e)
@@ -282,7 +282,7 @@ func (q *question) overrule(k *known, v *event.Verdict) (approved, rooted bool) 
 		j.unseen.Add(1)
 		v.Action, v.Reason = q.rules.NotInspected, "not inspected: "+k.reason
 		v.Say = "This program could not be looked into (" + k.reason + "). Try again in a moment."
-	case j.o.Mode == Lockdown && !k.trusted:
+	case j.o.Mode.Locks() && !k.trusted:
 		if wire.RootOnly(&q.stat) && q.byRoot() {
 			return false, true
 		}

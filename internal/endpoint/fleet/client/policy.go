@@ -16,9 +16,12 @@ func (b Bundle) File() (*policy.File, error) {
 	var rules []policy.Rule
 	for _, a := range b.Approvals {
 		r := policy.Rule{ID: "approval-" + a.ID, Until: a.Until.UTC().Format(time.RFC3339), Verdict: "allow", Reason: a.Reason}
-		if a.App != "" {
+		switch {
+		case a.App != "":
 			r.Apps = policy.List{a.App}
-		} else {
+		case a.Publisher != "":
+			r.Programs.Publisher = policy.List{a.Publisher}
+		default:
 			r.Programs.SHA256 = policy.List{a.SHA256}
 		}
 		rules = append(rules, r)

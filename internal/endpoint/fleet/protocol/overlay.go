@@ -20,13 +20,15 @@ type Overlay struct {
 	Orders    []Order    `json:"orders,omitempty"`
 }
 
-// Approval lets one messenger, or one file, run until it ends.
+// Approval lets one messenger, one file, or what a publisher signed, run until it ends.
 type Approval struct {
-	ID     string    `json:"id"`
-	App    string    `json:"app,omitempty"`    // by its id in the catalog
-	SHA256 string    `json:"sha256,omitempty"` // else one file
-	Until  time.Time `json:"until"`
-	Reason string    `json:"reason"`
+	ID     string `json:"id"`
+	App    string `json:"app,omitempty"`    // by its id in the catalog
+	SHA256 string `json:"sha256,omitempty"` // else one file
+	// Publisher is the subject of a signer, else.
+	Publisher string    `json:"publisher,omitempty"`
+	Until     time.Time `json:"until"`
+	Reason    string    `json:"reason"`
 }
 
 // What an order asks for.
@@ -63,7 +65,13 @@ func (o *Overlay) check() error {
 		return fmt.Errorf("%w: %d approvals, %d orders", ErrMalformed, len(o.Approvals), len(o.Orders))
 	}
 	for _, a := range o.Approvals {
-		if a.ID == "" || (a.App == "") == (a.SHA256 == "") || a.Until.IsZero() {
+		n := 0
+		for _, s := range []string{a.App, a.SHA256, a.Publisher} {
+			if s != "" {
+				n++
+			}
+		}
+		if a.ID == "" || n != 1 || a.Until.IsZero() {
 			return fmt.Errorf("%w: approval %q", ErrMalformed, a.ID)
 		}
 	}
