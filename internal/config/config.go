@@ -23,6 +23,7 @@ type Config struct {
 	Inspectors Inspectors `yaml:"inspectors" doc:"Content inspectors that need a service."`
 	Alerts     Alerts     `yaml:"alerts" doc:"Who is told, and how."`
 	Metrics    Metrics    `yaml:"metrics" doc:"Prometheus metrics and health over HTTP."`
+	Endpoint   Endpoint   `yaml:"endpoint" doc:"What other enforcers of the endpoint tell."`
 	Agent      Agent      `yaml:"agent" doc:"What chaperone agent does on this machine."`
 	Purpose    string     `yaml:"purpose" doc:"Default purpose of commands that read content. Without it they ask for --purpose."`
 
@@ -33,11 +34,23 @@ type Config struct {
 
 // Agent configures execution control on the machine that reads this file.
 type Agent struct {
-	Mode      string   `yaml:"mode" doc:"deny-list (default): what policy forbids does not start. monitor: it starts and is recorded. lockdown: only programs that a package brought, or that were approved, start."`
-	Removable string   `yaml:"removable" doc:"deny (default): programs on removable media start only where a rule or an exception allows them. policy: they are judged as all others."`
-	Server    string   `yaml:"server" doc:"The server of the fleet that this machine belongs to, as https://chaperone.example.org:8444. Then the fleet's policy is in force once it has come, and what is found goes there: see chaperone fleet agent."`
-	Harden    []string `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
-	Secret    string   `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
+	Mode      string        `yaml:"mode" doc:"deny-list (default): what policy forbids does not start. monitor: it starts and is recorded. learn: nothing is stopped, and what lockdown would stop is recorded, for the proposals of chaperone fleet learned. lockdown: only programs that a package brought, or that were approved, start."`
+	Removable string        `yaml:"removable" doc:"deny (default): programs on removable media start only where a rule or an exception allows them. policy: they are judged as all others."`
+	Server    string        `yaml:"server" doc:"The server of the fleet that this machine belongs to, as https://chaperone.example.org:8444. Then the fleet's policy is in force once it has come, and what is found goes there: see chaperone fleet agent."`
+	Harden    []string      `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
+	Logs      []EnforcerLog `yaml:"logs" doc:"Logs of other enforcers on this machine, which chaperone fleet agent hands up."`
+	Secret    string        `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
+}
+
+// Endpoint says what of other enforcers is read.
+type Endpoint struct {
+	Logs []EnforcerLog `yaml:"logs" doc:"Logs in which other enforcers say what they stopped, of many machines, as a collector of syslog or Windows events writes them."`
+}
+
+// EnforcerLog is the log of another enforcer.
+type EnforcerLog struct {
+	Format string `yaml:"format" doc:"fapolicyd, santa, or windows: events of AppLocker and App Control, one a line, in XML or JSON."`
+	Path   string `yaml:"path" doc:"The file. It is followed across rotation and restarts."`
 }
 
 // Catalog says where newer catalogs come from.
@@ -162,9 +175,10 @@ type Resolver struct {
 
 // Fleet configures the server of agents.
 type Fleet struct {
-	Listen   string   `yaml:"listen" doc:"Address that agents connect to, e.g. 0.0.0.0:8444. Without it there is no fleet."`
-	MaxHosts int      `yaml:"max_hosts" doc:"Most machines that the fleet takes in. Default 20000."`
-	MustRun  []string `yaml:"must_run" doc:"Paths of programs that agents never block, besides their own: what must never be locked out, as the client of the VPN."`
+	Listen   string        `yaml:"listen" doc:"Address that agents connect to, e.g. 0.0.0.0:8444. Without it there is no fleet."`
+	MaxHosts int           `yaml:"max_hosts" doc:"Most machines that the fleet takes in. Default 20000."`
+	MustRun  []string      `yaml:"must_run" doc:"Paths of programs that agents never block, besides their own: what must never be locked out, as the client of the VPN."`
+	Learning time.Duration `yaml:"learning" doc:"How long agents in mode learn do so before their proposals are called ready. Default 336h, 14 days."`
 }
 
 // Santa configures the sync server of machines with Santa.

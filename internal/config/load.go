@@ -128,6 +128,7 @@ func (c *Config) check() error {
 			errs = append(errs, fmt.Errorf("network.logs[%d]: want a path, and the format zeek, suricata, squid or dnsmasq", i))
 		}
 	}
+	errs = append(errs, checkLogs("endpoint.logs", c.Endpoint.Logs), checkLogs("agent.logs", c.Agent.Logs))
 	if d := c.Observations.Days; d != nil && (*d < 0 || *d > MaxObservationDays) {
 		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))
 	}
@@ -144,10 +145,20 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
+func checkLogs(key string, logs []EnforcerLog) error {
+	var errs []error
+	for i, l := range logs {
+		if l.Path == "" || !slices.Contains([]string{"fapolicyd", "santa", "windows"}, l.Format) {
+			errs = append(errs, fmt.Errorf("%s[%d]: want a path, and the format fapolicyd, santa or windows", key, i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func checkAgent(a Agent) error {
 	var errs []error
-	if !slices.Contains([]string{"monitor", "deny-list", "lockdown"}, a.Mode) {
-		errs = append(errs, fmt.Errorf("agent.mode: %q is none of monitor, deny-list and lockdown", a.Mode))
+	if !slices.Contains([]string{"monitor", "deny-list", "learn", "lockdown"}, a.Mode) {
+		errs = append(errs, fmt.Errorf("agent.mode: %q is none of monitor, deny-list, learn and lockdown", a.Mode))
 	}
 	if a.Removable != "deny" && a.Removable != "policy" {
 		errs = append(errs, fmt.Errorf("agent.removable: %q is neither deny nor policy", a.Removable))

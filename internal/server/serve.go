@@ -24,7 +24,9 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/network/dns"
 	"github.com/chaperone-im/chaperone/internal/policy"
+	"github.com/chaperone-im/chaperone/internal/policy/export"
 	"github.com/chaperone-im/chaperone/internal/server/certificate"
+	"github.com/chaperone-im/chaperone/internal/server/execution"
 	"github.com/chaperone-im/chaperone/internal/server/fleet"
 	"github.com/chaperone-im/chaperone/internal/server/santa"
 	"github.com/chaperone-im/chaperone/internal/server/selfverify"
@@ -48,7 +50,8 @@ type Server struct {
 	objects  *object.Store
 	parts    []part
 	agents   *fleet.Server // nil where no fleet is served
-	unused   []io.Closer   // listeners that are bound and not served yet
+	desk     *execution.Desk
+	unused   []io.Closer // listeners that are bound and not served yet
 }
 
 // part is one thing that runs until the context ends.
@@ -99,6 +102,9 @@ func (s *Server) build() error {
 		return fmt.Errorf("sweep objects: %w", err)
 	}
 	if s.recorder, err = s.alerts(); err != nil {
+		return err
+	}
+	if err := s.execution(); err != nil {
 		return err
 	}
 	s.observations()
@@ -155,6 +161,7 @@ func (s *Server) control() error {
 	}
 	s.unused = append(s.unused, l)
 	ops := (&operations{s.store, s.rules, s.recorder, true}).list()
+	ops = append(ops, s.desk.Operations()...)
 	if s.agents != nil {
 		ops = append(ops, s.agents.Operations()...)
 	}
@@ -172,6 +179,7 @@ func (s *Server) fleet() (err error) {
 	if s.agents, err = fleet.New(fleet.FromConfig(s.cfg, s.version), d); err != nil {
 		return err
 	}
+	s.desk.Grant = s.agents.Grant
 	s.unused = append(s.unused, s.agents)
 	s.add(part{name: "fleet", run: s.agents.Run})
 	return nil
@@ -189,6 +197,21 @@ func (s *Server) santa() error {
 	}
 	s.unused = append(s.unused, m)
 	s.add(part{name: "santa", run: m.Run})
+	return nil
+}
+
+// execution sums up what is recorded of programs, for rules of other enforcers and for lockdown.
+func (s *Server) execution() error {
+	t, err := execution.Open(s.store.Dir, s.store.Clock, s.log)
+	if err != nil {
+		return err
+	}
+	s.recorder = t.Recorder(s.recorder)
+	s.add(part{name: "sums of programs", after: true, run: t.Run})
+	s.desk = &execution.Desk{Tally: t, Acts: s.store.Recorder, Learning: s.cfg.Fleet.Learning,
+		Plan: func() *export.Plan {
+			return export.Make(s.rules.Policy(), s.rules.Catalog(), export.Options{Now: s.store.Clock.Now(), Enforce: true})
+		}}
 	return nil
 }
 
@@ -235,6 +258,13 @@ func (s *Server) sensors() error {
 		return fmt.Errorf("network.logs: %w", err)
 	}
 	for _, l := range logs {
+		s.add(part{name: l.Name(), run: l.Run})
+	}
+	enforcers, err := sensors.Enforcers(s.cfg.Endpoint.Logs, s.cfg.Path, s.store.Dir, d)
+	if err != nil {
+		return fmt.Errorf("endpoint.logs: %w", err)
+	}
+	for _, l := range enforcers {
 		s.add(part{name: l.Name(), run: l.Run})
 	}
 	return nil

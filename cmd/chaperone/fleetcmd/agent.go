@@ -20,6 +20,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/control"
+	"github.com/chaperone-im/chaperone/internal/control/account"
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/client"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
@@ -60,6 +61,9 @@ func (c *agentCmd) Run(e *command.Env) error {
 	defer beside.Wait()
 	defer stop()
 	beside.Go(func() { c.scans(ctx, j) })
+	if err := j.follow(ctx, &beside, cfg, dir); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	served := make(chan error, 1)
 	beside.Go(func() {
 		served <- control.Serve(ctx, l, dir, j.operations(), rootOnly{})
@@ -83,7 +87,7 @@ type rootOnly struct{}
 
 // ByUser implements control.Accounts.
 func (rootOnly) ByUser(uid uint32) (control.Caller, bool) {
-	return control.Caller{Account: "root", Roles: []control.Role{control.Administrator}}, uid == 0
+	return control.Caller{Account: account.System, Roles: []control.Role{control.Administrator}}, uid == 0
 }
 
 // scans scans again and again; the first time a while after the start, so that a fleet does not begin all at once.

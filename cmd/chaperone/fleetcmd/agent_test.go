@@ -23,7 +23,7 @@ func TestAgent(t *testing.T) {
 	h.serve()
 	data, files := t.TempDir(), t.TempDir()
 	conf := filepath.Join(t.TempDir(), "agent.yaml")
-	if err := os.WriteFile(conf, []byte("data_dir: "+data+"\nagent: {server: \"https://"+h.address+"\"}\n"), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte("data_dir: "+data+"\nagent: {server: \"https://"+h.address+"\", logs: [{format: fapolicyd, path: "+files+"/fapolicyd.log}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if set, err := fleetcmd.InForce(t.Context(), data); set != nil || err != nil {
@@ -95,10 +95,12 @@ func TestAgent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if set.Policy.Version() != first.Policy.Version() {
-			break
+		if v := decide(set, sum, ""); set.Policy.Version() != first.Policy.Version() && v.Action == event.Allow && strings.HasPrefix(v.Rule, "approval-") {
+			break // asked, approved, and it runs
 		}
 	}
+	h.learned(remote, data)
+	h.firedOf(filepath.Join(files, "fapolicyd.log"))
 	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no inventory")

@@ -33,6 +33,7 @@ type Command struct {
 	Approvals  approvalsCmd  `cmd:"" help:"List exceptions in force and requests for them."`
 	Allow      allowCmd      `cmd:"" help:"Grant an exception to a host, person or group, until it ends."`
 	Withdraw   withdrawCmd   `cmd:"" help:"End an exception, or refuse a request."`
+	Learned    learnedCmd    `cmd:"" help:"List what machines in mode learn would stop in lockdown, as proposals by publisher and package; accept one, or dismiss it."`
 	Campaign   campaignCmd   `cmd:"" help:"Remove a messenger from all machines that have it, step by step."`
 
 	Enroll enrollCmd `cmd:"" help:"Join a fleet with this machine, and wait for approval."`
@@ -239,13 +240,14 @@ type allowCmd struct {
 	Request string        `name:"request" placeholder:"ID" help:"Grant what a request asks for, on its machine unless another is named."`
 	App     string        `name:"app" placeholder:"ID" help:"The messenger, by its id in the catalog."`
 	SHA256  string        `name:"sha256" help:"One file, by its SHA-256."`
+	Signer  string        `name:"publisher" placeholder:"SUBJECT" help:"All that a publisher signed, by the subject of its certificate."`
 	For     time.Duration `name:"for" default:"168h" help:"How long, up to a year."`
 	Reason  string        `name:"reason" help:"Why; that of the request without it."`
 }
 
 // Run grants an exception.
 func (c *allowCmd) Run(e *command.Env) error {
-	a := fleet.Approval{App: c.App, SHA256: strings.ToLower(c.SHA256), Reason: c.Reason, Asked: c.Request}
+	a := fleet.Approval{App: c.App, SHA256: strings.ToLower(c.SHA256), Publisher: c.Signer, Reason: c.Reason, Asked: c.Request}
 	switch {
 	case c.Host != "":
 		a.Subject, a.Name = fleet.OneHost, c.Host
@@ -261,7 +263,7 @@ func (c *allowCmd) Run(e *command.Env) error {
 		return err
 	}
 	return lines(&b, func(_ []byte, x fleet.ApprovalLine) error {
-		_, err := fmt.Fprintf(e.Out, "approved until %s UTC: %s for %s (%s)\n", stamp(x.Approval.Until), printable.Line(x.Approval.App+x.Approval.SHA256), printable.Line(x.Approval.For()), x.Approval.ID)
+		_, err := fmt.Fprintf(e.Out, "approved until %s UTC: %s for %s (%s)\n", stamp(x.Approval.Until), printable.Line(x.Approval.What()), printable.Line(x.Approval.For()), x.Approval.ID)
 		return err
 	})
 }

@@ -26,6 +26,7 @@ type Command struct {
 	Replay  replayCmd  `cmd:"" help:"Decide every record anew from what is stored, and compare."`
 	DryRun  dryRunCmd  `cmd:"" name:"dry-run" help:"Decide every record by a new policy, and say what it would have changed."`
 	Export  exportCmd  `cmd:"" help:"Write the policy for other enforcers: fapolicyd, Santa, AppLocker, App Control, browsers, managed clients, Intune and SCCM."`
+	Fired   firedCmd   `cmd:"" help:"Say of each exported rule whether it ever fired, by what serve read in the logs of other enforcers (endpoint.logs, agent.logs)."`
 }
 
 type checkCmd struct {
