@@ -51,7 +51,7 @@ func TestPlayWithoutRoot(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for name, source := range map[string]string{"chaperone": "../chaperone", "chaperone-demo": "."} {
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -61,7 +61,7 @@ func TestPlayWithoutRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	demo := exec.CommandContext(t.Context(), filepath.Join(dir, "chaperone-demo"), "--once", "--dir", filepath.Join(dir, "data"), "--chaperone", filepath.Join(dir, "chaperone"))
-	demo.Dir, demo.Env = dir, append(os.Environ(), "HOME="+dir)
+	demo.Dir, demo.Env = dir, append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
 	demo.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := demo.CombinedOutput()
 	if err != nil && os.Getenv("CHAPERONE_CI") != "1" && (strings.Contains(string(out), xmpptest.ErrMissing.Error()) || strings.Contains(string(out), clamdtest.ErrMissing.Error())) {
