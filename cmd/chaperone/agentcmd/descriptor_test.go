@@ -26,8 +26,9 @@ const (
 
 // byDescriptor starts a program without giving its path to exec, in the place of this process.
 func byDescriptor(how, path string) int {
-	fd, flags := -1, unix.AT_EMPTY_PATH
+	var fd int
 	var err error
+	flags := unix.AT_EMPTY_PATH
 	switch how {
 	case "inherited":
 		fd = 3
