@@ -133,9 +133,7 @@ func (c *Config) check() error {
 		errs = append(errs, fmt.Errorf("observations.days: %d is not between 0 and %d: what must be kept longer is a rule of the policy that makes records", *d, MaxObservationDays))
 	}
 	errs = append(errs, checkAgent(c.Agent))
-	if m := c.Santa; m.Listen != "" && m.ClientCA == "" && m.Tokens == "" {
-		errs = append(errs, errors.New("santa: machines need client_ca or tokens to be let in by"))
-	}
+	errs = append(errs, checkSanta(c.Santa))
 	if c.Keys.Unlock != "" && !reference(c.Keys.Unlock) {
 		errs = append(errs, fmt.Errorf("keys.unlock: want file:PATH, env:NAME or credential:NAME, never the passphrase itself"))
 	}
@@ -143,6 +141,13 @@ func (c *Config) check() error {
 		errs = append(errs, fmt.Errorf("alerts.mail.password: want file:PATH or env:NAME, never the password itself"))
 	}
 	return errors.Join(errs...)
+}
+
+func checkSanta(s Santa) error {
+	if s.Listen != "" && s.ClientCA == "" && s.Tokens == "" {
+		return errors.New("santa: machines need client_ca or tokens to be let in by")
+	}
+	return nil
 }
 
 func checkLogs(key string, logs []EnforcerLog) error {

@@ -89,14 +89,20 @@ func (r *Run) Captures(ctx context.Context, paths []string) error {
 		}
 	}
 	r.Out.read(&total{captures: len(paths), opened: len(paths) - shut, counts: r.tracker.Counts()})
-	var err error
-	switch {
-	case failed > 0 && failed == shut:
-		err = fmt.Errorf("%d of %d captures could not be opened", failed, len(paths))
-	case failed > 0:
-		err = fmt.Errorf("%d of %d captures could not be read to the end", failed, len(paths))
+	return unread(failed, shut, len(paths), advice)
+}
+
+// unread is the error for captures that could not be read to the end, of them shut ones that could not be opened; nil when there are none.
+func unread(failed, shut, all int, advice string) error {
+	if failed == 0 {
+		return nil
 	}
-	if err != nil && advice != "" {
+	what := "read to the end"
+	if failed == shut {
+		what = "opened"
+	}
+	err := fmt.Errorf("%d of %d captures could not be %s", failed, all, what)
+	if advice != "" {
 		return hint.New(err, advice)
 	}
 	return err
