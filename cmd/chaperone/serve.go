@@ -11,6 +11,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/inspection"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/journal"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -36,6 +37,9 @@ func (c *serveCmd) Run(e *command.Env) error {
 	s, err := server.New(e.Ctx, cfg, log, version)
 	if err != nil {
 		return c.hint(err)
+	}
+	if len(cfg.Network.Sensors) > 0 {
+		defer inspection.KeepSmall()() // a sensor keeps flows as inspect does
 	}
 	err = s.Run(e.Ctx, func() {
 		log.Info("serving", "version", version, "started_in", time.Since(start).Round(time.Millisecond).String())
