@@ -81,6 +81,9 @@ type socks struct {
 }
 
 func (s *socks) read(client, server []byte) answer {
+	if len(client) == 0 { // seen from its middle, what the server's side sent was a request
+		return more
+	}
 	switch client[0] {
 	case 4:
 		return s.four(client, server)
