@@ -4,7 +4,7 @@
 # make bench   measure side by side with the programs of the field
 # make samples make the captures of real programs in catalog/samples anew (root, namespaces)
 # make package deb and rpm into dist/
-# make wine    run the scanner for Windows under Wine (root, apt)
+# make wine    run the scanner and the fleet's client for Windows under Wine (root, apt)
 # make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -64,7 +64,7 @@ boot: package
 
 wine:
 	command -v wine >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends wine wine64; }
-	CHAPERONE_WINE=1 $(GO) test -count=1 -timeout 20m -v -run Wine ./cmd/chaperone/winetest
+	CHAPERONE_WINE=1 $(GO) test -count=1 -timeout 20m -v -run Wine ./cmd/chaperone/winetest ./cmd/chaperone/fleetcmd
 
 clean:
 	rm -rf bin dist

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,9 @@ func New(dir string) (*Prefix, error) {
 	if out, err := p.Output("wineboot", "-i"); err != nil {
 		return nil, errors.Join(fmt.Errorf("wineboot: %w: %s", err, out), p.Close())
 	}
+	if err := p.cutOff(); err != nil {
+		return nil, err
+	}
 	system := p.Path(`C:\windows\system32`)
 	if _, err := os.Stat(filepath.Join(system, "bcryptprimitives.dll")); errors.Is(err, os.ErrNotExist) {
 		err = os.WriteFile(filepath.Join(system, "bcryptprimitives.dll"), forwarder("bcryptprimitives.dll", "ProcessPrng", "advapi32.SystemFunction036"), 0o644)
@@ -37,6 +41,17 @@ func New(dir string) (*Prefix, error) {
 		}
 	}
 	return p, nil
+}
+
+// cutOff removes the links by which the folders of Wine's user are those of ours: for Windows programs they are no links, and a scan would go on
+// through this machine.
+func (p *Prefix) cutOff() error {
+	return filepath.WalkDir(p.Path(`C:\users`), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type() == fs.ModeSymlink {
+			err = os.Remove(path)
+		}
+		return err
+	})
 }
 
 // Path returns where a path of the prefix lies here.
