@@ -26,7 +26,7 @@ func TestServeHints(t *testing.T) {
 		"ss -ltnp":                            syscall.EADDRINUSE,
 		"CAP_NET_BIND_SERVICE":                syscall.EACCES,
 		"one process writes":                  journal.ErrLocked,
-		"chaperone quickstart DIR":            keyring.ErrNoKeys,
+		"chaperone quickstart firm":           keyring.ErrNoKeys,
 		"chaperone doctor --config here.yaml": io.EOF,
 	} {
 		got := c.hint(fmt.Errorf("start: %w", err))
@@ -42,7 +42,7 @@ func TestServeHints(t *testing.T) {
 // TestHintsOfWhatIsLost: a data directory without keys is set up; one that lost them has them brought back.
 func TestHintsOfWhatIsLost(t *testing.T) {
 	empty := t.TempDir()
-	if _, _, errOut := call(t, "", "search", "--data", empty, "x"); !strings.Contains(errOut, "hint: chaperone quickstart DIR") {
+	if _, _, errOut := call(t, "", "search", "--data", empty, "x"); !strings.Contains(errOut, "hint: chaperone quickstart firm") {
 		t.Errorf("of an empty data directory is said %s", errOut)
 	}
 	d := newDesk(t)
@@ -51,7 +51,7 @@ func TestHintsOfWhatIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, _, errOut := call(t, "", d.as("reviewer", "search", "sealed", "--purpose", "x")...)
-	if status != 2 || !strings.Contains(errOut, "compliance.pub") || strings.Contains(errOut, "quickstart DIR makes") {
+	if status != 2 || !strings.Contains(errOut, "compliance.pub") || strings.Contains(errOut, "quickstart firm makes") {
 		t.Errorf("of a lost key is said %s", errOut)
 	}
 }

@@ -66,7 +66,7 @@ func (c *serveCmd) hint(err error) error {
 	case errors.Is(err, journal.ErrLocked):
 		return hint.New(err, "one process writes a data directory: is chaperone serve running already?")
 	case errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost):
-		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
+		return hint.New(err, "chaperone quickstart firm makes a configuration, accounts, and a data directory with keys at firm/data")
 	}
 	return hint.New(err, "chaperone doctor --config "+c.Config+" says what to do")
 }

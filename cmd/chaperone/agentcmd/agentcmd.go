@@ -43,8 +43,8 @@ type flags struct {
 	Policy string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	Mode   string `name:"mode" enum:",monitor,deny-list,learn,lockdown" default:"" help:"monitor, deny-list, learn or lockdown; else that of the configuration."`
 	Host   string `name:"host" placeholder:"NAME" help:"The machine that records are about; this one without it."`
-	Door   string `name:"socket" placeholder:"PATH" default:"/run/chaperone/agent.sock" hidden:"" help:"Where people ask."`
-	Only   string `name:"only" placeholder:"DIR" hidden:"" help:"For tests: watch nothing but file systems mounted below this folder."`
+	Door   string `name:"socket" placeholder:"PATH" default:"/run/chaperone/agent.sock" help:"Where people ask."`
+	Only   string `name:"only" placeholder:"DIR" help:"Watch nothing but file systems mounted below this folder, to try the agent."`
 	Sys    string `name:"sysfs" placeholder:"DIR" hidden:"" help:"For tests: where devices are looked up."`
 }
 
@@ -79,12 +79,13 @@ func (c *runCmd) Run(e *command.Env) error {
 	if os.Geteuid() != 0 {
 		return hint.New(errors.New("the agent needs root: fanotify answers nobody else"), "sudo chaperone agent, or the unit chaperone-agent of the package")
 	}
-	if c.Only == "" && contained() {
-		return hint.New(errors.New("this is a container"), "the file systems that a container sees are the machine's: run the agent on the machine, it watches containers too")
-	}
 	settings, err := c.settings()
 	if err != nil {
 		return err
+	}
+	if mark := container(); c.Only == "" && mark != "" {
+		return hint.New(fmt.Errorf("this is a container: there is %s", mark), "the file systems that a container sees are the machine's: run the agent on the machine, "+
+			"it watches containers too; to try it on a file system of its own, --only DIR")
 	}
 	set, err := c.Rules(e, c.Policy)
 	if err != nil {
@@ -120,14 +121,14 @@ func (c *runCmd) Run(e *command.Env) error {
 	return err
 }
 
-// contained reports whether this is a container. An agent there would stop the whole machine's programs.
-func contained() bool {
+// container returns the file that tells that this is a container, or nothing. An agent there would stop the whole machine's programs.
+func container() string {
 	for _, mark := range []string{"/run/systemd/container", "/.dockerenv", "/run/.containerenv"} {
 		if command.FileExists(mark) {
-			return true
+			return mark
 		}
 	}
-	return false
+	return ""
 }
 
 // passed turns the signals of an administrator into those of a worker: HUP loads the policy, USR1 starts the worker anew, from the binary that is

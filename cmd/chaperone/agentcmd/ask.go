@@ -19,7 +19,7 @@ const notThere = "the agent of this machine does not run, or not here: systemctl
 
 type statusCmd struct {
 	JSON bool   `name:"json" help:"One JSON object."`
-	Door string `name:"socket" default:"/run/chaperone/agent.sock" hidden:""`
+	Door string `name:"socket" default:"/run/chaperone/agent.sock" placeholder:"PATH" help:"Where the agent listens."`
 }
 
 // Run asks the agent.
@@ -39,7 +39,7 @@ func (c *statusCmd) Run(e *command.Env) error {
 type requestCmd struct {
 	Reason string `name:"reason" placeholder:"TEXT" help:"What the program is needed for."`
 	Code   string `name:"code" placeholder:"CODE" help:"Code that an administrator gave: the program may run at once."`
-	Door   string `name:"socket" default:"/run/chaperone/agent.sock" hidden:""`
+	Door   string `name:"socket" default:"/run/chaperone/agent.sock" placeholder:"PATH" help:"Where the agent listens."`
 	File   string `arg:"" type:"existingfile" help:"The program."`
 }
 
@@ -51,7 +51,7 @@ func (c *requestCmd) Run(e *command.Env) error {
 	}
 	r, err := agent.Ask(e.Ctx, c.Door, &agent.Request{Path: c.File, SHA256: sum, Reason: c.Reason, Code: c.Code})
 	if err != nil {
-		return hint.New(err, "chaperone agent status tells whether the agent runs")
+		return hint.New(err, refused(err))
 	}
 	if c.Code != "" {
 		_, err = fmt.Fprintf(e.Out, "%s may run until %s\n", c.File, r.Until.Format(time.RFC3339))
@@ -59,6 +59,19 @@ func (c *requestCmd) Run(e *command.Env) error {
 	}
 	_, err = fmt.Fprintf(e.Out, "asked: request %s\nsha256 %s\nAn administrator may approve it, or read out a code to you: chaperone agent request --code CODE %s\n", r.ID, sum, c.File)
 	return err
+}
+
+// refused says what helps when an agent did not do what it was asked. Its errors come as text.
+func refused(err error) string {
+	switch err.Error() {
+	case exception.ErrCode.Error():
+		return "a code is for one host name, one sha256 and one time: compare those with who made it (chaperone agent request FILE prints the sha256), or ask for a new one; five wrong codes a minute are heard"
+	case exception.ErrExpired.Error(), exception.ErrUsed.Error():
+		return "ask for a new code: each is taken once, until its time"
+	case exception.ErrOften.Error():
+		return "five wrong codes a minute are heard, the right one too only after that"
+	}
+	return "chaperone agent status tells whether the agent runs"
 }
 
 func hash(path string) (string, error) {
@@ -78,7 +91,7 @@ type codeCmd struct {
 	Secret string        `name:"secret" required:"" placeholder:"REF" help:"The agent's secret: file:PATH, env:NAME or credential:NAME, as in agent.secret of its configuration."`
 	Host   string        `name:"host" required:"" placeholder:"NAME" help:"The machine, as its agent calls it."`
 	SHA256 string        `name:"sha256" required:"" placeholder:"HASH" help:"The program, as chaperone agent request prints it."`
-	For    time.Duration `name:"for" default:"24h" help:"How long it may run."`
+	For    time.Duration `name:"for" default:"24h" help:"How long it may run, rounded up to the full hour (UTC)."`
 }
 
 // Run makes a code.
@@ -90,10 +103,14 @@ func (c *codeCmd) Run(e *command.Env) error {
 	if c.For <= 0 || c.For > exception.MaxTime {
 		return fmt.Errorf("--for %s is not between 1h and %s", c.For, exception.MaxTime)
 	}
-	code, err := exception.NewCode(secret, c.Host, c.SHA256, time.Now().Add(c.For))
+	until := exception.Expiry(time.Now().Add(c.For))
+	code, err := exception.NewCode(secret, c.Host, c.SHA256, until)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(e.Out, code)
+	if _, err = fmt.Fprintln(e.Out, code); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.ErrOut, "chaperone: valid until %s: codes end with a full hour\n", until.Format(time.RFC3339))
 	return err
 }

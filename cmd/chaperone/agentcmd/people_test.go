@@ -88,7 +88,10 @@ func TestThePersonSeesWhy(t *testing.T) {
 		t.Error(out)
 	}
 	f.spooled("request", func(e *event.Event) bool { return e.Phase == "program.request" && e.Act.Purpose == "for the holidays" })
-	code := strings.TrimSpace(f.chaperone("agent", "code", "--secret", "file:"+filepath.Join(f.work, "secret"), "--host", "field", "--sha256", e.Program.SHA256, "--for", "2h"))
+	code, note, _ := strings.Cut(f.chaperone("agent", "code", "--secret", "file:"+filepath.Join(f.work, "secret"), "--host", "field", "--sha256", e.Program.SHA256, "--for", "2h"), "\n")
+	if !strings.Contains(note, "valid until ") || !strings.Contains(note, ":00:00Z") {
+		t.Errorf("until when the code is valid is told as %q", note)
+	}
 	if out := ask("--code", code, bad); !strings.Contains(out, "may run until") {
 		t.Error(out)
 	}

@@ -88,7 +88,7 @@ func (s *session) open(e *Env, d *DataFlags) error {
 	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
 	if errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost) {
-		return hint.New(err, "chaperone quickstart DIR makes a configuration, keys and accounts")
+		return hint.New(err, "chaperone quickstart firm makes a configuration, accounts, and a data directory with keys at firm/data, which is what --data names")
 	}
 	if errors.Is(err, journal.ErrLocked) {
 		return hint.New(err, "another chaperone uses this data directory and does not answer on its control socket. A scan or inspect that records holds it while it works, unless chaperone serve runs: then all work through that")

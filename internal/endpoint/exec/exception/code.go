@@ -39,13 +39,22 @@ const (
 // alphabet is Crockford's: no I, L, O or U, which are misread or misheard.
 var alphabet = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
+// Expiry rounds a time up to the hour, as codes tell it.
+func Expiry(until time.Time) time.Time {
+	return time.Unix(int64(hoursOf(until))*int64(unit/time.Second), 0).UTC()
+}
+
+func hoursOf(until time.Time) uint32 {
+	return uint32((until.Unix() + int64(unit/time.Second) - 1) / int64(unit/time.Second))
+}
+
 // NewCode makes the code that approves a program on a machine until a time, which is rounded up to the hour.
 func NewCode(secret []byte, host, sum string, until time.Time) (string, error) {
 	hash, err := check(secret, sum)
 	if err != nil {
 		return "", err
 	}
-	hours := uint32((until.Unix() + int64(unit/time.Second) - 1) / int64(unit/time.Second))
+	hours := hoursOf(until)
 	b := binary.BigEndian.AppendUint32(nil, hours)
 	text := alphabet.EncodeToString(append(b, mac(secret, host, hash, hours)...))
 	var groups []string
