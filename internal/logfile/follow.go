@@ -78,6 +78,9 @@ func NewFollower[E any](path, state string, p Parser[E], take func(ctx context.C
 	if err == nil {
 		err = json.Unmarshal(b, &f.at)
 	}
+	if err == nil && (f.at.Offset < 0 || f.at.HeadLen < 0 || f.at.HeadLen > headBytes) {
+		err = errors.New("it is damaged: no file has such a place")
+	}
 	if err == nil {
 		err = p.Restore(f.at.State)
 	}
