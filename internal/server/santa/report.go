@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/logs"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
@@ -63,6 +64,9 @@ func (s *Server) reportOf(m *machine, host event.Host, body json.RawMessage) (r 
 	p, c := s.deps.Rules()
 	e.Program = &event.Program{Path: clip(path.Join(x.Path, x.Name)), Format: "macho", Version: clip(x.Version), Publisher: clip(publisherOf(&x)), SHA256: strings.ToLower(x.SHA256)}
 	e.Evidence = identify(c, &x, e.Program)
+	if blocked {
+		e.Evidence = append([]event.Evidence{{Fact: logs.EnforcerFact + logs.Santa, Value: ruleOf(&x), Strength: event.Medium, Source: "said by Santa"}}, e.Evidence...)
+	}
 	e.Verdict = p.Decide(&policy.Input{Event: e, Now: now, Final: true})
 	stops := e.Verdict.Action.Stops()
 	e.Verdict.Enforced = e.Verdict.Enforced && (!stops || blocked)
@@ -75,6 +79,19 @@ func (s *Server) reportOf(m *machine, host event.Host, body json.RawMessage) (r 
 		e.Explanation = "Santa let it run (" + x.Decision + ")"
 	}
 	return report{e, blocked || stops || len(e.Verdict.Obligations) > 0}, true
+}
+
+// ruleOf is the rule that stopped an execution, as policy/export calls it; "" where the decision does not tell.
+func ruleOf(x *execution) string {
+	switch x.Decision {
+	case "BLOCK_BINARY":
+		return "BINARY:" + strings.ToLower(x.SHA256)
+	case "BLOCK_TEAMID":
+		return "TEAMID:" + clip(x.TeamID)
+	case "BLOCK_SIGNINGID":
+		return "SIGNINGID:" + clip(x.SigningID)
+	}
+	return ""
 }
 
 // timeOf is the moment of a number of seconds, or now when that cannot be.
