@@ -139,6 +139,9 @@ func (h *Holder) changed() error {
 	for {
 		select {
 		case c := <-h.changes:
+			if h.worker != nil {
+				h.listen() // what it said before it ended counts
+			}
 			switch {
 			case c.up != nil:
 				h.hangUp()
