@@ -74,6 +74,9 @@ func (c *exportCmd) Run(e *command.Env) error {
 	}
 	if c.Output != "" {
 		if err := os.WriteFile(c.Output, []byte(out.String()), 0o644); err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return hint.New(err, "make the folder first")
+			}
 			return err
 		}
 	}

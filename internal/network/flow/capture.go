@@ -24,6 +24,24 @@ var ErrLinkType = errors.New("link type is not known")
 // ErrCut says that a capture ends in the middle of a packet; all before it was read.
 var ErrCut = errors.New("capture ends in the middle of a packet")
 
+// ErrDamaged says that a capture goes on, for longer than any packet, with what no packet can be made of; all before it was read.
+var ErrDamaged = errors.New("capture is damaged")
+
+// longestPacket is the longest that tcpdump and Wireshark write, with what stands around it.
+const longestPacket = 262144 + 64
+
+// counted counts the bytes that are read of a capture.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
 // source yields packets; the bytes are good until the next call, or for good.
 type source interface {
 	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
@@ -89,7 +107,8 @@ func ReadPart(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	if t.reader == nil {
 		t.reader = bufio.NewReaderSize(nil, readSize)
 	}
-	t.reader.Reset(r)
+	read := &counted{r: r}
+	t.reader.Reset(read)
 	defer t.reader.Reset(nil)
 	c, err := openCapture(t.reader)
 	if err != nil {
@@ -97,6 +116,7 @@ func ReadPart(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 	}
 	var p Packet
 	unknown, strange := int64(0), uint16(0)
+	whole := int64(0) // bytes up to the end of the last whole packet
 	for n := int64(0); ; n++ {
 		if n&1023 == 0 && ctx.Err() != nil {
 			return n, ctx.Err()
@@ -109,10 +129,11 @@ func ReadPart(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 			}
 			return n, nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return n, ErrCut
+			return n, unfinished(read.n - whole)
 		case err != nil:
 			return n, fmt.Errorf("packet %d: %w", n+1, err)
 		}
+		whole = read.n - int64(t.reader.Buffered())
 		link := c.link
 		if c.mixed && len(info.AncillaryData) > 0 {
 			if l, ok := info.AncillaryData[0].(layers.LinkType); ok {
@@ -125,6 +146,14 @@ func ReadPart(ctx context.Context, r io.Reader, t *Tracker) (int64, error) {
 		p.Time, p.Length = possible(info.Timestamp), info.Length
 		t.frame(link, data, &p)
 	}
+}
+
+// unfinished is the error for a capture of which so many bytes follow its last whole packet.
+func unfinished(rest int64) error {
+	if rest > longestPacket {
+		return fmt.Errorf("%w: %d bytes after its last whole packet could not be read", ErrDamaged, rest)
+	}
+	return fmt.Errorf("%w: %d bytes after its last whole one could not be read", ErrCut, rest)
 }
 
 // lastSecond is the last that 64 bits of nanoseconds hold: in 2262.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,25 @@ func TestCutCapture(t *testing.T) {
 	b := pcap(t, 1, question, question)
 	c, counts, err := read(t, b[:len(b)-5], flow.Limits{})
 	if !errors.Is(err, flow.ErrCut) || counts.Packets != 1 || len(c.closed) != 1 {
+		t.Errorf("%v: %d packets, %d flows", err, counts.Packets, len(c.closed))
+	}
+}
+
+// TestDamagedCapture has, after a packet, a length that lasts beyond the end of the capture, and more than any packet holds.
+func TestDamagedCapture(t *testing.T) {
+	question := flowtest.UDPFrame(client, netip.MustParseAddrPort("192.0.2.53:53"), flowtest.Question("a.example"))
+	var b bytes.Buffer
+	w, err := pcapgo.NewNgWriter(&b, layers.LinkTypeEthernet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.WritePacket(gopacket.CaptureInfo{Timestamp: start, CaptureLength: len(question), Length: len(question)}, question), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	b.Write([]byte{0xff, 0xff, 0, 0, 0, 0, 0, 0x40})
+	b.Write(make([]byte, 300_000))
+	c, counts, err := read(t, b.Bytes(), flow.Limits{})
+	if !errors.Is(err, flow.ErrDamaged) || counts.Packets != 1 || len(c.closed) != 1 || !strings.Contains(err.Error(), "300008 bytes") {
 		t.Errorf("%v: %d packets, %d flows", err, counts.Packets, len(c.closed))
 	}
 }

@@ -89,6 +89,7 @@ func Registry(w io.Writer, p *export.Plan) (left []string, err error) {
 	if err := watched(p); err != nil {
 		return nil, err
 	}
+	left = unset(p)
 	var b strings.Builder
 	b.WriteString(export.RegistryHeader)
 	for i := range p.Clients {
@@ -123,6 +124,7 @@ func Profile(w io.Writer, p *export.Plan) (left []string, err error) {
 	if err := watched(p); err != nil {
 		return nil, err
 	}
+	left = unset(p)
 	content := []map[string]any{}
 	for i := range p.Clients {
 		s := of(&p.Clients[i])
@@ -161,4 +163,12 @@ func Known() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// unset says that a plan sets nothing for any client.
+func unset(p *export.Plan) []string {
+	if len(p.Clients) > 0 {
+		return nil
+	}
+	return []string{"nothing is set: the policy's `clients` name no tenants, servers or file transfer of an approved messenger"}
 }

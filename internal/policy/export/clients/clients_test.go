@@ -177,3 +177,13 @@ func TestWhatPolicyStopsIsNotSet(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsSet where the policy says nothing of clients, and it is said.
+func TestNothingIsSet(t *testing.T) {
+	plan := exporttest.Plan(t, "version: 1\nrules: [{id: none, apps: [\"*\"], verdict: block}]\n", export.Options{})
+	for _, f := range clients.Formats() {
+		if left, err := f.Write(io.Discard, plan); err != nil || len(left) != 1 || !strings.HasPrefix(left[0], "nothing is set") {
+			t.Errorf("%s: %q, %v", f.Name, left, err)
+		}
+	}
+}
