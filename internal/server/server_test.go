@@ -123,15 +123,18 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 
 func TestMetricsAndHealth(t *testing.T) {
 	at := free(t)
-	outside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	t.Cleanup(outside.Close)
-	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['"+outside.URL+"']}\n")
+	beside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(beside.Close)
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "metrics: {listen: '"+at+"'}\nledger: {checkpoints: ['"+beside.URL+"']}\n")
 	stop := h.serve()
-	until(t, "all is well", func() bool {
+	until(t, "all is well but the recipient", func() bool {
 		code, body := get(t, "http://"+at+"/healthz")
-		return code == 200 && strings.Contains(body, `"projections","state":"ok"`) && strings.Contains(body, `"checkpoints","state":"ok"`)
+		return code == 200 && strings.Contains(body, `"projections","state":"ok"`) && strings.Contains(body, `"checkpoints","state":"degraded"`)
 	})
-	for _, item := range []string{"journal", "ledger", "checkpoints", "policy", "projections", "disk"} {
+	if i := state(t, at, "checkpoints"); !strings.Contains(i.Detail, "this machine") {
+		t.Errorf("a recipient on this machine counts as one outside: %+v", i)
+	}
+	for _, item := range []string{"journal", "ledger", "policy", "projections", "disk"} {
 		if i := state(t, at, item); i.State != health.OK {
 			t.Errorf("%+v", i)
 		}
