@@ -208,7 +208,6 @@ func (w *walker) member(outer, name string, r io.Reader, depth int) error {
 	if format == program.None {
 		return w.diskImage(inside, data, r, short)
 	}
-	n = len(data)
 	if !short {
 		room := min(w.limits.Member, w.limits.Live-w.live)
 		var fits bool
