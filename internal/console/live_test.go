@@ -210,17 +210,15 @@ func TestLiveStreamsEnd(t *testing.T) {
 func TestAPageLeftOpenEndsWithItsSession(t *testing.T) {
 	r := newRig(t, noon)
 	v := r.as("rita")
-	later := noon
-	r.setNow(func() time.Time { return later })
 	ask := func() answer {
 		req := must[*http.Request](t)(http.NewRequest(http.MethodGet, r.server.URL+"/", nil))
 		req.Header.Set("HX-Request", "true")
 		return v.do(req)
 	}
 	want(t, ask(), http.StatusOK, "Today")
-	later = noon.Add(50 * time.Minute)
+	r.setNow(func() time.Time { return noon.Add(50 * time.Minute) })
 	want(t, ask(), http.StatusOK, "Today")
-	later = noon.Add(70 * time.Minute)
+	r.setNow(func() time.Time { return noon.Add(70 * time.Minute) })
 	if a := ask(); a.status != http.StatusUnauthorized || strings.Contains(a.body, "<") {
 		t.Errorf("after the end of the session: %d %s", a.status, a.body)
 	}
