@@ -245,17 +245,23 @@ type allowCmd struct {
 	Reason  string        `name:"reason" help:"Why; that of the request without it."`
 }
 
+// whom returns for whom something is, by the one flag that is not "".
+func whom(host, person, group string) (subject fleet.Subject, name string) {
+	switch {
+	case host != "":
+		return fleet.OneHost, host
+	case person != "":
+		return fleet.OnePerson, person
+	case group != "":
+		return fleet.OneGroup, group
+	}
+	return "", ""
+}
+
 // Run grants an exception.
 func (c *allowCmd) Run(e *command.Env) error {
 	a := fleet.Approval{App: c.App, SHA256: strings.ToLower(c.SHA256), Publisher: c.Signer, Reason: c.Reason, Asked: c.Request}
-	switch {
-	case c.Host != "":
-		a.Subject, a.Name = fleet.OneHost, c.Host
-	case c.Person != "":
-		a.Subject, a.Name = fleet.OnePerson, c.Person
-	case c.Group != "":
-		a.Subject, a.Name = fleet.OneGroup, c.Group
-	case c.Request == "":
+	if a.Subject, a.Name = whom(c.Host, c.Person, c.Group); a.Name == "" && c.Request == "" {
 		return hint.New(errors.New("nobody is named for whom it is"), "--host, --person or --group; or --request ID")
 	}
 	var b bytes.Buffer

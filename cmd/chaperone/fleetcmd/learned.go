@@ -37,14 +37,7 @@ func (c *learnedCmd) Run(e *command.Env) error {
 			})
 	}
 	a := execution.DecideArgs{ID: c.Accept + c.Dismiss, Dismiss: c.Dismiss != "", For: c.For, Reason: c.Reason}
-	switch {
-	case c.Host != "":
-		a.Subject, a.Name = fleet.OneHost, c.Host
-	case c.Person != "":
-		a.Subject, a.Name = fleet.OnePerson, c.Person
-	case c.Group != "":
-		a.Subject, a.Name = fleet.OneGroup, c.Group
-	case c.Accept != "":
+	if a.Subject, a.Name = whom(c.Host, c.Person, c.Group); a.Name == "" && c.Accept != "" {
 		return hint.New(errors.New("nobody is named for whom it is"), "--host, --person or --group")
 	}
 	var b bytes.Buffer

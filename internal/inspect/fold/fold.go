@@ -27,16 +27,7 @@ func Append(dst []rune, r rune) ([]rune, Kind) {
 	if r < utf8.RuneSelf {
 		return appendASCII(dst, r)
 	}
-	if d, ok := Digit(r); ok {
-		return append(dst, '0'+rune(d)), Text
-	}
-	if l, ok := letter(r); ok {
-		return append(dst, l), Text
-	}
-	if invisible(r) {
-		return dst, Nothing
-	}
-	return decompose(dst, r, latin)
+	return appendOther(dst, r, false)
 }
 
 // AppendPlain is Append with capitals, and with the ASCII signs that are text to programs.
@@ -45,16 +36,27 @@ func AppendPlain(dst []rune, r rune) ([]rune, Kind) {
 		_, kind := appendASCII(nil, r)
 		return append(dst, r), kind
 	}
+	return appendOther(dst, r, true)
+}
+
+// appendOther appends what a character beyond ASCII stands for; plain keeps capitals.
+func appendOther(dst []rune, r rune, plain bool) ([]rune, Kind) {
 	if d, ok := Digit(r); ok {
 		return append(dst, '0'+rune(d)), Text
 	}
 	if l, ok := letter(r); ok {
-		return append(dst, unicode.ToUpper(l)), Text
+		if plain {
+			l = unicode.ToUpper(l)
+		}
+		return append(dst, l), Text
 	}
 	if invisible(r) {
 		return dst, Nothing
 	}
-	return decompose(dst, r, latinPlain)
+	if plain {
+		return decompose(dst, r, latinPlain)
+	}
+	return decompose(dst, r, latin)
 }
 
 // latin returns the small Latin letter that another letter is, or looks like.

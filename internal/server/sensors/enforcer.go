@@ -2,7 +2,6 @@ package sensors
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -60,13 +59,8 @@ func (x *Enforcer) take(ctx context.Context, b logs.Batch) error {
 		e.ID = event.ImportID(x.key, x.connector, item.Source, "")
 		keep = append(keep, e)
 	}
-	if b.Lost != "" {
-		keep = append(keep, x.gap(x.connector, b.Lost))
-	}
-	if len(keep) > 0 {
-		if err := x.d.Recorder.Record(ctx, keep...); err != nil {
-			return fmt.Errorf("record what the log says: %w", err)
-		}
+	if err := x.record(ctx, x.connector, keep, b.Lost); err != nil {
+		return err
 	}
 	x.add(b.Trouble)
 	return nil

@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -48,4 +49,18 @@ func (w *well) gap(connector, lost string) *event.Event {
 	now := w.d.Clock.Now()
 	return &event.Event{ID: event.NewID(), Kind: event.Gap, Time: now, Until: now, Received: now, Connector: connector, Reason: event.ReasonUnreadable,
 		Content: event.Content{Explanation: w.name + ": " + lost}}
+}
+
+// record makes what was read of a log durable, with the gap where lines were lost.
+func (w *well) record(ctx context.Context, connector string, events []*event.Event, lost string) error {
+	if lost != "" {
+		events = append(events, w.gap(connector, lost))
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	if err := w.d.Recorder.Record(ctx, events...); err != nil {
+		return fmt.Errorf("record what the log says: %w", err)
+	}
+	return nil
 }
