@@ -51,7 +51,7 @@ func advice(err error) string {
 	case path.Op == "mkdir" || path.Op == "openat" || path.Op == "rename":
 		return "name a place in which this user may make files: df and ls -ld tell what " + path.Path + " would lie in"
 	case errors.Is(err, fs.ErrNotExist):
-		return "there is no " + path.Path + ": is the path right? A relative one begins in the folder in which the command is run"
+		return missing(path.Path)
 	case errors.Is(err, fs.ErrPermission):
 		return "this user may not open " + path.Path + ": ls -l tells who may; run the command as that user, or as root"
 	}

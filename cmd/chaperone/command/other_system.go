@@ -36,7 +36,7 @@ func advice(err error) string {
 	case !errors.As(err, &path):
 		return ""
 	case errors.Is(err, fs.ErrNotExist):
-		return "there is no " + path.Path + ": is the path right? A relative one begins in the folder in which the command is run"
+		return missing(path.Path)
 	case errors.Is(err, fs.ErrPermission):
 		return "this user may not open " + path.Path + ": run the command as an administrator"
 	}

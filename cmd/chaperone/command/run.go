@@ -66,3 +66,8 @@ func Report(e *Env, err error) int {
 	}
 	return 2
 }
+
+// missing says what may be wrong with a path at which there is nothing.
+func missing(path string) string {
+	return "there is no " + path + ": is the path right? A relative one begins in the folder in which the command is run"
+}
