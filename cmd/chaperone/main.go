@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,9 +16,6 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/policies"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
-
-// version is stamped by the linker.
-var version = "dev"
 
 // cli is the command line: one field per command, each in a file of its own.
 type cli struct {
@@ -53,14 +49,6 @@ type cli struct {
 
 	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete these commands."`
 	Reference  referenceCmd  `cmd:"" hidden:"" help:"Write the reference pages from the code."`
-}
-
-type versionCmd struct{}
-
-// Run prints the version.
-func (versionCmd) Run(e *command.Env) error {
-	_, err := fmt.Fprintln(e.Out, "chaperone", version)
-	return err
 }
 
 func main() {

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"slices"
@@ -18,23 +17,12 @@ import (
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
-// version is stamped by the linker.
-var version = "dev"
-
 // cli is the command line of this system: what is not here runs on Linux.
 type cli struct {
 	Version    versionCmd       `cmd:"" help:"Print the version."`
 	Scan       scanCmd          `cmd:"" help:"Find messengers in files and folders by what files are; changes nothing unless told to."`
 	Fleet      fleetcmd.Command `cmd:"" help:"Work for a fleet with this machine: enrolment, and an agent's work once."`
 	Quarantine quarantineCmd    `cmd:"" help:"List and bring back files that scan took away."`
-}
-
-type versionCmd struct{}
-
-// Run prints the version.
-func (versionCmd) Run(e *command.Env) error {
-	_, err := fmt.Fprintln(e.Out, "chaperone", version)
-	return err
 }
 
 func main() {

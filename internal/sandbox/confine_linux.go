@@ -6,19 +6,12 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"syscall"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/landlock-lsm/go-landlock/landlock"
 	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
-)
-
-const (
-	maxCPUSeconds = 600 // of one child's whole life; the parent replaces children long before
-	maxOpenFiles  = 32
-	nobody        = 65534
 )
 
 // confine gives up what the child does not need, the strictest measure last, and says what it could not give up.
@@ -32,45 +25,6 @@ func confine(memory uint64) Status {
 	s.Landlock = reason(restrictFiles())
 	s.Seccomp = reason(restrictCalls())
 	return s
-}
-
-// limit sets the resource limits. Under the race detector, which maps terabytes, memory is left to the runtime's own limit.
-func limit(memory uint64) error {
-	limits := []struct {
-		what  int
-		value uint64
-		name  string
-	}{
-		{unix.RLIMIT_CORE, 0, "core"},
-		{unix.RLIMIT_FSIZE, 0, "fsize"},
-		{unix.RLIMIT_CPU, maxCPUSeconds, "cpu"},
-		{unix.RLIMIT_NOFILE, maxOpenFiles, "nofile"},
-		{unix.RLIMIT_DATA, memory, "data"},
-	}
-	var errs []error
-	for _, l := range limits {
-		if l.what == unix.RLIMIT_DATA && underRace {
-			continue
-		}
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.value, Max: l.value}); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", l.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// dropRoot becomes nobody, on all threads.
-func dropRoot() error {
-	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("setgroups: %w", err)
-	}
-	if err := syscall.Setresgid(nobody, nobody, nobody); err != nil {
-		return fmt.Errorf("setresgid: %w", err)
-	}
-	if err := syscall.Setresuid(nobody, nobody, nobody); err != nil {
-		return fmt.Errorf("setresuid: %w", err)
-	}
-	return nil
 }
 
 // restrictFiles closes the file system and the network with Landlock, as far as this kernel knows how to.
