@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -36,8 +38,8 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 		if _, err := os.Stat(unsure); err != nil {
 			t.Errorf("%s: a name alone was acted on: %v\n%s", act, err, out)
 		}
-		if _, err := os.Stat(certain); err == nil {
-			t.Errorf("%s: the messenger is still there:\n%s", act, out)
+		if _, err := os.Stat(certain); (err == nil) != (act == "--remove") { // a claim is no identity
+			t.Errorf("%s: the messenger: %v\n%s", act, err, out)
 		}
 		if !strings.Contains(out, `"action":"none"`) || !strings.Contains(out, "confidence 0.50 is below 0.80") {
 			t.Errorf("%s: it does not say why:\n%s", act, out)
@@ -46,9 +48,79 @@ func TestUnsureFilesAreLeftAlone(t *testing.T) {
 	if _, out, _ := runCommand(t, "scan", "--policy", bold, tree); !strings.Contains(out, "unsure.exe: left alone") {
 		t.Errorf("people are not told:\n%s", out)
 	}
+	if err := os.Remove(certain); err != nil {
+		t.Fatal(err)
+	}
 	if status, out, _ := runCommand(t, "scan", tree); status != 0 || !strings.Contains(out, "confidence 0.50: allow by rule otherwise") {
 		t.Errorf("by the quickstart policy it is status %d:\n%s", status, out)
 	}
+}
+
+// TestRemoveActsOnIdentity leaves alone what only claims to be a messenger or has its words in it, says why, and does it once somebody names
+// the file by its exact hash: on the command line, in a rule, or in a plan.
+func TestRemoveActsOnIdentity(t *testing.T) {
+	dir := t.TempDir()
+	data, tree, plan := filepath.Join(dir, "firm", "data"), filepath.Join(dir, "tree"), filepath.Join(dir, "plan")
+	if status, _, errOut := runCommand(t, "quickstart", filepath.Join(dir, "firm")); status != 0 {
+		t.Fatal(errOut)
+	}
+	claim := programtest.PE(map[string]string{"ProductName": "Signal", "CompanyName": "Signal Messenger, LLC"})
+	path, known := filepath.Join(tree, "claim.exe"), filepath.Join(tree, "known.deb")
+	put := func() {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(tree, 0o755), os.WriteFile(path, claim, 0o644), os.WriteFile(known, programtest.Deb("signal-desktop", "7.0", nil), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := fmt.Sprintf("%x", sha256.Sum256(claim))
+	rules := filepath.Join(dir, "rules.yaml")
+	if err := os.WriteFile(rules, []byte("version: 1\nrules:\n  - {id: all, apps: [\"*\"], verdict: block}\n  - {id: seen, programs: {sha256: ["+hash+"]}, verdict: block}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scan := func(status int, want string, args ...string) {
+		t.Helper()
+		if got, out, errOut := runCommand(t, append([]string{"scan", "--data", data}, args...)...); got != status || !strings.Contains(out, want) {
+			t.Errorf("%q: status %d, without %q:\n%s%s", args, got, want, out, errOut)
+		}
+	}
+	gone := func(want bool) {
+		t.Helper()
+		if _, err := os.Stat(path); (err != nil) != want {
+			t.Errorf("the claim: %v", err)
+		}
+		if _, err := os.Stat(known); err == nil {
+			t.Error("the package is still there")
+		}
+	}
+	why := "claim.exe: left alone by --remove: nothing identifies the messenger for itself (claimed-publisher:O=Signal Messenger, LLC 0.75, product:Signal 0.50); --quarantine moves the file away; if you looked at it, --sha256 " + hash
+	put()
+	scan(1, why, tree)
+	scan(1, why, "--remove", tree)
+	gone(false)
+	put()
+	scan(1, "in quarantine as", "--remove", "--sha256", hash, tree)
+	gone(true)
+	put()
+	scan(1, "in quarantine as", "--remove", "--policy", rules, tree)
+	gone(true)
+	put()
+	scan(1, "plan for 2 files", "--remove", "--plan", plan, tree)
+	scan(1, "in quarantine as", "--apply", plan)
+	gone(false)
+	b, err := os.ReadFile(plan)
+	if err != nil || strings.Count(string(b), `"would": "quarantine"`) != 1 {
+		t.Fatalf("%v: %s", err, b)
+	}
+	approved := strings.Replace(string(b), `"action": "none",`, `"action": "none", "approved_by": "alice, CHG-7",`, 1)
+	if err := os.WriteFile(plan, []byte(approved), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put() // the package is another file than the plan names
+	scan(2, "in quarantine as", "--apply", plan)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("what was approved is still there")
+	}
+	scan(2, "", "--remove", "--sha256", "abc", tree)
 }
 
 // TestHeldOwner takes nothing from a person under hold, though their machine is not, and the plan says so.
@@ -59,8 +131,8 @@ func TestHeldOwner(t *testing.T) {
 	}
 	d := newDesk(t)
 	tree := t.TempDir()
-	path := filepath.Join(tree, "certain.exe")
-	if err := os.WriteFile(path, programtest.PE(map[string]string{"ProductName": "Signal", "CompanyName": "Signal Messenger, LLC"}), 0o644); err != nil {
+	path := filepath.Join(tree, "certain.deb")
+	if err := os.WriteFile(path, programtest.Deb("signal-desktop", "7.0", nil), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d.says(0, "", d.as("counsel", "hold", "place", "case-9", "--person", me.Username, "--reason", "litigation")...)

@@ -18,17 +18,18 @@ import (
 
 // scanCmd finds messengers in files and folders.
 type scanCmd struct {
-	JSON          bool   `name:"json" help:"One JSON object per line."`
-	Policy        string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
-	Host          string `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
-	OneFileSystem bool   `name:"one-file-system" help:"Do not cross into other file systems."`
-	Quarantine    bool   `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
-	Remove        bool   `name:"remove" xor:"act" help:"Remove the package that owns such a file; quarantine files that no package owns."`
-	Plan          string `name:"plan" type:"path" placeholder:"FILE" xor:"plan" help:"With --quarantine or --remove: write what would be done to a new file, and do nothing."`
-	Apply         string `name:"apply" type:"path" placeholder:"FILE" xor:"plan,act" help:"Do exactly what a plan says, about files that are still what they were."`
-	Full          bool   `name:"full" help:"Look into every file, also into those in which an earlier scan with this data directory found nothing and that have not changed since."`
-	Background    bool   `name:"background" help:"Give way to everything else on this machine, and wait while it runs on its battery."`
-	NoHistory     bool   `name:"no-history" help:"Do not look for where messengers keep conversations."`
+	JSON          bool     `name:"json" help:"One JSON object per line."`
+	Policy        string   `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
+	Host          string   `name:"host" placeholder:"NAME" help:"The machine that findings are attributed to; this one without it."`
+	OneFileSystem bool     `name:"one-file-system" help:"Do not cross into other file systems."`
+	Quarantine    bool     `name:"quarantine" xor:"act" help:"Move files that hold what policy forbids into DATA/quarantine. Without it nothing is changed."`
+	Remove        bool     `name:"remove" xor:"act" help:"Remove the package that owns such a file, where a fact identifies the messenger for itself; quarantine such files that no package owns."`
+	SHA256        []string `name:"sha256" placeholder:"HASH" help:"With --quarantine or --remove: you looked at the file of this SHA-256, and it is to be acted on though nothing identifies it for itself. Repeatable."`
+	Plan          string   `name:"plan" type:"path" placeholder:"FILE" xor:"plan" help:"With --quarantine or --remove: write what would be done to a new file, and do nothing."`
+	Apply         string   `name:"apply" type:"path" placeholder:"FILE" xor:"plan,act" help:"Do exactly what a plan says, about files that are still what they were."`
+	Full          bool     `name:"full" help:"Look into every file, also into those in which an earlier scan with this data directory found nothing and that have not changed since."`
+	Background    bool     `name:"background" help:"Give way to everything else on this machine, and wait while it runs on its battery."`
+	NoHistory     bool     `name:"no-history" help:"Do not look for where messengers keep conversations."`
 	command.DataFlags
 	Paths []string `arg:"" optional:"" name:"path" help:"Files and folders."`
 
@@ -52,7 +53,14 @@ func (c *scanCmd) Run(e *command.Env) error {
 	}
 	defer scanner.Close()
 	defer c.forget(e)
-	planner := &scanned.Planner{Scanner: scanner, Remove: true}
+	named, err := scanned.NewNamed(c.SHA256, c.set.Policy.File())
+	if err != nil {
+		return hint.New(err, "the scan without it prints the hashes of what it found")
+	}
+	if plan != nil {
+		named.Approve(plan)
+	}
+	planner := &scanned.Planner{Scanner: scanner, Remove: true, Named: named}
 	var out scanned.Writer = scanned.NewTable(e.Out, planner)
 	if c.Quarantine || c.Remove {
 		planner.Remove = c.Remove
@@ -129,9 +137,6 @@ func warn(e *command.Env, scanner *scan.Scanner) error {
 	return nil
 }
 
-// maxActs bounds the files that one run acts on.
-const maxActs = 100_000
-
 // scan runs the scan and returns the findings that policy forbids, one for each file.
 func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Writer) ([]*scan.Finding, scan.Summary, error) {
 	var forbidden []*scan.Finding
@@ -145,11 +150,11 @@ func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Wri
 		if r.Problem != nil {
 			return out.Problem(r.Problem)
 		}
-		if r.Finding.Event.Program.Form == scan.History && len(planner.Found) < maxActs {
+		if r.Finding.Event.Program.Form == scan.History && len(planner.Found) < scanned.MaxActs {
 			planner.Found = append(planner.Found, r.Finding)
 		}
 		if r.Finding.Event.Verdict.Action.Stops() {
-			forbidden = addForbidden(forbidden, r.Finding)
+			forbidden = planner.Named.Add(forbidden, r.Finding)
 		}
 		return out.Finding(r.Finding)
 	})
@@ -183,20 +188,6 @@ func (c *scanCmd) remember(e *command.Env, dir, host string) {
 		return
 	}
 	c.memory = m
-}
-
-// addForbidden keeps one finding for each file: the first that is certain enough to act on, else the first.
-func addForbidden(forbidden []*scan.Finding, f *scan.Finding) []*scan.Finding {
-	n := len(forbidden)
-	switch {
-	case n > 0 && forbidden[n-1].Real == f.Real:
-		if !forbidden[n-1].Certain() && f.Certain() {
-			forbidden[n-1] = f
-		}
-	case n < maxActs:
-		forbidden = append(forbidden, f)
-	}
-	return forbidden
 }
 
 // act does what the flags ask for, after the scan, and returns how many files it could not be done to.

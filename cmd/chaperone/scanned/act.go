@@ -33,12 +33,14 @@ type Act struct {
 	Command    string            `json:"command,omitempty"`
 	Note       string            `json:"note,omitempty"`
 	Error      string            `json:"error,omitempty"`
-	Planned    *Planned          `json:"planned,omitempty"` // in a plan only
-	Sealed     []quarantine.Seal `json:"sealed,omitempty"`  // histories, before the act
+	Planned    *Planned          `json:"planned,omitempty"`     // in a plan only
+	ApprovedBy string            `json:"approved_by,omitempty"` // in a plan: who looked at the file, and has done what Planned.Would says
+	Sealed     []quarantine.Seal `json:"sealed,omitempty"`      // histories, before the act
 
 	target quarantine.Target
 	owner  quarantine.Owner
 	stores []history.Place // to be sealed before
+	would  string          // done once somebody names the file
 }
 
 // Planned is by what a file of a plan is known again.
@@ -57,41 +59,65 @@ type Planned struct {
 	Undo       string   `json:"undo"`
 	Histories  []string `json:"histories,omitempty"` // sealed before anything is removed
 	Held       string   `json:"held,omitempty"`      // why nothing would be done
+	Would      string   `json:"would,omitempty"`     // what is done when somebody who looked at the file approves it; nothing identifies it for itself
 }
 
 // Planner tells what is to be done about each file that policy forbids. Remove goes through package managers; without it files are only moved.
 type Planner struct {
 	Scanner *scan.Scanner
 	Remove  bool
+	Named   Named             // files that people named
 	Store   *quarantine.Store // asked for holds; nil in a run that changes nothing
 	Found   []*scan.Finding   // stores that the scan itself found
 }
 
 // Act tells what is to be done about the file of a finding.
 func (p *Planner) Act(ctx context.Context, f *scan.Finding) Act {
+	a, named := p.target(f), p.Named.why(f)
+	switch {
+	case f.Event.Program.Form == scan.History:
+		return a.leave("left alone: where conversations are kept may be evidence", "")
+	case named != "":
+		a.target.Reason += ", " + named
+	case !f.Certain() && !p.Remove:
+		return a.leave(Unsure(f), actQuarantine)
+	}
+	if !p.Remove {
+		return a
+	}
+	would, owner := actQuarantine, ""
+	o, owned := quarantine.OwnerOf(ctx, f.Real)
+	if owned {
+		would, owner = actRemove, o.Package
+		a.owner, a.Command = o, strings.Join(o.Command(), " ")
+	}
+	a.stores = p.stores(f.Event.Program.App)
+	switch {
+	case named != "" || f.Identity() || owned && f.Certain() && p.Scanner.MayRemove(f, o.Manager, o.Package):
+	case !f.Certain():
+		return a.leave(Unsure(f), would)
+	default:
+		return a.leave(unproven(f, owner), would)
+	}
+	if owned {
+		a.Action, a.Note = actRemove, "undo: "+o.Undo()
+	}
+	return a
+}
+
+// target is the file of a finding, to be moved away.
+func (p *Planner) target(f *scan.Finding) Act {
 	e := f.Event
 	a := Act{Type: "act", Action: actQuarantine, target: quarantine.Target{Path: f.Real, Dev: f.File.Dev, Ino: f.File.Ino, Size: f.File.Size,
 		SHA256: f.File.SHA256, App: e.Program.App, Reason: "rule " + e.Verdict.Rule, Owner: e.Program.Owner}}
 	a.Path, a.PathBase64 = scan.Name(f.Real)
-	switch {
-	case e.Program.Form == scan.History:
-		a.Action, a.Note = actNone, "left alone: where conversations are kept may be evidence"
-		return a
-	case !f.Certain():
-		a.Action, a.Note = actNone, Unsure(f)
-		return a
-	case !p.Remove:
-		return a
-	}
-	if owner, ok := quarantine.OwnerOf(ctx, f.Real); ok {
-		if !p.Scanner.MayRemove(f, owner.Manager, owner.Package) {
-			a.Action, a.Note = actNone, fmt.Sprintf("left alone: no evidence identifies the messenger for itself, and the file belongs to package %s; --quarantine moves the file away", owner.Package)
-			return a
-		}
-		a.Action, a.owner, a.Command, a.Note = actRemove, owner, strings.Join(owner.Command(), " "), "undo: "+owner.Undo()
-	}
-	a.stores = p.stores(e.Program.App)
 	return a
+}
+
+// leave leaves the file alone. would is what is done once somebody names the file.
+func (a *Act) leave(note, would string) Act {
+	a.Action, a.Note, a.would = actNone, note, would
+	return *a
 }
 
 // stores are where the messenger keeps what was said: on this machine, and where the scan found more.
@@ -120,11 +146,13 @@ type Actor struct {
 
 // Do does what is to be done about the file of a finding.
 func (a *Actor) Do(ctx context.Context, act Act) error {
-	if act.Action != actNone {
-		if err := a.do(ctx, &act); err != nil {
-			a.Failed++
-			act.Error = err.Error()
-		}
+	if act.Action == actNone {
+		act.Command = "" // it is not carried out
+		return a.say(&act)
+	}
+	if err := a.do(ctx, &act); err != nil {
+		a.Failed++
+		act.Error = err.Error()
 	}
 	return a.say(&act)
 }

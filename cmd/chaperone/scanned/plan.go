@@ -46,6 +46,8 @@ func (p *Plan) Add(ctx context.Context, by *Planner, f *scan.Finding) {
 		a.Planned.Undo = a.owner.Undo()
 	case actQuarantine:
 		a.Planned.Undo = "chaperone quarantine restore"
+	case actNone:
+		a.Planned.Would = a.would
 	}
 	for _, s := range a.stores {
 		a.Planned.Histories = append(a.Planned.Histories, strings.ToValidUTF8(s.Path, "\uFFFD"))
@@ -121,8 +123,25 @@ func ParsePlan(b []byte) (*Plan, error) {
 			return nil, fmt.Errorf("plan: act %d: path is not absolute", i)
 		}
 		a.target.Path = path
+		if err := a.approve(); err != nil {
+			return nil, fmt.Errorf("plan: act %d: %w", i, err)
+		}
 	}
 	return &p, nil
+}
+
+// approve turns what somebody approved into what is to be done.
+func (a *Act) approve() error {
+	switch {
+	case a.ApprovedBy == "":
+		return nil
+	case a.Action != actNone || a.Planned.Would != actQuarantine && a.Planned.Would != actRemove:
+		return errors.New("approved_by where the plan leaves nothing to approve")
+	case !isHash(a.Planned.SHA256):
+		return errors.New("approved_by a file without a hash to know it by")
+	}
+	a.Action = a.Planned.Would
+	return nil
 }
 
 // Paths are the files that something is to be done about.

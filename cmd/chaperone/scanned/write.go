@@ -152,6 +152,7 @@ func (t *table) steps(forbidden []*scan.Finding) error {
 		switch a.Action {
 		case actNone:
 			fmt.Fprintf(&b, "  %s: %s\n", name, printable.Line(a.Note))
+			continue
 		case actRemove:
 			fmt.Fprintf(&b, "  %s: belongs to a package; --remove would run: %s\n", name, printable.Line(a.Command))
 		default:
@@ -166,11 +167,6 @@ func (t *table) steps(forbidden []*scan.Finding) error {
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err
-}
-
-// Unsure says why a file is left alone.
-func Unsure(f *scan.Finding) string {
-	return fmt.Sprintf("left alone: confidence %.2f is below %.2f; look at it, or name its hash in a rule", f.Event.Program.Confidence.Float(), scan.ActFrom.Float())
 }
 
 func orDash(s string) string {

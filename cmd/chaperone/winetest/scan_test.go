@@ -12,6 +12,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/winetest"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan/scantest"
+	"github.com/chaperone-im/chaperone/internal/program/programtest"
 )
 
 func has(t *testing.T, text string, wants ...string) {
@@ -50,7 +51,7 @@ func scanned(t *testing.T, p *winetest.Prefix) {
 	has(t, said, `C:\tree\holiday.jpg`, deep+"holiday.jpg", "telegram pe installer", "2 findings, 0 not looked into", "Windows has no such thing")
 	has(t, p.Chaperone(t, 1, "scan", "--json", `C:\tree`), `"path":"C:\\tree\\holiday.jpg"`, `"app":"telegram"`, `"type":"summary"`)
 
-	has(t, p.Chaperone(t, 1, "scan", "--remove", "--plan", `C:\plan.json`, "--data", `C:\data`, `C:\tree\holiday.jpg`), "nothing was changed")
+	has(t, p.Chaperone(t, 1, "scan", "--quarantine", "--plan", `C:\plan.json`, "--data", `C:\data`, `C:\tree\holiday.jpg`), "nothing was changed")
 	said = p.Chaperone(t, 1, "scan", "--apply", `C:\plan.json`, "--data", `C:\data`)
 	has(t, said, `: C:\tree\holiday.jpg`)
 	id := regexp.MustCompile(`in quarantine as ([0-9a-f-]{36})`).FindStringSubmatch(said)
@@ -77,9 +78,10 @@ func registered(t *testing.T, p *winetest.Prefix) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	for i, dir := range []string{"Installed", "Left", "Mine"} {
+	known := programtest.Deb("telegram-desktop", "4.6", nil) // a fact identifies it for itself
+	for dir, b := range map[string][]byte{"Installed": scantest.Installer(), "Left": known, "Mine": known} {
 		path := p.Path(`C:\Program Files\` + dir)
-		if err := errors.Join(os.MkdirAll(path, 0o755), os.WriteFile(filepath.Join(path, "tool.exe"), append(scantest.Installer(), byte(i)), 0o755)); err != nil {
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.WriteFile(filepath.Join(path, "tool.exe"), b, 0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,5 +94,5 @@ func registered(t *testing.T, p *winetest.Prefix) {
 	}
 	said := p.Chaperone(t, 1, "scan", `C:\Program Files\Installed`, `C:\Program Files\Left`, `C:\Program Files\Mine`)
 	has(t, said, `C:\Program Files\Left\tool.exe: --quarantine moves it away`, `C:\Program Files\Mine\tool.exe: --quarantine moves it away`,
-		`C:\Program Files\Installed\tool.exe: left alone: no evidence identifies the messenger for itself, and the file belongs to package 39AF0813-`)
+		`C:\Program Files\Installed\tool.exe: left alone by --remove: it belongs to package 39AF0813-`)
 }
