@@ -20,6 +20,10 @@ func attack(args []string) int {
 		return memfd(args[1])
 	case "attack-descriptor":
 		return byDescriptor(args[1], args[2])
+	case "attack-start-idle":
+		return startIdle(args[1])
+	case "attack-starve":
+		return starve(args[1], args[2], args[3], args[4])
 	case "attack-write":
 		return race(args[1], args[2], args[3], args[4], false)
 	case "attack-map":

@@ -7,8 +7,8 @@
 // tables: so a worker that is killed, stopped or replaced never opens the machine, and never bricks it. When the holder itself ends, the kernel lets
 // everything through: its service manager starts it again.
 //
-// While a file that others than root can change is decided, the holder has a read lease on it (fcntl(2)): nobody can open it for writing, so
-// that what was looked at is what is started.
+// While a file that others than root can change is decided, and until its start went on, the holder has a read lease on it (package lease): nobody
+// can open it for writing, so that what was looked at is what is started.
 package holder
 
 import (
@@ -27,6 +27,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/fanotify"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/lease"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
@@ -47,11 +48,9 @@ type Options struct {
 }
 
 const (
-	leaseTime = 200 * time.Millisecond // how long after its answer a file may not be written: until the kernel forbids it by itself
-	maxLeases = 1024
-	maxSleep  = 5 * time.Second
-	maxKnown  = 1 << 18
-	maxMust   = 4096
+	maxSleep = 5 * time.Second
+	maxKnown = 1 << 18
+	maxMust  = 4096
 )
 
 // ask is one start that waits for its answer.
@@ -66,12 +65,6 @@ type ask struct {
 	deadline time.Time
 	sent     bool
 	done     bool
-}
-
-// lease is a file that may not be written yet.
-type lease struct {
-	fd    int
-	until time.Time
 }
 
 // Holder is the state of the loop, which alone touches it.
@@ -91,7 +84,7 @@ type Holder struct {
 	next    uint64
 	pending map[uint64]*ask
 	order   []*ask // pending and some that are done, by deadline
-	leases  []lease
+	leases  *lease.Set
 	known   map[wire.Key]struct{}
 	must    map[wire.Key]struct{}
 	current uint64 // policy generation
@@ -107,7 +100,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	runtime.LockOSThread() // one thread of the loop, which never waits for another
 	defer runtime.UnlockOSThread()
-	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, known: map[wire.Key]struct{}{}, must: map[wire.Key]struct{}{}}
+	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, known: map[wire.Key]struct{}{}, must: map[wire.Key]struct{}{},
+		leases: lease.New("/proc", func(thread int32) { _ = unix.Kill(int(thread), unix.SIGKILL) })}
+	defer h.leases.Close()
 	var err error
 	if h.group, err = fanotify.NewGroup(); err != nil {
 		return err
@@ -184,8 +179,8 @@ func (h *Holder) patience() int {
 	if len(h.order) > 0 {
 		next = min(next, time.Until(h.order[0].deadline))
 	}
-	if len(h.leases) > 0 {
-		next = min(next, time.Until(h.leases[0].until))
+	if look := h.leases.Next(); !look.IsZero() {
+		next = min(next, time.Until(look))
 	}
 	if h.worker != nil && !h.worker.ready {
 		next = min(next, time.Until(h.heard.Add(h.o.Start)))
@@ -196,9 +191,8 @@ func (h *Holder) patience() int {
 // take reads what the kernel asks.
 func (h *Holder) take() error {
 	events, err := h.group.Read()
-	now := time.Now()
 	for _, e := range events {
-		h.asked(e, now)
+		h.asked(e, time.Now())
 	}
 	if errors.Is(err, fanotify.ErrEvent) {
 		return err
@@ -230,8 +224,8 @@ func (h *Holder) asked(e fanotify.Event, now time.Time) {
 	case wire.RootOnly(&st):
 		a.flags = wire.Quiet
 	default:
-		_, err := unix.FcntlInt(uintptr(a.fd), unix.F_SETLEASE, unix.F_RDLCK)
-		if errors.Is(err, unix.EAGAIN) { // somebody has it open for writing: the kernel will not start it, unless he is quick
+		err := lease.Take(a.fd)
+		if errors.Is(err, lease.ErrBusy) { // the kernel will not start it, unless who writes is quick
 			h.answer(a, false, unix.ETXTBSY)
 			return
 		}
@@ -257,37 +251,22 @@ func (h *Holder) knows(a *ask) bool {
 	return ok && a.flags&wire.Quiet != 0
 }
 
-// answer tells the kernel, and keeps the lease of what is started a little.
+// answer tells the kernel, and keeps the lease of what is started until the start went on.
 func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {
 	a.done = true
 	delete(h.pending, a.id)
+	if allow && a.leased && h.leases.Full() {
+		allow, refusal = false, unix.EAGAIN
+	}
 	h.complain(h.group.Answer(a.fd, allow, refusal))
 	switch {
 	case !a.leased:
 		_ = unix.Close(a.fd)
-		return
 	case !allow:
-		unlease(a.fd)
-		return
+		lease.Release(a.fd)
+	default:
+		h.leases.Keep(a.fd, lease.File{Dev: a.key.Dev, Ino: a.key.Ino}, a.thread, time.Now())
 	}
-	if len(h.leases) >= maxLeases {
-		h.unlease(1)
-	}
-	h.leases = append(h.leases, lease{a.fd, time.Now().Add(leaseTime)})
-}
-
-// unlease ends the n oldest leases.
-func (h *Holder) unlease(n int) {
-	for _, l := range h.leases[:n] {
-		unlease(l.fd)
-	}
-	h.leases = h.leases[n:]
-}
-
-// unlease ends a lease, which would else live as long as the worker has the file.
-func unlease(fd int) {
-	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-	_ = unix.Close(fd)
 }
 
 // expire answers what the worker left, and ends leases.
@@ -301,11 +280,10 @@ func (h *Holder) expire(now time.Time) {
 			continue
 		}
 		late++
-		known := h.knows(a)
-		if !known {
+		if !h.knows(a) {
 			refused++
 		}
-		h.answer(a, known, unix.EPERM)
+		h.answer(a, h.knows(a), unix.EPERM)
 	}
 	if refused > 0 && h.left != nil {
 		h.left.Late(refused) // the next worker reports it
@@ -316,9 +294,7 @@ func (h *Holder) expire(now time.Time) {
 	if w := h.worker; w != nil && (w.ready && late > 0 && now.Sub(h.heard) > h.o.Deadline || !w.ready && h.started && now.Sub(h.heard) > h.o.Start) {
 		w.kill() // it hangs, or was stopped
 	}
-	n := 0
-	for n < len(h.leases) && !h.leases[n].until.After(now) {
-		n++
+	if n := h.leases.Expire(now); n > 0 {
+		h.log.Warn("killed what was started, did not come to run, and was to be written meanwhile", "processes", n)
 	}
-	h.unlease(n)
 }

@@ -118,6 +118,29 @@ func TestAWorkerThatHangsInItsStart(t *testing.T) {
 	}
 }
 
+// TestSize keeps the process that must not fail small: below 500 lines of code.
+func TestSize(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") && !strings.HasSuffix(name, "_test.go") {
+				n++
+			}
+		}
+	}
+	if n == 0 || n >= 500 {
+		t.Errorf("the holder has %d lines", n)
+	}
+}
+
 func TestNoRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may")

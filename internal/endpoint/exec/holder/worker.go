@@ -79,10 +79,7 @@ func (h *Holder) work(ctx context.Context) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "worker")
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return errors.Join(err, unix.Close(fds[0]), theirs.Close())
-	}
-	if err := h.trustSelf(); err != nil {
+	if err := errors.Join(unix.SetNonblock(fds[0], true), h.trustSelf()); err != nil {
 		return errors.Join(err, unix.Close(fds[0]), theirs.Close())
 	}
 	cmd := h.o.Command()
