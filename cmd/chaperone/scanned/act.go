@@ -213,7 +213,7 @@ func (a *Actor) say(l *Act) error {
 	}
 	var err error
 	for _, s := range l.Sealed {
-		_, e := fmt.Fprintf(a.Out, "sealed history %s (%d files, sha256 %s)\n", printable.Line(s.Path), s.Files, s.SHA256)
+		_, e := fmt.Fprintf(a.Out, "sealed history %s (%d files, sha256 %s)\n", Short(s.Path), s.Files, s.SHA256)
 		err = errors.Join(err, e)
 	}
 	note := ""
@@ -224,13 +224,13 @@ func (a *Actor) say(l *Act) error {
 	case err != nil:
 		return err
 	case l.Error != "":
-		_, err = fmt.Fprintf(a.Out, "NOT DONE %s: %s\n", printable.Line(l.Path), printable.Line(l.Error))
+		_, err = fmt.Fprintf(a.Out, "NOT DONE %s: %s\n", Short(l.Path), printable.Line(l.Error))
 	case l.Action == actNone:
-		_, err = fmt.Fprintf(a.Out, "%s: %s\n", printable.Line(l.Path), printable.Line(l.Note))
+		_, err = fmt.Fprintf(a.Out, "%s: %s\n", Short(l.Path), printable.Line(l.Note))
 	case l.Command != "":
-		_, err = fmt.Fprintf(a.Out, "removed %s (%s; %s)\n", printable.Line(l.Path), printable.Line(l.Command), printable.Line(l.Note))
+		_, err = fmt.Fprintf(a.Out, "removed %s (%s; %s)\n", Short(l.Path), printable.Line(l.Command), printable.Line(l.Note))
 	default:
-		_, err = fmt.Fprintf(a.Out, "in quarantine as %s: %s%s\n", l.ID, printable.Line(l.Path), note)
+		_, err = fmt.Fprintf(a.Out, "in quarantine as %s: %s%s\n", l.ID, Short(l.Path), note)
 	}
 	return err
 }

@@ -27,6 +27,18 @@ func TestParsePlan(t *testing.T) {
 	}
 }
 
+// TestShort keeps what people read short, and its end, which tells most.
+func TestShort(t *testing.T) {
+	long := "/home/" + strings.Repeat("ä folder/", 100) + "last.exe"
+	got := []rune(Short(long))
+	if len(got) != maxName || !strings.HasPrefix(string(got), "/home/ä folder/") || !strings.HasSuffix(string(got), "folder/last.exe") || !strings.Contains(string(got), " … ") {
+		t.Errorf("%d characters: %s", len(got), string(got))
+	}
+	if got := Short("/a\nb"); got != "/a␊b" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestWritePlan(t *testing.T) {
 	p, err := ParsePlan([]byte(goodPlan))
 	if err != nil {

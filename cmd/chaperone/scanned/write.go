@@ -58,6 +58,20 @@ type table struct {
 // NewTable returns the Writer for people. next tells what could be done about what is forbidden; nil when the run does it.
 func NewTable(w io.Writer, next *Planner) Writer { return &table{out: w, next: next} }
 
+// maxName bounds the name that people are shown; --json has it whole.
+const maxName = 240
+
+// Short is a name for one line of a terminal: of one that is very long, beginning and end.
+func Short(name string) string {
+	const mark = " … "
+	text := []rune(printable.Line(name))
+	if len(text) <= maxName {
+		return string(text)
+	}
+	front := maxName / 3
+	return string(text[:front]) + mark + string(text[len(text)-(maxName-front-len([]rune(mark))):])
+}
+
 // maxProblems bounds the problems that people are shown one by one.
 const maxProblems = 50
 
@@ -78,7 +92,7 @@ func (t *table) Finding(f *scan.Finding) error {
 			verdict += " (monitor)"
 		}
 	}
-	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", printable.Line(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
+	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", Short(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
 		return err
 	}
 	if l.Publisher != "" || l.Version != "" {
@@ -112,7 +126,7 @@ func (t *table) Problem(p *scan.Problem) error {
 	if l.Detail != "" {
 		l.Reason += " (" + l.Detail + ")"
 	}
-	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", printable.Line(name), printable.Line(l.Reason))
+	_, err := fmt.Fprintf(t.out, "%s\n  not looked into: %s\n", Short(name), printable.Line(l.Reason))
 	return err
 }
 
@@ -148,7 +162,7 @@ func (t *table) steps(forbidden []*scan.Finding) error {
 	said := map[string]bool{}
 	for _, f := range forbidden[:min(len(forbidden), maxNext)] {
 		a := t.next.Act(context.Background(), f)
-		name := printable.Line(a.Path)
+		name := Short(a.Path)
 		switch a.Action {
 		case actNone:
 			fmt.Fprintf(&b, "  %s: %s\n", name, printable.Line(a.Note))
@@ -160,7 +174,7 @@ func (t *table) steps(forbidden []*scan.Finding) error {
 		}
 		for _, s := range a.stores {
 			if !said[s.Path] && len(said) < maxNext {
-				fmt.Fprintf(&b, "    --remove would first seal the history of %s in %s\n", printable.Line(s.App), printable.Line(s.Path))
+				fmt.Fprintf(&b, "    --remove would first seal the history of %s in %s\n", printable.Line(s.App), Short(s.Path))
 				said[s.Path] = true
 			}
 		}

@@ -29,6 +29,7 @@ const (
 type Info struct {
 	Dev, Ino           uint64
 	Size               int64
+	Stored             int64 // of Size, what it takes where it is stored: less in a file with holes
 	Kind               Kind
 	UID                uint32 // of its owner; 0 on Windows
 	SID                string // of its owner, on Windows; "" when it cannot be asked

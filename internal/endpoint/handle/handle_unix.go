@@ -50,7 +50,7 @@ func statAt(dir *os.File, name string) (Info, error) {
 }
 
 func info(st *unix.Stat_t) Info {
-	i := Info{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, UID: st.Uid, Links: uint64(st.Nlink),
+	i := Info{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Stored: stored(st.Size, st.Blocks), UID: st.Uid, Links: uint64(st.Nlink),
 		Modified: st.Mtim.Nano(), Accessed: st.Atim.Nano(), Changed: st.Ctim.Nano()}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -61,4 +61,10 @@ func info(st *unix.Stat_t) Info {
 		i.Kind = Link
 	}
 	return i
+}
+
+// stored is what a file takes of its size. A file system may keep a small one without a block.
+func stored(size, blocks int64) int64 {
+	const block, inline = 512, 4096 // stat(2): blocks are of 512 bytes
+	return min(size, max(blocks*block, inline))
 }

@@ -142,6 +142,9 @@ func stat(f *os.File) (Info, error) {
 	if d.FileAttributes&windows.FILE_ATTRIBUTE_DIRECTORY != 0 {
 		i.Kind = Folder
 	}
+	if i.Stored = i.Size; d.FileAttributes&(windows.FILE_ATTRIBUTE_SPARSE_FILE|windows.FILE_ATTRIBUTE_COMPRESSED) != 0 {
+		i.Stored = allocated(h, i.Size)
+	}
 	if d.FileAttributes&away != 0 {
 		i.Away = "it is kept elsewhere, and reading would fetch it"
 	}
@@ -151,6 +154,19 @@ func stat(f *os.File) (Info, error) {
 		}
 	}
 	return i, nil
+}
+
+// allocated is what a file with holes takes of its size.
+func allocated(h windows.Handle, size int64) int64 {
+	var standard struct { // FILE_STANDARD_INFO
+		allocation, end int64
+		links           uint32
+		rest            [4]byte
+	}
+	if err := windows.GetFileInformationByHandleEx(h, windows.FileStandardInfo, (*byte)(unsafe.Pointer(&standard)), uint32(unsafe.Sizeof(standard))); err != nil {
+		return size
+	}
+	return min(size, standard.allocation)
 }
 
 // owner asks whose an opened file is; opened for its attributes alone it cannot be asked.

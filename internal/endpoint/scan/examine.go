@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -31,14 +32,23 @@ func (h *heads) get() *[program.HeadSize]byte {
 func (s *Scanner) examine(ctx context.Context, j *job) {
 	defer j.file.Close()
 	s.files.Add(1)
-	s.bytes.Add(j.stat.Size)
-	interesting, err := s.interesting(j)
+	s.bytes.Add(j.stored)
+	if s.content(ctx, j); j.err == nil {
+		s.further(ctx, j)
+	}
+	if j.err == nil {
+		s.remember(j)
+	}
+}
+
+// content looks into what a file is.
+func (s *Scanner) content(ctx context.Context, j *job) {
+	interesting, err := s.interesting(j.file, j.stat.Size)
 	if err != nil {
 		j.results = []Result{{Problem: &Problem{Path: j.path, Reason: event.ReasonUnreadable, Detail: errno(err)}}}
 		return
 	}
 	if !interesting {
-		s.remember(j)
 		return
 	}
 	report, err := s.revealer.Reveal(ctx, j.file)
@@ -56,7 +66,6 @@ func (s *Scanner) examine(ctx context.Context, j *job) {
 	if s.changed(j) {
 		j.results = append(j.results, Result{Problem: &Problem{Path: j.path, Reason: reasonChanged, Detail: "it changed while it was read"}})
 	}
-	s.remember(j)
 }
 
 // remember remembers a file in which nothing was found, and which is still what it was when it was opened.
@@ -70,20 +79,20 @@ func (s *Scanner) remember(j *job) {
 }
 
 // interesting reports whether the file may be a program or hold one, from its first and last bytes.
-func (s *Scanner) interesting(j *job) (bool, error) {
-	if j.stat.Size < 8 {
+func (s *Scanner) interesting(f *os.File, size int64) (bool, error) {
+	if size < 8 {
 		return false, nil
 	}
 	head := s.match.heads.get()
 	defer s.match.heads.pool.Put(head)
-	n, err := j.file.ReadAt(head[:], 0)
+	n, err := f.ReadAt(head[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	if program.Sniff(head[:n]) != program.None {
 		return true, nil
 	}
-	format, err := program.SniffFar(j.file, j.stat.Size)
+	format, err := program.SniffFar(f, size)
 	return format != program.None, err
 }
 

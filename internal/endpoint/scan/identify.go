@@ -25,7 +25,7 @@ func (s *Scanner) Identify(ctx context.Context, f *os.File, path string) ([]Prog
 		return nil, nil, fmt.Errorf("identify: %w", err)
 	}
 	j := &job{path: path, real: path, file: f, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, owner: st.Owner()}
-	interesting, err := s.interesting(j)
+	interesting, err := s.interesting(f, st.Size)
 	if err != nil {
 		return nil, nil, fmt.Errorf("identify: %w", err)
 	}

@@ -59,6 +59,7 @@ type Scanner struct {
 	match    *matcher
 	places   *places
 	history  *history.Index
+	streams  streams
 	files    atomic.Int64
 	known    atomic.Int64
 	bytes    atomic.Int64
@@ -153,7 +154,7 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scanner{opts: o, revealer: r, match: m, places: newPlaces(o.Sys), history: history.New(o.Catalog)}, nil
+	return &Scanner{opts: o, revealer: r, match: m, places: newPlaces(o.Sys), history: history.New(o.Catalog), streams: named{}}, nil
 }
 
 // Close ends the sandbox.
@@ -175,7 +176,9 @@ type job struct {
 	path, real string
 	file       *os.File
 	store      *history.Place // to be described, instead of a file to be looked into
+	folder     bool           // of which only further streams are looked into
 	stat       Stat
+	stored     int64 // of its size
 	key        rescan.Key
 	opened     time.Time // zero: not to be remembered
 	owner      string    // number or security identifier
@@ -201,11 +204,7 @@ func (s *Scanner) Scan(ctx context.Context, paths []string, report func(Result) 
 	for range s.opts.Workers {
 		wg.Go(func() {
 			for j := range work {
-				if j.store != nil {
-					s.describe(ctx, j)
-				} else {
-					s.examine(ctx, j)
-				}
+				s.work(ctx, j)
 				close(j.done)
 			}
 		})
@@ -218,6 +217,17 @@ func (s *Scanner) Scan(ctx context.Context, paths []string, report func(Result) 
 	after := s.Counts()
 	return Summary{Files: after.Files - before.Files, Known: after.Known - before.Known, Bytes: after.Bytes - before.Bytes, Findings: after.Findings - before.Findings,
 		Errors: after.Errors - before.Errors, Took: time.Since(begun)}, err
+}
+
+func (s *Scanner) work(ctx context.Context, j *job) {
+	switch {
+	case j.store != nil:
+		s.describe(ctx, j)
+	case j.folder:
+		s.examineFolder(ctx, j)
+	default:
+		s.examine(ctx, j)
+	}
 }
 
 // deliver records and reports results in the order of the walk.

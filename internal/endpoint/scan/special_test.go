@@ -1,6 +1,9 @@
 package scan_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
@@ -18,5 +21,19 @@ func TestNamedDevice(t *testing.T) {
 	})
 	if err != nil || sum.Errors != 1 || len(said) != 1 || said[0] != "special-file" {
 		t.Errorf("%v, %+v, %v", said, sum, err)
+	}
+}
+
+// TestHoles counts what files take, not how long they say they are.
+func TestHoles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "holes"), []byte("words"))
+	write(t, filepath.Join(dir, "full"), bytes.Repeat([]byte("words "), 50_000))
+	if err := os.Truncate(filepath.Join(dir, "holes"), 1<<36); err != nil {
+		t.Skip("no files with holes here:", err)
+	}
+	sum, err := newScanner(t, scan.Options{}).Scan(t.Context(), []string{dir}, func(scan.Result) error { return nil })
+	if err != nil || sum.Files != 2 || sum.Bytes < 300_000 || sum.Bytes > 10<<20 {
+		t.Errorf("%+v, %v", sum, err)
 	}
 }

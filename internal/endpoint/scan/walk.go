@@ -95,13 +95,16 @@ func (t *tree) opened(f *os.File, path, real string, st *handle.Info, named bool
 	}
 	switch {
 	case st.Kind == handle.Folder:
+		if list, err := t.s.streams.list(f); err != nil || len(list) > 0 {
+			t.send(&job{path: path, real: real, folder: true, stat: Stat{Dev: st.Dev, Ino: st.Ino}, owner: st.Owner()})
+		}
 		t.directory(f, path, real, st)
 		f.Close()
 	case st.Away != "":
 		f.Close()
 		t.say(path, event.ReasonUnreadable, st.Away)
 	case st.Kind == handle.Regular:
-		j := &job{path: path, real: real, file: f, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, owner: st.Owner()}
+		j := &job{path: path, real: real, file: f, stat: Stat{Dev: st.Dev, Ino: st.Ino, Size: st.Size}, stored: st.Stored, owner: st.Owner()}
 		if t.trusted && t.s.opts.Memory != nil {
 			j.key, j.opened = keyOf(st), t.s.opts.Now()
 		}
@@ -176,7 +179,7 @@ func (t *tree) known(dir *os.File, name, real string) bool {
 	}
 	t.s.files.Add(1)
 	t.s.known.Add(1)
-	t.s.bytes.Add(st.Size)
+	t.s.bytes.Add(st.Stored)
 	return true
 }
 
