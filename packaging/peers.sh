@@ -8,7 +8,7 @@ declare -A package=(
 if [[ $want == test ]]; then
   package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip
-    [rpmbuild]=rpm [mkfs.ext4]=e2fsprogs [setpriv]=util-linux [mount]=mount [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage)
+    [rpmbuild]=rpm [mkfs.ext4]=e2fsprogs [setpriv]=util-linux [mount]=mount [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage [qemu-system-x86_64]=qemu-system-x86)
 fi
 if [[ $want == bench ]]; then
   package+=([ndpiReader]=libndpi-bin [unbound]=unbound [dnsperf]=dnsperf [clamscan]=clamav [yara]=yara [sha256sum]=coreutils)
@@ -33,13 +33,26 @@ for program in "${!package[@]}"; do
 done
 [[ $want != samples || -e /usr/include/tox/tox.h ]] || missing+=(libtoxcore-dev)
 [[ $want != samples || -e /usr/lib/python3/dist-packages/nio ]] || missing+=(python3-matrix-nio)
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+# A kernel that takes security programs, for a machine that QEMU emulates: it is unpacked there, never installed.
+kernel=/var/cache/chaperone-kernel
+fetch_kernel() {
+  [[ $want == test && ! -e $kernel/vmlinuz ]] || return 0
+  local dir image
+  image=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
+  dir=$(mktemp -d)
+  (cd "$dir" && apt-get download -q -o Acquire::Retries=5 "$image" && dpkg-deb -x ./*.deb .) >&2 &&
+    mkdir -p "$kernel" && cp "$dir"/lib/modules/*/kernel/fs/overlayfs/overlay.ko "$kernel" && cp "$dir"/boot/vmlinuz-* "$kernel/vmlinuz"
+  local result=$?
+  rm -rf "$dir"
+  return $result
+}
+[[ ${#missing[@]} -eq 0 && ($want != test || -e $kernel/vmlinuz) ]] && exit 0
 if [[ $(id -u) -ne 0 ]]; then
-  echo "peers.sh: missing: ${missing[*]}; run once as root: apt-get install ${missing[*]}" >&2
+  echo "peers.sh: missing: ${missing[*]-}; run once as root: packaging/peers.sh $want" >&2
   [[ $want == demo ]] && exit 0
   exit 1
 fi
-echo "installing ${missing[*]}" >&2
+echo "installing ${missing[*]-a kernel for tests}" >&2
 # A package's own service must not start: the tests and the demo start each peer themselves, on ports of their own.
 guard=/usr/sbin/policy-rc.d
 if [[ ! -e $guard ]]; then
@@ -50,7 +63,7 @@ fi
 # A network that fails for a moment is tried again, each file by apt and the whole by us.
 for attempt in 1 2 3 4 5; do
   if apt-get update -q -o Acquire::Retries=5 >&2 &&
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2 && fetch_kernel; then
     break
   elif [[ $attempt == 5 ]]; then
     echo "peers.sh: cannot install ${missing[*]}" >&2

@@ -37,7 +37,7 @@ type Agent struct {
 	Mode      string        `yaml:"mode" doc:"deny-list (default): what policy forbids does not start. monitor: it starts and is recorded. learn: nothing is stopped, and what lockdown would stop is recorded, for the proposals of chaperone fleet learned. lockdown: only programs that a package brought, or that were approved, start."`
 	Removable string        `yaml:"removable" doc:"deny (default): programs on removable media start only where a rule or an exception allows them. policy: they are judged as all others."`
 	Server    string        `yaml:"server" doc:"The server of the fleet that this machine belongs to, as https://chaperone.example.org:8444. Then the fleet's policy is in force once it has come, and what is found goes there: see chaperone fleet agent."`
-	Harden    []string      `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
+	Harden    []string      `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media, programs. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
 	Logs      []EnforcerLog `yaml:"logs" doc:"Logs of other enforcers on this machine, which chaperone fleet agent hands up."`
 	Secret    string        `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
 }

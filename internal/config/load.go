@@ -169,8 +169,8 @@ func checkAgent(a Agent) error {
 		errs = append(errs, fmt.Errorf("agent.removable: %q is neither deny nor policy", a.Removable))
 	}
 	for _, part := range a.Harden {
-		if !slices.Contains([]string{"memfd", "namespaces", "media"}, part) {
-			errs = append(errs, fmt.Errorf("agent.harden: %q is none of memfd, namespaces and media", part))
+		if !slices.Contains([]string{"memfd", "namespaces", "media", "programs"}, part) {
+			errs = append(errs, fmt.Errorf("agent.harden: %q is none of memfd, namespaces, media and programs", part))
 		}
 	}
 	if a.Secret != "" && !reference(a.Secret) {

@@ -204,7 +204,7 @@ func (c *workerCmd) Run(e *command.Env) error {
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
-		Door: c.Door, Sys: c.Sys, Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
+		Door: c.Door, Sys: c.Sys, Programs: c.Only == "", Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
 			if settings.Agent.Server != "" {
 				if set, err := fleetcmd.InForce(ctx, settings.Data()); set != nil || err != nil {

@@ -14,12 +14,13 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden/lsm"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 type hardenCmd struct {
 	command.DataFlags
-	Apply []string `name:"apply" placeholder:"PART,…" xor:"do" help:"Parts to apply: memfd, namespaces, media; configured for those that agent.harden of the configuration names."`
+	Apply []string `name:"apply" placeholder:"PART,…" xor:"do" help:"Parts to apply: memfd, namespaces, media, programs; configured for those that agent.harden of the configuration names."`
 	Undo  []string `name:"undo" placeholder:"PART,…" xor:"do" help:"Parts to take back, exactly as it was before."`
 	Yes   bool     `name:"yes" help:"Do it. Without it is said what would be changed."`
 	JSON  bool     `name:"json" help:"One JSON object a line."`
@@ -85,6 +86,7 @@ type state struct {
 	Part    harden.Part `json:"part"` // "" where it is not switched here
 	Name    string      `json:"name"`
 	Closed  bool        `json:"closed"`
+	Absent  bool        `json:"absent"`  // this machine cannot have it
 	Applied bool        `json:"applied"` // by this command
 	Wanted  bool        `json:"wanted"`  // by agent.harden
 	What    string      `json:"what"`
@@ -96,7 +98,7 @@ type state struct {
 func (c *hardenCmd) list(e *command.Env, s *harden.Switch, wanted []string) error {
 	for _, set := range harden.Settings(c.Root, agent.Removable) {
 		_, err := s.Applied(set.Part)
-		line := state{"setting", set.Part, set.Name, set.Closed, set.Part != "" && err == nil, slices.Contains(wanted, string(set.Part)), set.What, set.Why, set.Do}
+		line := state{"setting", set.Part, set.Name, set.Closed, set.Absent, set.Part != "" && err == nil, slices.Contains(wanted, string(set.Part)), set.What, set.Why, set.Do}
 		if c.JSON {
 			if err := json.NewEncoder(e.Out).Encode(line); err != nil {
 				return err
@@ -106,6 +108,8 @@ func (c *hardenCmd) list(e *command.Env, s *harden.Switch, wanted []string) erro
 		word := "open"
 		if set.Closed {
 			word = "closed"
+		} else if set.Absent {
+			word = "-"
 		}
 		fmt.Fprintf(e.Out, "%-11s %-6s  %s: %s\n", set.Part, word, set.Name, set.What)
 		if line.Applied {
@@ -114,9 +118,6 @@ func (c *hardenCmd) list(e *command.Env, s *harden.Switch, wanted []string) erro
 		if !set.Closed {
 			fmt.Fprintf(e.Out, "%20s %s\n%20s %s\n", "", set.Why, "", set.Do)
 		}
-	}
-	if !c.JSON {
-		fmt.Fprintln(e.Out, harden.Programs(c.Root))
 	}
 	return nil
 }
@@ -136,8 +137,9 @@ type change struct {
 }
 
 const (
-	noteMedia   = "media that are mounted now stay as they are until they are mounted again; what /etc/fstab names is mounted as it says"
-	noteLasting = "this kernel keeps the setting until the next boot"
+	noteMedia    = "media that are mounted now stay as they are until they are mounted again; what /etc/fstab names is mounted as it says"
+	notePrograms = "they stay until they are taken away, whatever becomes of the agent, which loads them again when the machine starts"
+	noteLasting  = "this kernel keeps the setting until the next boot"
 )
 
 func (c *hardenCmd) apply(e *command.Env, s *harden.Switch, p harden.Part) error {
@@ -146,8 +148,11 @@ func (c *hardenCmd) apply(e *command.Env, s *harden.Switch, p harden.Part) error
 		return hint.New(err, "chaperone agent harden says how each part is")
 	}
 	line := change{"apply", p, c.Yes, plan.File, plan.Text, plan.Name, plan.From, plan.To, s.Others(plan), ""}
-	if p == harden.Media {
+	switch p {
+	case harden.Media:
 		line.Note = noteMedia
+	case harden.KernelPrograms:
+		line.Note = notePrograms
 	}
 	if c.Yes {
 		if err := c.record(e, "harden.apply", plan); err != nil {
@@ -193,6 +198,10 @@ func (c *hardenCmd) say(e *command.Env, l *change) error {
 		would = ""
 	}
 	switch {
+	case l.Part == harden.KernelPrograms && l.Type == "undo":
+		fmt.Fprintf(e.Out, "%s: the programs in the kernel %staken away\n", l.Part, would)
+	case l.Part == harden.KernelPrograms:
+		fmt.Fprintf(e.Out, "%s: programs %sloaded into the kernel, and held below %s\n", l.Part, would, lsm.Folder)
 	case l.Type == "undo" && l.Text == "":
 		fmt.Fprintf(e.Out, "%s: %s %sremoved\n", l.Part, l.File, would)
 	default:
@@ -212,7 +221,10 @@ func (c *hardenCmd) say(e *command.Env, l *change) error {
 
 // record puts an act on record before it is done: through the agent when one runs here, else in the data directory.
 func (c *hardenCmd) record(e *command.Env, action string, x *harden.Change) error {
-	detail := &event.ActDetail{Action: action, Object: string(x.Part), Details: []event.Fact{{Name: "file", Value: x.File}}}
+	detail := &event.ActDetail{Action: action, Object: string(x.Part)}
+	if x.File != "" {
+		detail.Details = append(detail.Details, event.Fact{Name: "file", Value: x.File})
+	}
 	if x.Name != "" {
 		detail.Details = append(detail.Details, event.Fact{Name: "setting", Value: x.Name}, event.Fact{Name: "from", Value: x.From}, event.Fact{Name: "to", Value: x.To})
 	}

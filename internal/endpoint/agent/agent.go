@@ -48,6 +48,7 @@ type Options struct {
 	Host      event.Host
 	Door      string // socket that people ask at; none without
 	Sys       string // where sysfs is; default /sys
+	Programs  bool   // see to the programs in the kernel, as one agent of a machine does
 	Teller    Teller // nil: nobody is told
 	Reload    <-chan os.Signal
 	Memory    *inflight.Memory // of what is about to be reported; nil: what is, is lost when the worker is killed
@@ -74,6 +75,7 @@ type Agent struct {
 	seen       *seen
 	tickets    tickets
 	trust      *freshTrust // in lockdown
+	complained time.Time   // when it was last said that programs cannot be loaded; of one goroutine at a time
 
 	mu      sync.Mutex
 	rules   Rules
@@ -124,6 +126,9 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		return err
 	}
 	left := a.left() // before more comes
+	if a.o.Programs {
+		a.loadPrograms()
+	}
 	var wg sync.WaitGroup
 	beside := func(what string, f func(context.Context) error) {
 		wg.Go(func() {
@@ -138,6 +143,9 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	beside("must-run programs", a.keepMust)
 	beside("reload", a.reload)
 	beside("media", a.watchMedia)
+	if a.o.Programs {
+		beside("programs in the kernel", a.watchPrograms)
+	}
 	if a.trust != nil {
 		beside("packages", func(ctx context.Context) error { return a.trust.keep(ctx, a.judge.Forget) })
 	}

@@ -116,7 +116,10 @@ func newDesk(t *testing.T, o agent.Options) *desk {
 	dir := t.TempDir()
 	d := &desk{t: t, holder: fds[0], door: filepath.Join(dir, "run", "door"), records: &recorder{more: make(chan struct{}, 1)},
 		told: make(teller, 100), reload: make(chan os.Signal, 1), messages: make(chan wire.Message, 5000)}
-	o.Socket, o.Dir, o.Door, o.Recorder, o.Teller, o.Reload = judge.Socket(fds[1]), filepath.Join(dir, "state"), d.door, d.records, d.told, d.reload
+	if o.Dir == "" {
+		o.Dir = filepath.Join(dir, "state")
+	}
+	o.Socket, o.Door, o.Recorder, o.Teller, o.Reload = judge.Socket(fds[1]), d.door, d.records, d.told, d.reload
 	o.Host, o.Secret = event.Host{Name: "field"}, secret
 	if o.Mode == "" {
 		o.Mode = judge.DenyList

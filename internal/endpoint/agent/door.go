@@ -236,7 +236,10 @@ func (v *visits) may(uid uint32, now time.Time) bool {
 	return true
 }
 
-// HowToAsk says how a person asks for an exception.
+// HowToAsk says how a person asks for an exception. There are none from what the kernel refuses by itself.
 func HowToAsk(s judge.Stop) string {
+	if rule := s.Event.Verdict.Rule; rule == RuleFromMemory || rule == RuleFromNamespace {
+		return ""
+	}
 	return "To ask for an exception: chaperone agent request " + strconv.Quote(s.Event.Program.Path)
 }

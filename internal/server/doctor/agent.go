@@ -24,17 +24,17 @@ func execution(ctx context.Context, x *exam) {
 		return
 	}
 	x.ok("the agent decides, in mode %s", reply.Mode)
-	x.ok("%s", harden.Programs(""))
 	for _, s := range harden.Settings("", agent.Removable) {
-		if s.Closed {
+		wanted := slices.Contains(x.c.Agent.Harden, string(s.Part))
+		if s.Closed || s.Absent && !wanted {
 			x.ok("%s: %s", s.Name, s.What)
 			continue
 		}
 		do := s.Do
-		if s.Part != "" {
+		if s.Part != "" && s.Part != harden.KernelPrograms { // which says so itself
 			do = "chaperone agent harden --apply " + string(s.Part) + ", or: " + do
 		}
-		if slices.Contains(x.c.Agent.Harden, string(s.Part)) {
+		if wanted {
 			x.add(Warn, s.Name+": "+s.What+", and agent.harden wants it closed", s.Why, do)
 			continue
 		}

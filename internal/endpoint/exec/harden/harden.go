@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden/lsm"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/mounts"
 )
 
@@ -18,6 +18,7 @@ type Setting struct {
 	Part   Part   // as it is switched here; "" where it is not
 	Name   string // as its documentation calls it
 	Closed bool   // the way around is closed
+	Absent bool   // this machine cannot have it, which is no reason to warn of it
 	What   string // how it is set now
 	Why    string // what is open
 	Do     string // what closes it, and what that costs
@@ -25,7 +26,29 @@ type Setting struct {
 
 // Settings reads the settings of a machine below root, "" for this one. Removable tells of a device number whether it is a removable medium.
 func Settings(root string, removable func(device string) bool) []Setting {
-	return []Setting{memory(root), namespaces(root), media(root, removable)}
+	kernel := programs(root)
+	out := []Setting{memory(root), namespaces(root), media(root, removable), kernel}
+	if kernel.Closed {
+		for i := range out[:2] {
+			if !out[i].Closed {
+				out[i].Closed, out[i].What = true, out[i].What+", and the programs in the kernel refuse it to everybody but root"
+			}
+		}
+	}
+	return out
+}
+
+func programs(root string) Setting {
+	p := lsm.New(filepath.Join("/", root, "sys"))
+	s := Setting{Part: KernelPrograms, Name: "programs in the kernel (BPF LSM)", What: "none are loaded",
+		Why: "they refuse what is started from memory, or from a file system that was mounted in a user namespace, to everybody but root",
+		Do:  "chaperone agent harden --apply programs; vm.memfd_noexec=2 with user.max_user_namespaces=0 closes the same, and breaks more"}
+	if p.Loaded() {
+		s.Closed, s.What = true, "they are loaded"
+	} else if err := p.Possible(); err != nil {
+		s.Absent, s.What = true, err.Error()
+	}
+	return s
 }
 
 // number reads a number of /proc/sys.
@@ -35,19 +58,6 @@ func number(root, name string) (int, error) {
 		return 0, err
 	}
 	return strconv.Atoi(strings.TrimSpace(string(b)))
-}
-
-// Programs says whether the kernel takes programs as a security module (BPF LSM). None are loaded: see docs/guide/agent.md.
-func Programs(root string) string {
-	b, err := os.ReadFile(filepath.Join(root, "/sys/kernel/security/lsm"))
-	modules := strings.TrimSpace(string(b))
-	switch {
-	case err != nil:
-		return "BPF LSM: the kernel does not tell which security modules it runs with; no programs are loaded"
-	case !slices.Contains(strings.Split(modules, ","), "bpf"):
-		return "BPF LSM: the kernel runs without it (lsm=" + modules + "), lsm=…,bpf at boot would change that; no programs are loaded, memfd and namespaces close the same"
-	}
-	return "BPF LSM: the kernel has it (lsm=" + modules + "); no programs are loaded, memfd and namespaces close the same"
 }
 
 func memory(root string) Setting {

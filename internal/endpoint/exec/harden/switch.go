@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden/lsm"
 )
 
 // Part is a setting that can be switched here.
@@ -19,13 +21,14 @@ type Part string
 
 // The parts.
 const (
-	Memory     Part = "memfd"      // nothing is started from memory
-	Namespaces Part = "namespaces" // nobody makes user namespaces
-	Media      Part = "media"      // udisks mounts removable media noexec
+	Memory         Part = "memfd"      // nothing is started from memory
+	Namespaces     Part = "namespaces" // nobody makes user namespaces
+	Media          Part = "media"      // udisks mounts removable media noexec
+	KernelPrograms Part = "programs"   // programs in the kernel refuse what the first two leave open; the agent loads them at each start of the machine
 )
 
 // Parts returns all parts that can be switched.
-func Parts() []Part { return []Part{Memory, Namespaces, Media} }
+func Parts() []Part { return []Part{Memory, Namespaces, Media, KernelPrograms} }
 
 // Errors of switching.
 var (
@@ -41,7 +44,7 @@ var (
 type Change struct {
 	Part   Part      `json:"part"`
 	Time   time.Time `json:"time"`
-	File   string    `json:"file"`           // that makes it last over the next boot
+	File   string    `json:"file"`           // that makes it last over the next boot; "" where the agent sees to that
 	Text   string    `json:"text"`           // of the file
 	Before *File     `json:"before"`         // the file, when there was one
 	Folder bool      `json:"folder"`         // the file's folder was made for it
@@ -61,10 +64,13 @@ type File struct {
 // Switch switches parts, and keeps what was before in a folder.
 type Switch struct {
 	root, dir string
+	programs  *lsm.Programs
 }
 
 // NewSwitch returns a switch for the machine below root, "" for this one, that keeps what was before in dir.
-func NewSwitch(root, dir string) *Switch { return &Switch{root, dir} }
+func NewSwitch(root, dir string) *Switch {
+	return &Switch{root, dir, lsm.New(filepath.Join("/", root, "sys"))}
+}
 
 const mediaRule = `# Removable media are mounted without the right to start programs from them, and udisks takes no other wish.
 SUBSYSTEM!="block", GOTO="chaperone_noexec_end"
@@ -91,6 +97,11 @@ func (s *Switch) Plan(p Part) (*Change, error) {
 		c.Name, c.To = "user/max_user_namespaces", "0"
 	case Media:
 		c.File, c.Text = "/etc/udev/rules.d/99-chaperone-noexec.rules", mediaRule
+	case KernelPrograms:
+		if err := s.programs.Possible(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
+		}
+		return c, nil
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrPart, p)
 	}
@@ -141,17 +152,26 @@ func (s *Switch) Apply(c *Change) error {
 	if err := errors.Join(os.MkdirAll(s.dir, 0o700), replace(s.kept(c.Part), &File{b, 0o600, os.Geteuid(), os.Getegid()})); err != nil {
 		return fmt.Errorf("harden: %w", err)
 	}
+	if err := s.carryOut(c); err != nil {
+		return fmt.Errorf("harden: %w", errors.Join(err, s.restore(c), os.Remove(s.kept(c.Part))))
+	}
+	return nil
+}
+
+// carryOut does what is planned, once it is kept what was there before.
+func (s *Switch) carryOut(c *Change) error {
+	if c.Part == KernelPrograms {
+		return s.programs.Load()
+	}
 	path := filepath.Join(s.root, c.File)
-	if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
 		err = replace(path, &File{[]byte(c.Text), 0o644, os.Geteuid(), os.Getegid()})
 	}
 	if err == nil && c.Name != "" {
 		err = s.set(c.Name, c.To)
 	}
-	if err != nil {
-		return fmt.Errorf("harden: %w", errors.Join(err, s.restore(c), os.Remove(s.kept(c.Part))))
-	}
-	return nil
+	return err
 }
 
 // Applied returns what a part that was applied here changed, or ErrNot.
@@ -175,6 +195,12 @@ func (s *Switch) Undo(p Part) (lasting bool, err error) {
 	c, err := s.Applied(p)
 	if err != nil {
 		return false, err
+	}
+	if p == KernelPrograms {
+		if err := errors.Join(s.restore(c), os.Remove(s.kept(p))); err != nil {
+			return false, fmt.Errorf("harden: %w", err)
+		}
+		return false, nil
 	}
 	b, err := os.ReadFile(filepath.Join(s.root, c.File))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -203,8 +229,11 @@ func (s *Switch) Undo(p Part) (lasting bool, err error) {
 	return lasting, nil
 }
 
-// restore puts the file back.
+// restore puts the file back, or takes the programs away.
 func (s *Switch) restore(c *Change) error {
+	if c.Part == KernelPrograms {
+		return s.programs.Unload()
+	}
 	path := filepath.Join(s.root, c.File)
 	if c.Before != nil {
 		return replace(path, c.Before)

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Terminal returns the device number of a process's controlling terminal, for Stop; 0 when it has none.
+func Terminal(process int32) uint64 { return terminal(process) }
+
 // terminal returns the device number of a thread's controlling terminal (proc_pid_stat(5)), 0 when it has none.
 func terminal(thread int32) uint64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(thread)) + "/stat")
