@@ -20,7 +20,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,7 +99,7 @@ func (p *Programs) Load() error {
 
 // load makes the programs and holds them in a folder.
 func load(dir string) error {
-	_ = rlimit.RemoveMemlock() // before Linux 5.11; where it is needed and fails, making the ring does
+	defer unlock()()
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("the kernel's description of itself: %w", err)
@@ -132,6 +131,17 @@ func load(dir string) error {
 		return err
 	}
 	return errors.Join(l.Pin(filepath.Join(dir, "link")), l.Close())
+}
+
+// unlock lifts the limit of locked memory, which counts what programs hold before Linux 5.11, and returns what puts it back. Where that is needed
+// and fails, making the ring fails too. (The library's own way would ask the kernel at the start of every command.)
+func unlock() func() {
+	var was unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was) != nil ||
+		unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}) != nil {
+		return func() {}
+	}
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was) } // it is no less than before
 }
 
 // reason adds what a refusal by the kernel comes from, where it says so.
