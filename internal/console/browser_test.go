@@ -364,6 +364,8 @@ func (r *rig) everyPage(moved, conversation, stopped string) []shown {
 		{"fleet-host", "adam", func(b *tab) { b.open("/fleet"); b.press(`main a[href^="/fleet/host"]`) }},
 		{"exceptions", "adam", page("/approvals")},
 		{"campaigns", "adam", page("/campaigns")},
+		{"learned", "adam", func(b *tab) { b.open("/learned"); b.do(chromedp.Click(chromedp.CSS("main details summary"))) }},
+		{"fired", "adam", page("/fired?enforcer=fapolicyd")},
 		{"campaign", "adam", func(b *tab) {
 			b.open("/campaigns")
 			b.do(chromedp.SetValue(chromedp.CSS(`main select[name="app"]`), "telegram"))
@@ -429,7 +431,9 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	r.history()
 	moved := r.tell()
 	r.tellUnknown()
-	r.fleet()
+	s, _ := r.fleet()
+	r.plenty(s)
+	r.programs(s.Grant)
 	if err := r.holds.Place(t.Context(), "cora", "Meyer v. Firm", "letter of 3 November", retention.Scope{Kind: retention.Person, Name: "alice"}, retention.Scope{Kind: retention.Room, Name: "desk@rooms.example.org"}); err != nil {
 		t.Fatal(err)
 	}

@@ -65,6 +65,7 @@ type Deps struct {
 	Holds    Holds          // nil where nothing can be held
 	Files    *archive.Files // nil where no files are kept
 	Fleet    Fleet          // nil where no fleet is served
+	Programs Programs       // nil where nothing is summed up of programs
 	Board    *health.Board
 	Book     *account.Book
 	Acts     event.Recorder
@@ -178,6 +179,9 @@ func (c *Console) list() []listed {
 		{"POST /approvals", admin, c.doFleet},
 		{"GET /campaigns", admin, c.campaigns},
 		{"POST /campaigns", admin, c.doFleet},
+		{"GET /learned", admin, c.learned},
+		{"POST /learned", admin, c.decideLearned},
+		{"GET /fired", admin, c.fired},
 		{"GET /settings", anyone, c.settings},
 		{"POST /settings/password", anyone, c.setPassword},
 		{"POST /settings/totp", anyone, c.setTOTP},

@@ -20,6 +20,7 @@ type frame struct {
 	Counsel bool
 	Admin   bool
 	Fleet   bool // a fleet is served
+	Sums    bool // programs are summed up
 	Purpose string
 	Version string
 	Worst   health.State
@@ -30,7 +31,7 @@ type frame struct {
 }
 
 func (c *Console) render(w http.ResponseWriter, status int, name string, s *session, title string, data any) {
-	f := frame{Fleet: c.Deps.Fleet != nil, Title: title, Version: c.Version, Data: data, Path: name}
+	f := frame{Fleet: c.Deps.Fleet != nil, Sums: c.Deps.Programs != nil, Title: title, Version: c.Version, Data: data, Path: name}
 	if s != nil {
 		f.Account, f.Worst = s.Account, c.Board.Worst()
 		f.Reads, f.Counsel, f.Admin = s.Has(control.Reviewer, control.Counsel), s.Has(control.Counsel), s.Has(control.Administrator)

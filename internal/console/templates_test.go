@@ -24,7 +24,7 @@ func TestTemplatesFitTheirData(t *testing.T) {
 	data := map[string]any{
 		"overview": overviewData{}, "messengers": messengersData{}, "people": peopleData{}, "person": personData{}, "conversations": conversationsData{}, "conversation": conversationData{},
 		"events": eventsData{}, "record": recordData{}, "suspicious": suspiciousData{}, "search": searchData{}, "hosts": hostsData{}, "holds": holdsData{}, "hold": holdForm{}, "release": holdForm{}, "file": fileData{}, "policy": policyData{}, "health": []health.Item{}, "ledger": ledgerData{},
-		"fleet": fleetData{}, "fleethost": FleetHost{}, "approvals": approvalsData{}, "campaigns": campaignsData{},
+		"fleet": fleetData{}, "fleethost": FleetHost{}, "approvals": approvalsData{}, "campaigns": campaignsData{}, "fired": firedData{}, "learned": learnedData{},
 		"accounts": accountsData{}, "settings": settingsData{}, "purpose": purposeData{}, "signin": signInData{}, "link": "", "message": "",
 	}
 	for name, page := range c.pages {

@@ -282,7 +282,7 @@ func (s *Server) console() error {
 	if s.agents != nil {
 		agents = fleet.Pages{Server: s.agents}
 	}
-	c, err := console.New(console.Deps{Fleet: agents,
+	c, err := console.New(console.Deps{Fleet: agents, Programs: execution.Pages{Desk: s.desk},
 		Archive: s.store.Pages, Searcher: s.store.Searcher, Policy: s.rules.Policy, Try: s.rules.Try, Ledger: s.ledgerState, Verify: s.verifyNow, Holds: s.store.Holds,
 		Files: &archive.Files{Reader: s.store.Journal, Opener: s.store.opener, Objects: s.objects},
 		Board: s.board, Book: s.store.Book, Acts: s.store.Recorder, Purposes: s.cfg.Console.Purposes, Apps: apps, Clock: s.store.Clock, Log: s.log, Version: s.version})

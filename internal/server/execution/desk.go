@@ -30,6 +30,7 @@ type FiredArgs struct {
 // DecideArgs decide about a proposal.
 type DecideArgs struct {
 	ID      string        `json:"id"`
+	Digest  string        `json:"digest,omitempty"` // of the proposal as it was shown; "" does not ask
 	Dismiss bool          `json:"dismiss,omitempty"`
 	Subject fleet.Subject `json:"subject,omitempty"`
 	Name    string        `json:"name,omitempty"`
@@ -65,6 +66,9 @@ func (d *Desk) Decide(ctx context.Context, by string, a DecideArgs) ([]fleet.App
 	p, err := d.Tally.proposal(a.ID)
 	if err != nil {
 		return nil, err
+	}
+	if a.Digest != "" && a.Digest != p.Digest {
+		return nil, ErrChanged
 	}
 	if a.Dismiss {
 		err := d.Acts.Record(ctx, &event.Event{Kind: event.Act, Phase: "learned.dismiss", Connector: "fleet", From: event.Party{Handle: by},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -26,11 +27,15 @@ type Proposal struct {
 	Name  string `json:"name"`
 	Files []File `json:"files"`
 	Count
-	Ready time.Time `json:"ready"` // when machines will have learned long enough
+	Ready  time.Time `json:"ready"`  // when machines will have learned long enough
+	Digest string    `json:"digest"` // of its files: who accepts what was shown names it
 }
 
-// ErrNoProposal says that nothing is proposed under an id.
-var ErrNoProposal = errors.New("no proposal of that id")
+// Errors of decisions.
+var (
+	ErrNoProposal = errors.New("no proposal of that id")
+	ErrChanged    = errors.New("the proposal has other files by now than those that were shown: look at it again")
+)
 
 // learns reports whether an event says what lockdown would stop, on a machine that only learns.
 func learns(e *event.Event) bool {
@@ -84,13 +89,22 @@ func (t *Tally) Proposals(learning time.Duration) []Proposal {
 			return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.SHA256, b.SHA256))
 		})
 		slices.Sort(p.Hosts)
-		p.Ready = begun.Add(learning)
+		p.Ready, p.Digest = begun.Add(learning), p.digest()
 		out = append(out, *p)
 	}
 	slices.SortFunc(out, func(a, b Proposal) int {
 		return cmp.Or(cmp.Compare(len(b.Hosts), len(a.Hosts)), cmp.Compare(b.Times, a.Times), strings.Compare(a.ID, b.ID))
 	})
 	return out
+}
+
+// digest is of what accepting approves.
+func (p *Proposal) digest() string {
+	h := sha256.New()
+	for _, f := range p.Files {
+		fmt.Fprintf(h, "%s %s\n", f.SHA256, f.Path)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (p *Proposal) take(f *File) {
