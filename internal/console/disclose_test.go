@@ -41,9 +41,10 @@ func TestPagesShowPseudonyms(t *testing.T) {
 		if a.status != http.StatusOK {
 			t.Errorf("%s gave %d", path, a.status)
 		}
+		body := strings.ReplaceAll(a.body, nonceOf(a), "") // chance writes bob into one of some thousand
 		for _, name := range names {
-			if i := strings.Index(strings.ToLower(a.body), name); i >= 0 {
-				t.Errorf("%s names %s: …%.80s…", path, name, a.body[max(0, i-40):])
+			if i := strings.Index(strings.ToLower(body), name); i >= 0 {
+				t.Errorf("%s names %s: …%.80s…", path, name, body[max(0, i-40):])
 			}
 		}
 		for _, m := range found.FindAllStringSubmatch(a.body, -1) {
