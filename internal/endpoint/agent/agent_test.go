@@ -3,6 +3,8 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,18 +248,65 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// opened waits until the door takes visitors.
+func (d *desk) opened() {
+	d.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+		_, err := agent.Ask(d.t.Context(), d.door, &agent.Request{Status: true})
+		if err == nil {
+			return
+		} else if time.Now().After(end) {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// TestPlaces shuts out who takes more places than are his, until he leaves one.
+func TestPlaces(t *testing.T) {
+	d := newDesk(t, agent.Options{Load: load(blocking)})
+	d.opened()
+	var held []net.Conn
+	defer func() {
+		for _, c := range held {
+			_ = c.Close()
+		}
+	}()
+	for range 50 {
+		conn, err := net.Dial("unix", d.door)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	if _, err := held[len(held)-1].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("the last of many was let in: %v", err)
+	}
+	for _, c := range held {
+		_ = c.Close()
+	}
+	d.opened()
+}
+
+// TestDamagedExceptions decides although what was approved cannot be read, and puts that on record.
+func TestDamagedExceptions(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "exceptions.json"), []byte("[{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t, agent.Options{Load: load(blocking), Dir: dir})
+	d.opened()
+	e := d.records.await(t, "word of the damage", func(e *event.Event) bool { return e.Phase == "exceptions.damaged" })
+	if len(e.Act.Details) != 1 || !strings.Contains(e.Act.Details[0].Value, "exceptions.json") {
+		t.Errorf("%+v", e.Act)
+	}
+}
+
 // TestDoor asks for an exception, and gives in a code.
 func TestDoor(t *testing.T) {
 	d := newDesk(t, agent.Options{Load: load(blocking)})
 	sum := strings.Repeat("ab", 32)
 	ask := func(r agent.Request) (*agent.Reply, error) { return agent.Ask(t.Context(), d.door, &r) }
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(d.door); err == nil {
-			break
-		} else if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	d.opened()
 	r, err := ask(agent.Request{Path: "/x", SHA256: sum, Reason: "for work"})
 	if err != nil || r.ID == "" {
 		t.Fatal(err)
@@ -283,6 +332,17 @@ func TestDoor(t *testing.T) {
 	if r, err = ask(agent.Request{Status: true}); err != nil || r.Mode != "deny-list" || r.Exceptions != 1 || r.Policy == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
+	for _, bad := range []string{strings.Repeat("Z", 64), strings.Repeat("AB", 32)} {
+		if _, err := ask(agent.Request{SHA256: bad}); err == nil {
+			t.Errorf("%s was taken for a hash", bad)
+		}
+	}
+	if _, err := ask(agent.Request{Path: "/x\x1b[2J", SHA256: sum}); err != nil {
+		t.Fatal(err)
+	}
+	d.records.await(t, "request without escapes", func(e *event.Event) bool {
+		return e.Phase == "program.request" && e.Act.Details[0].Value == "/x\ufffd[2J"
+	})
 	for range 10 {
 		_, err = ask(agent.Request{SHA256: sum})
 	}

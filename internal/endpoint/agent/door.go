@@ -3,6 +3,8 @@ package agent
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -48,7 +51,8 @@ type Reply struct {
 const (
 	doorTimeout = 5 * time.Second
 	maxRequest  = 16 << 10
-	maxVisitors = 16
+	maxVisitors = 256 // at once
+	maxPlaces   = 4   // of one user
 	maxReason   = 1000
 	perMinute   = 6 // requests of one user
 )
@@ -94,32 +98,31 @@ func (a *Agent) openDoor(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	places := make(chan struct{}, maxVisitors)
-	visits := &visits{last: map[uint32][]time.Time{}}
+	visits := &visits{last: map[uint32][]time.Time{}, inside: map[uint32]int{}}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			return err
 		}
-		places <- struct{}{}
+		uid, err := peer(conn)
+		if err != nil || !visits.enter(uid) {
+			_ = conn.Close() // whoever takes all his places shuts out nobody else
+			continue
+		}
 		wg.Go(func() {
-			defer func() { <-places }()
+			defer visits.leave(uid)
 			defer conn.Close()
-			a.visit(conn, visits)
+			a.visit(conn, uid, visits)
 		})
 	}
 }
 
 // visit answers one person.
-func (a *Agent) visit(conn net.Conn, v *visits) {
+func (a *Agent) visit(conn net.Conn, uid uint32, v *visits) {
 	if conn.SetDeadline(time.Now().Add(doorTimeout)) != nil {
 		return
 	}
-	uid, err := peer(conn)
-	reply := &Reply{}
-	if err == nil {
-		reply, err = a.reply(bufio.NewReader(io.LimitReader(conn, maxRequest)), uid, v)
-	}
+	reply, err := a.reply(bufio.NewReader(io.LimitReader(conn, maxRequest)), uid, v)
 	if err != nil {
 		reply = &Reply{Error: err.Error()}
 	}
@@ -148,6 +151,7 @@ func peer(conn net.Conn) (uint32, error) {
 var (
 	errRequest = errors.New("this is no request")
 	errOften   = errors.New("too many requests: wait a minute")
+	errKeep    = errors.New("the agent cannot keep this on record, as when its disk is full: nothing was asked for and nothing approved")
 )
 
 func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
@@ -161,7 +165,7 @@ func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
 	if r.Act != nil {
 		return a.act(r.Act, uid)
 	}
-	if len(r.SHA256) != 64 || len(r.Reason) > maxReason {
+	if !r.sound() {
 		return nil, errRequest
 	}
 	now := time.Now()
@@ -169,21 +173,43 @@ func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
 		return nil, errOften
 	}
 	who := a.current().Owner(uid)
-	e := &event.Event{ID: event.NewID(), Kind: event.Act, Phase: "program.request", Time: now, Received: now, Connector: "agent", Host: a.o.Host,
-		From: event.Party{Handle: who}}
-	e.Act = &event.ActDetail{Action: e.Phase, Object: r.SHA256, Purpose: r.Reason, Details: []event.Fact{{Name: "path", Value: r.Path}}}
+	e := Act(&event.ActDetail{Action: "program.request", Object: r.SHA256, Purpose: r.Reason, Details: []event.Fact{{Name: "path", Value: r.Path}}},
+		who, a.o.Host)
 	reply := &Reply{ID: string(e.ID)}
-	if r.Code != "" {
-		until, err := a.exceptions.Redeem(r.SHA256, r.Code, who, now)
-		if err != nil {
-			return nil, err
-		}
+	if r.Code == "" {
+		return reply, a.keep(e)
+	}
+	var err error
+	reply.Until, err = a.exceptions.Redeem(r.SHA256, r.Code, who, now, func(until time.Time) error {
 		e.Phase, e.Act.Action = "program.except", "program.except"
 		e.Act.Details = append(e.Act.Details, event.Fact{Name: "until", Value: until.Format(time.RFC3339)})
-		reply.Until = until
+		return a.keep(e)
+	})
+	return reply, err
+}
+
+// sound reports whether a request may be put on record, and makes its texts fit to be shown on a terminal.
+func (r *Request) sound() bool {
+	if _, err := hex.DecodeString(r.SHA256); err != nil || len(r.SHA256) != 2*sha256.Size || r.SHA256 != strings.ToLower(r.SHA256) {
+		return false
 	}
-	a.spool.Put(e)
-	return reply, nil
+	plain := func(c rune) rune {
+		if unicode.IsControl(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}
+	r.Path, r.Reason = strings.Map(plain, r.Path), strings.Map(plain, r.Reason)
+	return len(r.Path) <= unix.PathMax && len(r.Reason) <= maxReason
+}
+
+// keep makes an event durable before anybody is told that it is.
+func (a *Agent) keep(e *event.Event) error {
+	if err := a.spool.Record(context.Background(), e); err != nil { // it does not wait for anybody
+		a.log.Warn("a request is not kept", "error", err)
+		return errKeep
+	}
+	return nil
 }
 
 var errAct = errors.New("only root puts acts on record here, and only those of the agent")
@@ -194,10 +220,7 @@ func (a *Agent) act(detail *event.ActDetail, uid uint32) (*Reply, error) {
 		return nil, errAct
 	}
 	e := Act(detail, a.current().Owner(uid), a.o.Host)
-	if err := a.spool.Record(context.Background(), e); err != nil { // it does not wait for anybody
-		return nil, err
-	}
-	return &Reply{ID: string(e.ID)}, nil
+	return &Reply{ID: string(e.ID)}, a.keep(e)
 }
 
 // Act is the event of what an administrator did to a machine.
@@ -216,10 +239,32 @@ func (a *Agent) status() *Reply {
 		Spooled: a.spool.Pending(), Exceptions: len(a.exceptions.List())}
 }
 
-// visits bounds how often one user asks.
+// visits bounds how often one user asks, and how many places he takes meanwhile.
 type visits struct {
-	mu   sync.Mutex
-	last map[uint32][]time.Time
+	mu     sync.Mutex
+	last   map[uint32][]time.Time
+	inside map[uint32]int // by user
+	all    int
+}
+
+func (v *visits) enter(uid uint32) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.inside[uid] >= maxPlaces || v.all >= maxVisitors {
+		return false
+	}
+	v.inside[uid]++
+	v.all++
+	return true
+}
+
+func (v *visits) leave(uid uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.all--
+	if v.inside[uid]--; v.inside[uid] == 0 {
+		delete(v.inside, uid)
+	}
 }
 
 func (v *visits) may(uid uint32, now time.Time) bool {

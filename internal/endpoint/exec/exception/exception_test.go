@@ -70,58 +70,81 @@ func TestCodeIsForOneProgramOnOneMachine(t *testing.T) {
 // TestStore takes a code once, keeps the exception over a restart, and until its time only.
 func TestStore(t *testing.T) {
 	dir := t.TempDir()
-	s, err := exception.Open(dir, "h", secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := exception.Open(dir, "h", secret)
 	if s.Approved(sum, now) {
 		t.Error("approved from the start")
 	}
 	c := code(t, "h", sum, now.Add(time.Hour))
-	until, err := s.Redeem(sum, c, "alice", now)
+	until, err := s.Redeem(sum, c, "alice", now, kept)
 	if err != nil || !s.Approved(sum, now) || s.Approved(sum, until) {
 		t.Fatal(err, until)
 	}
-	if s, err = exception.Open(dir, "h", secret); err != nil || !s.Approved(sum, now) || len(s.List()) != 1 {
-		t.Fatal(err)
+	if s = exception.Open(dir, "h", secret); s.Damage() != nil || !s.Approved(sum, now) || len(s.List()) != 1 {
+		t.Fatal(s.Damage())
 	}
-	if _, err := s.Redeem(sum, strings.ToLower(c), "bob", now); !errors.Is(err, exception.ErrUsed) {
+	if _, err := s.Redeem(sum, strings.ToLower(c), "bob", now, kept); !errors.Is(err, exception.ErrUsed) {
 		t.Errorf("a code was taken twice: %v", err)
 	}
 }
 
 func TestGuessing(t *testing.T) {
-	s, err := exception.Open(t.TempDir(), "h", secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := exception.Open(t.TempDir(), "h", secret)
 	for range 5 {
-		if _, err := s.Redeem(sum, "000000-000000-000000-000000", "mallory", now); !errors.Is(err, exception.ErrCode) {
+		if _, err := s.Redeem(sum, "000000-000000-000000-000000", "mallory", now, kept); !errors.Is(err, exception.ErrCode) {
 			t.Fatal(err)
 		}
 	}
 	good := code(t, "h", sum, now.Add(time.Hour))
-	if _, err := s.Redeem(sum, good, "mallory", now); !errors.Is(err, exception.ErrOften) {
+	if _, err := s.Redeem(sum, good, "mallory", now, kept); !errors.Is(err, exception.ErrOften) {
 		t.Error(err)
 	}
-	if _, err := s.Redeem(sum, good, "alice", now.Add(2*time.Minute)); err != nil {
+	if _, err := s.Redeem(sum, good, "alice", now.Add(2*time.Minute), kept); err != nil {
 		t.Error(err)
 	}
-	if s, err = exception.Open(t.TempDir(), "h", nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Redeem(sum, good, "alice", now); err == nil {
+	s = exception.Open(t.TempDir(), "h", nil)
+	if _, err := s.Redeem(sum, good, "alice", now, kept); err == nil {
 		t.Error("a code was taken without a secret")
 	}
 }
 
-func TestBrokenStore(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "exceptions.json"), []byte("{"), 0o600); err != nil {
+// kept is a record that takes everything.
+func kept(time.Time) error { return nil }
+
+// TestNotOnRecord approves nothing that could not be put on record, and takes the code again later.
+func TestNotOnRecord(t *testing.T) {
+	s := exception.Open(t.TempDir(), "h", secret)
+	c, full := code(t, "h", sum, now.Add(time.Hour)), errors.New("no space left")
+	if _, err := s.Redeem(sum, c, "alice", now, func(time.Time) error { return full }); !errors.Is(err, full) || s.Approved(sum, now) {
+		t.Fatalf("approved without a record: %v", err)
+	}
+	if _, err := s.Redeem(sum, c, "alice", now, kept); err != nil || !s.Approved(sum, now) {
 		t.Fatal(err)
 	}
-	if _, err := exception.Open(dir, "h", secret); err == nil {
-		t.Error("opened")
+}
+
+// TestDamaged goes on without what a damaged file approved, sets it aside, says so, and takes new codes.
+func TestDamaged(t *testing.T) {
+	for name, text := range map[string]string{"cut off": "[{", "zeros": "\x00\x00\x00", "large": strings.Repeat(" ", 5<<20)} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "exceptions.json")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := exception.Open(dir, "h", secret)
+			if s.Damage() == nil || s.Approved(sum, now) {
+				t.Fatal("nothing is said of the damage")
+			}
+			if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != text {
+				t.Fatal("what was there is gone", err)
+			}
+			if _, err := s.Redeem(sum, code(t, "h", sum, now.Add(time.Hour)), "alice", now, kept); err != nil {
+				t.Fatal(err)
+			}
+			if s = exception.Open(dir, "h", secret); s.Damage() != nil || !s.Approved(sum, now) {
+				t.Fatal(s.Damage())
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ type Store struct {
 	path   string
 	secret []byte
 	host   string
+	damage error
 
 	mu    sync.RWMutex
 	all   []Exception
@@ -39,29 +41,45 @@ type Store struct {
 	tries []time.Time
 }
 
-// Open opens the store in a folder. Without a secret no code is taken.
-func Open(dir, host string, secret []byte) (*Store, error) {
+// Open opens the store in a folder. Without a secret no code is taken. A file that cannot be read approves nothing, and is no reason to decide
+// nothing at all: it is set aside, and Damage tells of it.
+func Open(dir, host string, secret []byte) *Store {
 	s := &Store{path: filepath.Join(dir, "exceptions.json"), secret: secret, host: host, until: map[string]time.Time{}}
-	info, err := os.Stat(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+	all, err := load(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		s.damage = fmt.Errorf("exceptions: %w", errors.Join(err, os.Rename(s.path, s.path+".damaged")))
+	default:
+		s.all = all
+		s.index()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("exceptions: %w", err)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("exceptions: %s is larger than %d bytes", s.path, maxFile)
-	}
-	b, err := os.ReadFile(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("exceptions: %w", err)
-	}
-	if err := json.Unmarshal(b, &s.all); err != nil {
-		return nil, fmt.Errorf("exceptions: %s: %w", s.path, err)
-	}
-	s.index()
-	return s, nil
+	return s
 }
+
+// load reads the file.
+func load(path string) ([]Exception, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	var all []Exception
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return all, nil
+}
+
+// Damage says why what was approved earlier is not known, nil when it is.
+func (s *Store) Damage() error { return s.damage }
 
 func (s *Store) index() {
 	clear(s.until)
@@ -79,8 +97,8 @@ func (s *Store) Approved(sha256 string, now time.Time) bool {
 	return s.until[sha256].After(now)
 }
 
-// Redeem takes a code that somebody gives in, and returns until when the program is approved.
-func (s *Store) Redeem(sha256, code, by string, now time.Time) (time.Time, error) {
+// Redeem takes a code that somebody gives in, and returns until when the program is approved. What record refuses is not approved.
+func (s *Store) Redeem(sha256, code, by string, now time.Time, record func(until time.Time) error) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.tries) > 0 && now.Sub(s.tries[0]) > time.Minute {
@@ -106,6 +124,9 @@ func (s *Store) Redeem(sha256, code, by string, now time.Time) (time.Time, error
 	kept = append(kept, Exception{SHA256: sha256, Until: until, Code: code, By: by, Since: now})
 	b, err := json.MarshalIndent(kept, "", "  ")
 	if err != nil {
+		return time.Time{}, err
+	}
+	if err := record(until); err != nil {
 		return time.Time{}, err
 	}
 	if err := durable.Replace(s.path, b, 0o600); err != nil {
