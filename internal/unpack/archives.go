@@ -15,10 +15,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/nwaples/rardecode/v2"
-	"github.com/ulikunitz/xz"
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/unpack/xzfile"
 )
 
 // maxWindow bounds the memory of a decompressor.
@@ -78,6 +78,8 @@ func (w *walker) memberError(name string, err error) error {
 		return err
 	case errors.As(err, &b):
 		w.visitor.Fail(name, b.reason, b.detail)
+	case errors.Is(err, xzfile.ErrDictionary), errors.Is(err, xzfile.ErrUnsupported):
+		w.visitor.Fail(name, ReasonUnsupported, program.Text(err.Error()))
 	default:
 		w.visitor.Fail(name, event.ReasonUnparseable, program.Text(err.Error()))
 	}
@@ -145,8 +147,11 @@ func decompressor(format program.Format, r io.Reader) (io.ReadCloser, string, er
 	case program.Bzip2:
 		return io.NopCloser(bzip2.NewReader(r)), unnamed, nil
 	case program.XZ:
-		x, err := xz.ReaderConfig{DictCap: 8 << 20}.NewReader(r)
-		return io.NopCloser(x), unnamed, err
+		x, err := xzfile.NewReader(r, maxWindow)
+		if err != nil {
+			return nil, "", err
+		}
+		return io.NopCloser(x), unnamed, nil
 	case program.Zstd:
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -159,21 +164,17 @@ func decompressor(format program.Format, r io.Reader) (io.ReadCloser, string, er
 }
 
 func (w *walker) sevenZip(inside string, data []byte, depth int) error {
+	boundSevenZip()
 	z, err := sevenzip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return sevenZipError(err)
 	}
-	probe := newSevenZipProbe(data)
 	var out uint64
-	for i, f := range z.File {
+	for _, f := range z.File {
 		if out += f.UncompressedSize; out > ratioFloor && out/uint64(len(data)) > uint64(w.limits.Ratio) {
 			return &bound{event.ReasonBomb, fmt.Sprintf("unpacks to more than %d times its size", w.limits.Ratio)}
 		}
 		if f.FileInfo().IsDir() {
-			continue
-		}
-		if probe.encrypted(i, f.Stream) {
-			w.visitor.Fail(w.join(inside, f.Name), event.ReasonEncrypted, "")
 			continue
 		}
 		r, err := f.Open()
@@ -188,54 +189,9 @@ func (w *walker) sevenZip(inside string, data []byte, depth int) error {
 	return nil
 }
 
-// sevenZipProbe tells which streams of an archive are encrypted, by reading their beginnings under wrong passwords. Under the empty one alone
-// it is not enough: in one of some hundred archives the bytes happen to be those of a stream, and that is no error of the library, which
-// does not compare checksums. Where nothing is encrypted the password changes nothing.
-type sevenZipProbe struct {
-	readers []*sevenzip.Reader
-	known   map[int]bool // by stream
-}
-
-// probeSize is how much of a stream is read under each wrong password.
-const probeSize = 64 << 10
-
-func newSevenZipProbe(data []byte) *sevenZipProbe {
-	p := &sevenZipProbe{known: map[int]bool{}}
-	for _, password := range []string{"1", "2", "3"} {
-		if z, err := sevenzip.NewReaderWithPassword(bytes.NewReader(data), int64(len(data)), password); err == nil {
-			p.readers = append(p.readers, z)
-		}
-	}
-	return p
-}
-
-func (p *sevenZipProbe) encrypted(index, stream int) bool {
-	if known, ok := p.known[stream]; ok {
-		return known
-	}
-	for _, z := range p.readers {
-		if index >= len(z.File) {
-			continue
-		}
-		r, err := z.File[index].Open()
-		if err == nil {
-			_, err = io.CopyN(io.Discard, r, probeSize)
-			_ = r.Close() // as above
-		}
-		var e *sevenzip.ReadError
-		if errors.As(err, &e) && e.Encrypted {
-			p.known[stream] = true
-			return true
-		}
-	}
-	p.known[stream] = false
-	return false
-}
-
 // sevenZipError tells encryption from damage.
 func sevenZipError(err error) error {
-	var e *sevenzip.ReadError
-	if errors.As(err, &e) && e.Encrypted {
+	if errors.Is(err, errLocked) {
 		return &bound{event.ReasonEncrypted, ""}
 	}
 	return err

@@ -10,7 +10,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
+
+	"github.com/chaperone-im/chaperone/internal/unpack/xzfile"
 )
 
 // Compressors.
@@ -47,7 +48,7 @@ func (i *Image) decompress(in []byte, limit int) ([]byte, error) {
 	case byZlib:
 		r, err = zlib.NewReader(bytes.NewReader(in))
 	case byXZ:
-		r, err = xz.ReaderConfig{DictCap: maxBlock}.NewReader(bytes.NewReader(in))
+		r, err = xzfile.NewReader(bytes.NewReader(in), maxBlock)
 	case byZstd:
 		return i.unZstd(in, limit)
 	}
