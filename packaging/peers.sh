@@ -6,7 +6,7 @@ declare -A package=(
   [prosody]=prosody [clamd]=clamav-daemon [ip]=iproute2 [curl]=curl [dig]=dnsutils
 )
 if [[ $want == test ]]; then
-  package+=([chromium]=chromium [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
+  package+=([chromium]=chromium [firefox-esr]=firefox-esr [osslsigncode]=osslsigncode [wixl]=wixl [makensis]=nsis [7z]=p7zip-full
     [unbound]=unbound [python3]=python3 [dpkg-deb]=dpkg [gcc]=gcc [zip]=zip
     [rpmbuild]=rpm [mkfs.ext4]=e2fsprogs [setpriv]=util-linux [mount]=mount [fapolicyd]=fapolicyd [mksquashfs]=squashfs-tools [genisoimage]=genisoimage [qemu-system-x86_64]=qemu-system-x86)
 fi
