@@ -10,7 +10,7 @@ import (
 // Client says how the client of an approved messenger is to be set.
 type Client struct {
 	Tenants      List   `yaml:"tenants" doc:"Whose accounts may sign in: tenant ids for teams, the id of the workspace or organisation for slack, the domain of the addresses for zoom."`
-	Servers      List   `yaml:"servers" doc:"Where they may sign in: addresses (https://…) for mattermost; for skype_for_business the host name of the server, and behind it that for people outside."`
+	Servers      List   `yaml:"servers" doc:"Where they may sign in: addresses (https://…) for mattermost; for zoom the name of the firm below zoom.us (firm.zoom.us); for skype_for_business the host name of the server, and behind it that for people outside."`
 	FileTransfer string `yaml:"file_transfer" doc:"allow (default) or block."`
 }
 

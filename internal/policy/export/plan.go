@@ -25,7 +25,9 @@ type Plan struct {
 	Names     []Name         // names that browsers are not to open
 	Clients   []Client       // approved messengers whose clients policy sets
 	Removable *event.Verdict // programs on removable media are stopped, by this verdict
-	Notes     []string       // what of the policy no format can say, and what else to know
+	// ProfileURL is where a device management serves the profile of macOS, "" where that was not said.
+	ProfileURL string
+	Notes      []string // what of the policy no format can say, and what else to know
 }
 
 // App is a messenger whose programs policy stops.
@@ -107,6 +109,8 @@ type Options struct {
 	Now     time.Time
 	Found   []Found
 	Enforce bool // as if policy enforced what it only watches
+
+	ProfileURL string // of Plan
 }
 
 // maker asks policy, and keeps the answers.
@@ -120,7 +124,7 @@ type maker struct {
 
 // Make asks the policy about each messenger's programs and names, as if they had been found with certainty.
 func Make(p *policy.Policy, c *catalog.Catalog, o Options) *Plan {
-	m := &maker{policy: p, options: o, plan: &Plan{Policy: p.Version(), Made: o.Now}}
+	m := &maker{policy: p, options: o, plan: &Plan{Policy: p.Version(), Made: o.Now, ProfileURL: o.ProfileURL}}
 	for _, app := range c.Apps() {
 		v := m.program(&event.Program{App: app.ID, Form: "client", Confidence: event.Exact})
 		if stops(&v) {
@@ -224,6 +228,11 @@ func (m *maker) rules(f *policy.File) {
 		}
 		if len(r.Groups) > 0 && m.options.Subject == (Subject{}) && (len(r.Apps) > 0 || !emptyPrograms(&r.Programs)) {
 			m.note("rule %s holds for the groups %s: name a machine or a person to export what holds for it", r.ID, strings.Join(r.Groups, ", "))
+		}
+		for _, name := range r.Groups {
+			if g := f.Groups[name]; len(g.People)+len(g.Networks)+len(g.Hosts) == 0 {
+				m.note("rule %s holds for the group %s, whose members the people directory gives: that is not looked up here, nobody is a member", r.ID, name)
+			}
 		}
 	}
 	slices.Sort(m.plan.Notes)

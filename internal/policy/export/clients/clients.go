@@ -5,6 +5,7 @@ package clients
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +21,10 @@ func Formats() []export.Format {
 	return []export.Format{
 		{Name: "clients-reg", About: "settings of approved clients on Windows: a registry file (reg import FILE, as administrator and in the session of each person)", Holds: set, Write: Registry},
 		{Name: "clients-profile", About: "settings of approved clients on macOS: a configuration profile (.mobileconfig) for a device management", Holds: set, Write: Profile},
+		{Name: "clients-admx", About: `the same as clients-reg as a group policy template: C:\Windows\PolicyDefinitions\chaperone.admx (or the central store); then enable its policies`, Holds: set, Write: Template},
+		{Name: "clients-adml", About: `the words of clients-admx: C:\Windows\PolicyDefinitions\en-US\chaperone.adml`, Holds: set, Write: Language},
+		{Name: "clients-declaration", About: "settings of approved clients on macOS 13 and later, declarative: the configuration that has the device fetch the profile from --url", Holds: set, Write: Declaration},
+		{Name: "clients-activation", About: "the activation that puts clients-declaration in force", Holds: set, Write: Activation},
 	}
 }
 
@@ -50,6 +55,20 @@ func (s *settings) leave(list *[]string, format string, args ...any) {
 	*list = append(*list, fmt.Sprintf(format, args...))
 }
 
+// merge puts what is set in one preference domain together: a profile has one payload of it.
+func (s *settings) merge() {
+	var out []domain
+	for _, d := range s.domains {
+		i := slices.IndexFunc(out, func(o domain) bool { return o.name == d.name })
+		if i < 0 {
+			out = append(out, d)
+			continue
+		}
+		maps.Copy(out[i].keys, d.keys)
+	}
+	s.domains = out
+}
+
 // of returns the settings of a client.
 func of(c *export.Client) *settings {
 	s := &settings{}
@@ -70,6 +89,7 @@ func of(c *export.Client) *settings {
 	if len(c.Servers) > 0 && known.servers != nil {
 		known.servers(s, c.Servers)
 	}
+	s.merge()
 	if c.FileTransfer == "block" {
 		s.leave(&s.left, "%s: its client has no setting for file transfer; %s", c.ID, known.files)
 	}

@@ -28,7 +28,7 @@ clients:
   teams: {tenants: [2fd6bb84-ad40-4ec5-9369-a215b25c9952, 5b0c4a10-0000-4000-8000-000000000001], file_transfer: block}
   skype_for_business: {servers: [sip.example.org, access.example.org], file_transfer: block}
   slack: {tenants: [T01FU78A0UC], file_transfer: block}
-  zoom: {tenants: [example.org], file_transfer: block}
+  zoom: {tenants: [example.org], servers: [firm.zoom.us], file_transfer: block}
   mattermost: {servers: ["https://chat.example.org", "chat.example.com"], file_transfer: block}
 `
 
@@ -77,13 +77,15 @@ func TestRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	zoom := `HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Zoom\Zoom Meetings\General\`
 	lync, mattermost := `HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Office\16.0\Lync\`, `HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Mattermost\`
 	want := map[string]string{
 		`HKEY_CURRENT_USER\SOFTWARE\Policies\Microsoft\Office\16.0\Teams\RestrictTeamsSignInToAccountsFromTenantList`: "2fd6bb84-ad40-4ec5-9369-a215b25c9952,5b0c4a10-0000-4000-8000-000000000001",
-		lync + "ConfigurationMode": "dword 1", lync + "ServerAddressInternal": "sip.example.org", lync + "ServerAddressExternal": "access.example.org", lync + "Transport": "dword 4",
+		lync + "ConfigurationMode": "dword 1", lync + "ServerAddressInternal": "sip.example.org", lync + "ServerAddressExternal": "access.example.org",
 		`HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Slack\DefaultSignInTeam`: "T01FU78A0UC",
 		mattermost + "EnableServerManagement":                          "dword 0", mattermost + `DefaultServerList\chat.example.org`: "https://chat.example.org",
 		mattermost + `DefaultServerList\chat.example.com`: "https://chat.example.com",
+		zoom + "ForceSSOURL":                              "firm", zoom + "ForceLoginWithSSO": "dword 1", zoom + "DisableLoginWithEmail": "dword 1", zoom + "DisableFacebookLogin": "dword 1", zoom + "DisableGoogleLogin": "dword 1",
 	}
 	if got := registry(t, out.String()); !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
@@ -121,7 +123,7 @@ func TestProfile(t *testing.T) {
 	}
 	tenants := "map[RestrictTeamsSignInToAccountsFromTenantList:2fd6bb84-ad40-4ec5-9369-a215b25c9952,5b0c4a10-0000-4000-8000-000000000001]"
 	want := map[string]string{"com.microsoft.teams2": tenants, "com.microsoft.teams": tenants, "com.tinyspeck.slackmacgap": "map[DefaultSignInTeam:T01FU78A0UC]",
-		"us.zoom.config":     "map[login_domain:example.org]",
+		"us.zoom.config":     "map[ZAutoSSOLogin:true ZSSOHost:firm.zoom.us disableloginwithemail:true login_domain:example.org nofacebook:true nogoogle:true]",
 		"Mattermost.Desktop": "map[DefaultServerList:[map[name:chat.example.org url:https://chat.example.org] map[name:chat.example.com url:https://chat.example.com]] EnableServerManagement:false]"}
 	if !maps.Equal(domains, want) {
 		t.Errorf("got %v\nwant %v", domains, want)
@@ -150,6 +152,8 @@ func TestNothingIsDroppedSilently(t *testing.T) {
 		"teams: {servers: [x.example]}":                    "teams: its client has no setting for where people may sign in",
 		"slack: {tenants: [T1, T2, T3]}":                   "slack: one workspace can be set, 2 are left out",
 		"zoom: {tenants: [a.example, b.example]}":          "zoom: one domain can be set, 1 are left out",
+		"zoom: {servers: [firm.example.org]}":              "zoom: its server is the name of the firm below zoom.us (firm.zoom.us), as single sign-on has it",
+		"zoom: {servers: [a.zoom.us, b.zoom.us]}":          "zoom: one server can be set, 1 are left out",
 		"skype_for_business: {servers: ['https://x.org']}": "skype_for_business: its servers are host names, not addresses of the web",
 	} {
 		p := exporttest.Plan(t, "version: 1\nrules: [{id: all, apps: ['*'], verdict: allow}]\nclients: {"+client+"}\n", export.Options{})

@@ -27,6 +27,9 @@ const (
 	Denied  = "2222222222222222222222222222222222222222222222222222222222222222"
 )
 
+// ProfileURL is where the profile of a plan is served, where the test says nothing else.
+const ProfileURL = "https://mdm.example.org/firm.mobileconfig"
+
 // Plan makes the plan of a policy for the built-in catalog.
 func Plan(t testing.TB, text string, o export.Options) *export.Plan {
 	t.Helper()
@@ -45,6 +48,9 @@ func Plan(t testing.TB, text string, o export.Options) *export.Plan {
 	p, err := policy.Compile(f, known)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.ProfileURL == "" {
+		o.ProfileURL = ProfileURL
 	}
 	o.Now = time.Date(2026, 11, 25, 12, 30, 0, 0, time.UTC)
 	return export.Make(p, c, o)

@@ -60,7 +60,7 @@ func TestNothingIsLeftOutSilently(t *testing.T) {
 // write writes a plan, without what tells when it was made.
 func write(t *testing.T, f export.Format, p export.Plan) (text string, left []string) {
 	t.Helper()
-	p.Policy, p.Made = "0123456789abcdef", time.Date(2026, 11, 25, 12, 30, 0, 0, time.UTC)
+	p.Policy, p.Made, p.ProfileURL = "0123456789abcdef", time.Date(2026, 11, 25, 12, 30, 0, 0, time.UTC), exporttest.ProfileURL
 	var out bytes.Buffer
 	left, err := f.Write(&out, &p)
 	if err != nil {
