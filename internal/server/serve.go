@@ -209,8 +209,8 @@ func (s *Server) execution() error {
 	s.recorder = t.Recorder(s.recorder)
 	s.add(part{name: "sums of programs", after: true, run: t.Run})
 	s.desk = &execution.Desk{Tally: t, Acts: s.store.Recorder, Learning: s.cfg.Fleet.Learning,
-		Plan: func() *export.Plan {
-			return export.Make(s.rules.Policy(), s.rules.Catalog(), export.Options{Now: s.store.Clock.Now(), Enforce: true})
+		Plan: func(found []export.Found) *export.Plan {
+			return export.Make(s.rules.Policy(), s.rules.Catalog(), export.Options{Now: s.store.Clock.Now(), Enforce: true, Found: found})
 		}}
 	return nil
 }

@@ -100,6 +100,7 @@ func TestExplainOfEveryPlane(t *testing.T) {
 // TestMistakesOfTheCommandLine: each is exit status 2, says what is wrong and what helps, and prints no result.
 func TestMistakesOfTheCommandLine(t *testing.T) {
 	file := write(t, "p.yaml", everyPlane)
+	groups := write(t, "g.yaml", "version: 1\ngroups: {sales: {hosts: [sales-1], people: [alice]}}\nrules: []\n")
 	large := write(t, "large.jsonl", `{"text":"`+strings.Repeat("x", 9<<20)+`"}`)
 	for _, c := range []struct {
 		args []string
@@ -126,6 +127,9 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 		{[]string{"try", "--policy", file, "--packs", "no-such", "-"}, "no-such", ""},
 		{[]string{"export", "--format", "no-such"}, `no format is called "no-such"`, "policy export lists them"},
 		{[]string{"export", "--format", "fapolicyd", "--found", write(t, "f.jsonl", "{"), file}, "f.jsonl", "--found takes what chaperone scan --json prints"},
+		{[]string{"export", "--format", "clients-declaration", file}, "https:// address", "--url"},
+		{[]string{"export", "--format", "santa", "--host", "sals-1", groups}, `names the machine "sals-1"`, `did you mean "sales-1"? (what holds for a machine in no group is exported without --host)`},
+		{[]string{"export", "--format", "santa", "--person", "zzzzzzzz", groups}, `names the person "zzzzzzzz"`, "the policy names alice"},
 		{[]string{"nothing"}, "nothing", "--help lists"},
 	} {
 		code, out, errOut := call(t, "", append([]string{"policy"}, c.args...)...)
@@ -188,8 +192,8 @@ func TestExportWritesWhatItIsAskedFor(t *testing.T) {
 	for line := range strings.Lines(list) {
 		name := strings.Fields(line)[0]
 		target := filepath.Join(t.TempDir(), "rules")
-		code, printed, errOut := call(t, "", "policy", "export", "--format", name, file)
-		written, _, errOutFile := call(t, "", "policy", "export", "--format", name, "-o", target, file)
+		code, printed, errOut := call(t, "", "policy", "export", "--format", name, "--url", "https://mdm.example.org/p", file)
+		written, _, errOutFile := call(t, "", "policy", "export", "--format", name, "--url", "https://mdm.example.org/p", "-o", target, file)
 		raw, err := os.ReadFile(target)
 		if code != 0 || written != 0 || err != nil || printed == "" || len(raw) != len(printed) {
 			t.Errorf("%s: exit %d and %d, %v: %d bytes printed, %d written: %s%s", name, code, written, err, len(printed), len(raw), errOut, errOutFile)

@@ -12,7 +12,9 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/outside"
+	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/policy/export"
+	"github.com/chaperone-im/chaperone/internal/policy/export/clients"
 	"github.com/chaperone-im/chaperone/internal/policy/export/formats"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
@@ -26,6 +28,7 @@ type exportCmd struct {
 	Person  string   `name:"person" placeholder:"NAME" help:"Export what holds for this person."`
 	Found   []string `name:"found" type:"path" placeholder:"FILE" help:"Findings of chaperone scan --json: what was found is also known by its content and its signer."`
 	Enforce bool     `name:"enforce" help:"Export as if the policy enforced what it only watches."`
+	URL     string   `name:"url" placeholder:"URL" help:"Address (https://…) where a device management serves the file of clients-profile; clients-declaration points there."`
 	File    string   `arg:"" optional:"" help:"Policy file; else that of the configuration, else the embedded quickstart policy." type:"path"`
 }
 
@@ -66,8 +69,11 @@ func (c *exportCmd) Run(e *command.Env) error {
 	}
 	var out strings.Builder
 	left, err := format.Write(&out, plan)
-	if errors.Is(err, export.ErrWatched) {
+	switch {
+	case errors.Is(err, export.ErrWatched):
 		return hint.New(err, "--enforce exports what the policy would stop")
+	case errors.Is(err, clients.ErrNoURL):
+		return hint.New(err, "give it with --url")
 	}
 	if err != nil {
 		return err
@@ -102,15 +108,35 @@ func (c *exportCmd) plan(e *command.Env) (*export.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := export.Options{Subject: export.Subject{Host: c.Host, Person: c.Person}, Now: time.Now(), Enforce: c.Enforce}
-	for _, name := range c.Found {
-		found, err := readFound(name)
-		if err != nil {
-			return nil, hint.New(err, "--found takes what chaperone scan --json prints")
-		}
-		options.Found = append(options.Found, found...)
+	notes, err := c.known(set.Policy)
+	if err != nil {
+		return nil, err
 	}
-	return export.Make(set.Policy, set.Catalog, options), nil
+	options := export.Options{Subject: export.Subject{Host: c.Host, Person: c.Person}, Now: time.Now(), Enforce: c.Enforce, ProfileURL: c.URL}
+	if options.Found, err = readAllFound(c.Found); err != nil {
+		return nil, err
+	}
+	plan := export.Make(set.Policy, set.Catalog, options)
+	plan.Notes = append(notes, plan.Notes...)
+	return plan, nil
+}
+
+// known refuses a machine or a person that no group of the policy names, where groups name others: a slip of the pen would export what holds for
+// nobody in particular. Where groups name none, it is said that the name changes nothing.
+func (c *exportCmd) known(p *policy.Policy) (notes []string, err error) {
+	for _, q := range []struct {
+		flag, name, what string
+		named            policy.Naming
+	}{{"--host", c.Host, "machine", p.NamesHost(c.Host)}, {"--person", c.Person, "person", p.NamesPerson(c.Person)}} {
+		switch {
+		case q.name == "" || q.named.Matches:
+		case q.named.Any:
+			return nil, hint.New(fmt.Errorf("no group of the policy names the %s %q", q.what, q.name), fmt.Sprintf("%s (what holds for a %s in no group is exported without %s)", q.named.Hint, q.what, q.flag))
+		default:
+			notes = append(notes, fmt.Sprintf("no group of the policy names any %s: %s changes nothing", q.what, q.flag))
+		}
+	}
+	return notes, nil
 }
 
 // say prints what was left out, and the file where it has no other place.
@@ -133,6 +159,19 @@ func (c *exportCmd) say(e *command.Env, format *export.Format, plan *export.Plan
 	}
 	_, err := fmt.Fprintf(e.ErrOut, "%s: %s\n", printable.Line(c.Output), format.About)
 	return err
+}
+
+// readAllFound reads the files of --found.
+func readAllFound(names []string) ([]export.Found, error) {
+	var out []export.Found
+	for _, name := range names {
+		found, err := readFound(name)
+		if err != nil {
+			return nil, hint.New(err, "--found takes what chaperone scan --json prints")
+		}
+		out = append(out, found...)
+	}
+	return out, nil
 }
 
 func readFound(name string) ([]export.Found, error) {

@@ -19,9 +19,10 @@ import (
 
 type firedCmd struct {
 	command.DataFlags
-	Format string `name:"format" placeholder:"NAME" help:"One enforcer: fapolicyd, santa, applocker or appcontrol."`
-	Never  bool   `name:"never" help:"Only rules that never fired."`
-	JSON   bool   `name:"json" help:"One JSON object per line."`
+	Format string   `name:"format" placeholder:"NAME" help:"One enforcer: fapolicyd, santa, applocker or appcontrol."`
+	Found  []string `name:"found" type:"path" placeholder:"FILE" help:"Findings that export was given with --found: the rules made of them are listed too."`
+	Never  bool     `name:"never" help:"Only rules that never fired."`
+	JSON   bool     `name:"json" help:"One JSON object per line."`
 }
 
 // Run lists the exported rules.
@@ -33,8 +34,12 @@ func (c *firedCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
+	args := execution.FiredArgs{Format: c.Format}
+	if args.Found, err = readAllFound(c.Found); err != nil {
+		return err
+	}
 	var b bytes.Buffer
-	err = control.Do(e.Ctx, dir, "execution.fired", execution.FiredArgs{Format: c.Format}, nil, &b)
+	err = control.Do(e.Ctx, dir, "execution.fired", args, nil, &b)
 	if errors.Is(err, control.ErrNotRunning) {
 		return hint.New(err, "chaperone serve reads the logs of other enforcers: start it, with endpoint.logs in its configuration or a fleet whose agents have agent.logs")
 	}

@@ -16,15 +16,16 @@ import (
 // Desk is what people do with the sums.
 type Desk struct {
 	Tally    *Tally
-	Plan     func() *export.Plan                                                            // of the policy in force, as it would be exported
+	Plan     func(found []export.Found) *export.Plan                                        // of the policy in force, as it would be exported
 	Grant    func(ctx context.Context, by string, a fleet.Approval) (fleet.Approval, error) // nil: no fleet is served
 	Acts     event.Recorder
 	Learning time.Duration
 }
 
-// FiredArgs ask for one format, or for all.
+// FiredArgs ask for one format, or for all, and for the rules that were made of findings too.
 type FiredArgs struct {
-	Format string `json:"format,omitempty"`
+	Format string         `json:"format,omitempty"`
+	Found  []export.Found `json:"found,omitempty"`
 }
 
 // DecideArgs decide about a proposal.
@@ -43,7 +44,7 @@ func (d *Desk) Operations() control.Operations {
 	admin := []control.Role{control.Administrator}
 	return control.Operations{
 		control.With("execution.fired", admin, func(_ context.Context, call *control.Call, a FiredArgs) error {
-			return encode(json.NewEncoder(call.Out), d.Fired(a.Format))
+			return encode(json.NewEncoder(call.Out), d.Fired(a.Format, a.Found))
 		}),
 		control.With("execution.learned", admin, func(_ context.Context, call *control.Call, _ struct{}) error {
 			return encode(json.NewEncoder(call.Out), d.Learned())
@@ -56,7 +57,9 @@ func (d *Desk) Operations() control.Operations {
 }
 
 // Fired returns the exported rules and whether they ever fired.
-func (d *Desk) Fired(format string) []Fired { return d.Tally.Fired(format, d.Plan()) }
+func (d *Desk) Fired(format string, found []export.Found) []Fired {
+	return d.Tally.Fired(format, d.Plan(found))
+}
 
 // Learned returns the proposals.
 func (d *Desk) Learned() []Proposal { return d.Tally.Proposals(d.Learning) }

@@ -114,7 +114,9 @@ func TestProposals(t *testing.T) {
 	record(t, to, enforced, other)
 	var granted []fleet.Approval
 	var refuse error
-	d := &execution.Desk{Tally: x, Acts: acts, Plan: func() *export.Plan { return exporttest.Plan(t, exporttest.Policy, export.Options{}) },
+	d := &execution.Desk{Tally: x, Acts: acts, Plan: func(found []export.Found) *export.Plan {
+		return exporttest.Plan(t, exporttest.Policy, export.Options{Found: found})
+	},
 		Grant: func(_ context.Context, by string, a fleet.Approval) (fleet.Approval, error) {
 			if a.By = by; refuse == nil {
 				granted = append(granted, a)
@@ -165,10 +167,13 @@ func TestProposals(t *testing.T) {
 func TestOperations(t *testing.T) {
 	x := open(t, t.TempDir())
 	record(t, x.Recorder(&recorder{}), learned("/opt/tool/bin/x", sum(3), "", "a", 3))
-	d := &execution.Desk{Tally: x, Acts: &recorder{}, Plan: func() *export.Plan { return exporttest.Plan(t, exporttest.Policy, export.Options{}) }}
+	d := &execution.Desk{Tally: x, Acts: &recorder{}, Plan: func(found []export.Found) *export.Plan {
+		return exporttest.Plan(t, exporttest.Policy, export.Options{Found: found})
+	}}
 	id := d.Learned()[0].ID
 	for _, c := range []struct{ name, args, want, wrong string }{
 		{"execution.fired", `{"format":"santa"}`, `"enforcer":"santa"`, ""},
+		{"execution.fired", `{"format":"fapolicyd","found":[{"SHA256":"` + sum(9) + `","App":"telegram","Format":"elf","Confidence":990}]}`, `"key":"sha256hash=` + sum(9) + `"`, ""},
 		{"execution.learned", `{}`, `"name":"/opt/tool"`, ""},
 		{"execution.decide", `{"id":"` + id + `"}`, "", "serves no fleet"},
 		{"execution.decide", `{"id":"none"}`, "", "no proposal"},
