@@ -14,7 +14,7 @@ type Pages struct{ *Desk }
 // Fired implements console.Programs.
 func (p Pages) Fired() ([]console.FiredRule, time.Time) {
 	var out []console.FiredRule
-	for _, f := range p.Desk.Fired("") {
+	for _, f := range p.Desk.Fired("", nil) {
 		out = append(out, console.FiredRule{Enforcer: f.Enforcer, Key: f.Key, App: f.App, Rule: f.Rule, Exported: f.Type == "rule", Times: f.Times, Last: f.Last, Hosts: f.Hosts})
 	}
 	return out, p.Tally.Since()
