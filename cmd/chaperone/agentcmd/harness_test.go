@@ -212,6 +212,12 @@ func (f *field) startWith(log io.Writer, args ...string) {
 	}
 }
 
+// stop ends the agent.
+func (f *field) stop() {
+	_ = f.agent.Process.Kill()
+	_ = f.agent.Wait()
+}
+
 // await waits for words in the agent's log.
 func (f *field) await(words string) {
 	f.t.Helper()

@@ -209,6 +209,7 @@ func (a *Agent) keep(e *event.Event) error {
 		a.log.Warn("a request is not kept", "error", err)
 		return errKeep
 	}
+	a.spool.Soon()
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Spool struct {
 	log     *slog.Logger
 	dropped atomic.Int64
 	more    chan struct{}
+	soon    chan struct{}
 
 	mu   sync.Mutex
 	file *os.File
@@ -61,7 +62,7 @@ func Open(dir string, to event.Recorder, log *slog.Logger) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s := &Spool{in: make(chan entry, queue), to: to, log: log, more: make(chan struct{}, 1), file: f}
+	s := &Spool{in: make(chan entry, queue), to: to, log: log, more: make(chan struct{}, 1), soon: make(chan struct{}, 1), file: f}
 	if s.size, err = whole(f); err == nil {
 		err = f.Truncate(s.size)
 	}
@@ -99,6 +100,14 @@ func whole(f *os.File) (int64, error) {
 
 // Put hands an event over. It never waits.
 func (s *Spool) Put(e *event.Event) { s.PutThen(e, func() {}) }
+
+// Soon has what waits tried again at once, however often that failed: a person waits for it.
+func (s *Spool) Soon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
 
 // PutThen hands an event over, and calls done when it is in the file, or was dropped and counted. It never waits.
 func (s *Spool) PutThen(e *event.Event, done func()) {
@@ -208,8 +217,9 @@ func (s *Spool) deliver(ctx context.Context) {
 			if pause == shortPause {
 				s.log.Warn("events stay in the spool", "error", err)
 			}
-			wait(ctx, pause)
-			pause = min(2*pause, longPause)
+			if pause = min(2*pause, longPause); s.wait(ctx, pause/2) {
+				pause = shortPause
+			}
 		case done:
 			pause = shortPause
 			select {
@@ -222,11 +232,15 @@ func (s *Spool) deliver(ctx context.Context) {
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) {
+// wait waits, or until it is to be tried soon, which it reports.
+func (s *Spool) wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
+	case <-s.soon:
+		return true
 	}
+	return false
 }
 
 // next records one batch, and says whether nothing is left.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/spool"
@@ -133,6 +134,36 @@ func TestRecordIsDurable(t *testing.T) {
 	if err := s.Record(t.Context(), stop("/x")); err != nil || s.Pending() == 0 {
 		t.Error(err, s.Pending())
 	}
+}
+
+// TestSoon tries again at once when a person waits, however long nobody could be reached.
+func TestSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{err: errors.New("nobody there"), more: make(chan struct{}, 1)}
+		s, err := spool.Open(t.TempDir(), r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		s.Put(stop("/x"))
+		time.Sleep(10 * time.Minute)
+		r.mu.Lock()
+		r.err = nil
+		r.mu.Unlock()
+		begun := time.Now()
+		s.Soon()
+		synctest.Wait()
+		if r.mu.Lock(); len(r.events) != 1 || !time.Now().Equal(begun) {
+			t.Errorf("%d events after %s", len(r.events), time.Since(begun))
+		}
+		r.mu.Unlock()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestNoFolder(t *testing.T) {
