@@ -39,6 +39,7 @@ type Agent struct {
 	Server    string        `yaml:"server" doc:"The server of the fleet that this machine belongs to, as https://chaperone.example.org:8444. Then the fleet's policy is in force once it has come, and what is found goes there: see chaperone fleet agent."`
 	Harden    []string      `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media, programs. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
 	Logs      []EnforcerLog `yaml:"logs" doc:"Logs of other enforcers on this machine, which chaperone fleet agent hands up."`
+	Socket    string        `yaml:"socket" doc:"Socket at which people ask the agent. Default /run/chaperone/agent.sock."`
 	Secret    string        `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
 }
 

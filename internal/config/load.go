@@ -86,6 +86,9 @@ func (c *Config) defaults() {
 	if c.Agent.Mode == "" {
 		c.Agent.Mode = "deny-list"
 	}
+	if c.Agent.Socket == "" {
+		c.Agent.Socket = "/run/chaperone/agent.sock"
+	}
 	if c.Agent.Removable == "" {
 		c.Agent.Removable = "deny"
 	}

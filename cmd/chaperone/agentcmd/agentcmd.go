@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,7 +44,7 @@ type flags struct {
 	Policy string `name:"policy" type:"path" placeholder:"FILE" help:"Policy to decide by; else that of the configuration, else the embedded quickstart policy."`
 	Mode   string `name:"mode" enum:",monitor,deny-list,learn,lockdown" default:"" help:"monitor, deny-list, learn or lockdown; else that of the configuration."`
 	Host   string `name:"host" placeholder:"NAME" help:"The machine that records are about; this one without it."`
-	Door   string `name:"socket" placeholder:"PATH" default:"/run/chaperone/agent.sock" help:"Where people ask."`
+	Door   string `name:"socket" placeholder:"PATH" help:"Where people ask; else agent.socket of the configuration, else /run/chaperone/agent.sock."`
 	Only   string `name:"only" placeholder:"DIR" help:"Watch nothing but file systems mounted below this folder, to try the agent."`
 	Sys    string `name:"sysfs" placeholder:"DIR" hidden:"" help:"For tests: where devices are looked up."`
 }
@@ -69,6 +70,9 @@ func (f *flags) settings() (*config.Config, error) {
 	if f.Mode != "" {
 		c.Agent.Mode = f.Mode
 	}
+	if f.Door != "" {
+		c.Agent.Socket = f.Door
+	}
 	return c, nil
 }
 
@@ -76,10 +80,13 @@ type runCmd struct{ flags }
 
 // Run holds. The policy is tried first, so that a mistake in it is told here.
 func (c *runCmd) Run(e *command.Env) error {
+	settings, err := c.settings()
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
 	if os.Geteuid() != 0 {
 		return hint.New(errors.New("the agent needs root: fanotify answers nobody else"), "sudo chaperone agent, or the unit chaperone-agent of the package")
 	}
-	settings, err := c.settings()
 	if err != nil {
 		return err
 	}
@@ -204,7 +211,7 @@ func (c *workerCmd) Run(e *command.Env) error {
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
-		Door: c.Door, Sys: c.Sys, Programs: c.Only == "", Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
+		Door: settings.Path(settings.Agent.Socket), Sys: c.Sys, Programs: c.Only == "", Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
 			if settings.Agent.Server != "" {
 				if set, err := fleetcmd.InForce(ctx, settings.Data()); set != nil || err != nil {

@@ -4,29 +4,80 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
 )
 
-const notThere = "the agent of this machine does not run, or not here: systemctl status chaperone-agent"
+// usual is where the configuration of an agent lies, as its unit has it.
+const usual = "/etc/chaperone/agent.yaml"
+
+// doorFlags say where the agent of this machine is asked.
+type doorFlags struct {
+	Config string `name:"config" type:"path" placeholder:"FILE" help:"The agent's configuration, which may name the socket. Without it the agent is looked for in the usual place, and where /etc/chaperone/agent.yaml says."`
+	Door   string `name:"socket" placeholder:"PATH" help:"Where the agent listens."`
+}
+
+// door finds the socket: the one that is named, else that of the configuration; without one the usual, and when nothing is there, the one
+// that the usual configuration names.
+func (d *doorFlags) door(usual string) (string, error) {
+	if d.Door != "" {
+		return d.Door, nil
+	}
+	if d.Config != "" {
+		c, err := command.LoadConfig(d.Config)
+		if err != nil {
+			return "", err
+		}
+		return c.Path(c.Agent.Socket), nil
+	}
+	c, err := config.Parse(nil)
+	if err != nil {
+		return "", err
+	}
+	if other, err := config.Load(usual); err == nil && !command.FileExists(c.Agent.Socket) { // not everybody may read it
+		c = other
+	}
+	return c.Path(c.Agent.Socket), nil
+}
+
+// ask asks the agent of this machine.
+func (d *doorFlags) ask(e *command.Env, r *agent.Request) (*agent.Reply, error) {
+	door, err := d.door(usual)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := agent.Ask(e.Ctx, door, r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil, hint.New(fmt.Errorf("no agent listens at %s", door), "systemctl status chaperone-agent says whether it runs, chaperone agent starts one; one that listens elsewhere is found by --config FILE or --socket PATH, as it was started with")
+	case err != nil:
+		return nil, hint.New(err, refused(err))
+	}
+	return reply, nil
+}
 
 type statusCmd struct {
-	JSON bool   `name:"json" help:"One JSON object."`
-	Door string `name:"socket" default:"/run/chaperone/agent.sock" placeholder:"PATH" help:"Where the agent listens."`
+	doorFlags
+	JSON bool `name:"json" help:"One JSON object."`
 }
 
 // Run asks the agent.
 func (c *statusCmd) Run(e *command.Env) error {
-	r, err := agent.Ask(e.Ctx, c.Door, &agent.Request{Status: true})
+	r, err := c.ask(e, &agent.Request{Status: true})
 	if err != nil {
-		return hint.New(err, notThere)
+		return err
 	}
 	if c.JSON {
 		return json.NewEncoder(e.Out).Encode(r)
@@ -37,9 +88,9 @@ func (c *statusCmd) Run(e *command.Env) error {
 }
 
 type requestCmd struct {
+	doorFlags
 	Reason string `name:"reason" placeholder:"TEXT" help:"What the program is needed for."`
 	Code   string `name:"code" placeholder:"CODE" help:"Code that an administrator gave: the program may run at once."`
-	Door   string `name:"socket" default:"/run/chaperone/agent.sock" placeholder:"PATH" help:"Where the agent listens."`
 	File   string `arg:"" type:"existingfile" help:"The program."`
 }
 
@@ -49,9 +100,9 @@ func (c *requestCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	r, err := agent.Ask(e.Ctx, c.Door, &agent.Request{Path: c.File, SHA256: sum, Reason: c.Reason, Code: c.Code})
+	r, err := c.ask(e, &agent.Request{Path: c.File, SHA256: sum, Reason: c.Reason, Code: c.Code})
 	if err != nil {
-		return hint.New(err, refused(err))
+		return err
 	}
 	if c.Code != "" {
 		_, err = fmt.Fprintf(e.Out, "%s may run until %s\n", c.File, r.Until.Format(time.RFC3339))
@@ -68,10 +119,12 @@ func refused(err error) string {
 		return "a code is for one host name, one sha256 and one time: compare those with who made it (chaperone agent request FILE prints the sha256), or ask for a new one; five wrong codes a minute are heard"
 	case exception.ErrExpired.Error(), exception.ErrUsed.Error():
 		return "ask for a new code: each is taken once, until its time"
+	case exception.ErrNone.Error():
+		return "its agent has no secret for them (agent.secret of its configuration): ask without --code, so that an administrator may approve it"
 	case exception.ErrOften.Error():
 		return "five wrong codes a minute are heard, the right one too only after that"
 	}
-	return "chaperone agent status tells whether the agent runs"
+	return "chaperone agent status tells how the agent does"
 }
 
 func hash(path string) (string, error) {

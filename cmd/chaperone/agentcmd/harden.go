@@ -24,7 +24,7 @@ type hardenCmd struct {
 	Undo  []string `name:"undo" placeholder:"PART,…" xor:"do" help:"Parts to take back, exactly as it was before."`
 	Yes   bool     `name:"yes" help:"Do it. Without it is said what would be changed."`
 	JSON  bool     `name:"json" help:"One JSON object a line."`
-	Door  string   `name:"socket" default:"/run/chaperone/agent.sock" hidden:""`
+	Door  string   `name:"socket" hidden:""`
 	Root  string   `name:"root" hidden:"" help:"For tests: the machine lies below this folder."`
 }
 
@@ -36,6 +36,9 @@ func (c *hardenCmd) Run(e *command.Env) error {
 	settings, err := c.Load()
 	if err != nil {
 		return err
+	}
+	if c.Door == "" {
+		c.Door = settings.Path(settings.Agent.Socket)
 	}
 	s := harden.NewSwitch(c.Root, filepath.Join(settings.Data(), "agent", "harden"))
 	if len(c.Apply) == 0 && len(c.Undo) == 0 {

@@ -140,16 +140,21 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		})
 	}
 	beside("spool", a.spool.Run)
-	beside("what an earlier worker left", func(ctx context.Context) error { return a.reportLeft(ctx, left) })
+	if a.o.Memory != nil {
+		beside("what an earlier worker left", func(ctx context.Context) error { return a.reportLeft(ctx, left) })
+	}
 	beside("warm up", a.warmUp)
-	beside("must-run programs", a.keepMust)
+	again := func(what string, pause time.Duration, f func(context.Context) error) {
+		beside(what, func(ctx context.Context) error { return every(ctx, pause, a.log, what, f) })
+	}
+	again("must-run programs", mustEvery, a.keepMust)
 	beside("reload", a.reload)
 	beside("media", a.watchMedia)
 	if a.o.Programs {
 		beside("programs in the kernel", a.watchPrograms)
 	}
 	if a.trust != nil {
-		beside("packages", func(ctx context.Context) error { return a.trust.keep(ctx, a.judge.Forget) })
+		again("packages", trustEvery, func(ctx context.Context) error { return a.trust.renew(ctx, a.judge.Forget) })
 	}
 	if a.o.Door != "" {
 		beside("door", a.openDoor)
@@ -271,17 +276,26 @@ func (a *Agent) reload(ctx context.Context) error {
 }
 
 // keepMust tells the holder of must-run programs that were replaced.
-func (a *Agent) keepMust(ctx context.Context) error {
-	tick := time.NewTicker(mustEvery)
+func (a *Agent) keepMust(context.Context) error { return a.judge.SetMust(a.o.Socket, mustRun()) }
+
+// every does something again and again, until the context ends. When it fails that is said, once while it fails in the same way, and it is
+// done again all the same.
+func every(ctx context.Context, pause time.Duration, log *slog.Logger, what string, do func(context.Context) error) error {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := a.judge.SetMust(a.o.Socket, mustRun()); err != nil {
-				return err
-			}
+		}
+		switch err := do(ctx); {
+		case err == nil:
+			said = ""
+		case err.Error() != said:
+			said = err.Error()
+			log.Warn(what, "error", said)
 		}
 	}
 }

@@ -79,9 +79,6 @@ func (a *Agent) left() remains {
 // reportLeft spools what an earlier worker did not come to spool. What that worker did spool in the last moment comes again, with the same id.
 // Then it reports, every now and then, what the holder refused by itself.
 func (a *Agent) reportLeft(ctx context.Context, r remains) error {
-	if a.o.Memory == nil {
-		return nil
-	}
 	var events []*event.Event
 	for _, l := range r.events {
 		e := &event.Event{}
@@ -105,18 +102,12 @@ func (a *Agent) reportLeft(ctx context.Context, r remains) error {
 	for _, l := range r.events {
 		a.o.Memory.Done(l.Ticket)
 	}
-	tick := time.NewTicker(lateEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if n := a.o.Memory.TakeLate(); n > 0 {
-				a.spool.Put(a.gap(late(n)))
-			}
+	return every(ctx, lateEvery, a.log, "late answers", func(context.Context) error {
+		if n := a.o.Memory.TakeLate(); n > 0 {
+			a.spool.Put(a.gap(late(n)))
 		}
-	}
+		return nil
+	})
 }
 
 func late(n uint64) string {

@@ -17,44 +17,32 @@ const trustEvery = 10 * time.Second
 // freshTrust loads the package database again after it changed.
 type freshTrust struct {
 	packages atomic.Pointer[trust.Packages]
+	last     [2]int64 // of what was loaded
 }
 
 func packages(ctx context.Context) (*freshTrust, error) {
-	p, err := trust.Load(ctx, "")
-	if err != nil {
-		return nil, err
-	}
 	t := &freshTrust{}
-	t.packages.Store(p)
-	return t, nil
+	return t, t.renew(ctx, func() {})
 }
 
 // Trusted implements judge.Trust.
 func (t *freshTrust) Trusted(f *os.File) bool { return t.packages.Load().Trusted(f) }
 
-// keep loads the database again when packages were installed or removed, until the context ends.
-func (t *freshTrust) keep(ctx context.Context, changed func()) error {
-	last := stamp()
-	tick := time.NewTicker(trustEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now := stamp()
-		if now == last {
-			continue
-		}
-		p, err := trust.Load(ctx, "")
-		if err != nil {
-			return err
-		}
-		last = now
-		t.packages.Store(p)
-		changed()
+// renew loads the database again when packages were installed or removed. One that cannot be loaded, as in the middle of an installation, leaves
+// what was known.
+func (t *freshTrust) renew(ctx context.Context, changed func()) error {
+	now := stamp()
+	if t.packages.Load() != nil && now == t.last {
+		return nil
 	}
+	p, err := trust.Load(ctx, "")
+	if err != nil {
+		return err
+	}
+	t.last = now
+	t.packages.Store(p)
+	changed()
+	return nil
 }
 
 // stamp changes when packages are installed or removed.

@@ -23,6 +23,7 @@ var (
 	ErrExpired = errors.New("this code has expired")
 	ErrUsed    = errors.New("this code was used before")
 	ErrOften   = errors.New("too many wrong codes: wait a minute")
+	ErrNone    = errors.New("this machine takes no codes")
 )
 
 const (

@@ -99,6 +99,9 @@ func (s *Store) Approved(sha256 string, now time.Time) bool {
 
 // Redeem takes a code that somebody gives in, and returns until when the program is approved. What record refuses is not approved.
 func (s *Store) Redeem(sha256, code, by string, now time.Time, record func(until time.Time) error) (time.Time, error) {
+	if len(s.secret) == 0 {
+		return time.Time{}, ErrNone
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.tries) > 0 && now.Sub(s.tries[0]) > time.Minute {
