@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/bzip2"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -26,13 +27,63 @@ const maxWindow = 128 << 20
 
 // zip walks a zip archive; appended means that it may follow a program, and then may be none at all.
 func (w *walker) zip(inside string, data []byte, depth int, appended bool) error {
-	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	list, err := openZips(data)
 	if err != nil {
 		if appended && !program.ZipTail(data) {
 			return nil
 		}
 		return err
 	}
+	for _, z := range list {
+		if err := w.zipMembers(inside, z, data, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openZips opens the zip archive that ends with data, and the one that begins with it when that is another: readers differ in which of the two
+// they open, and some take no offence at what lies behind.
+func openZips(data []byte) ([]*zip.Reader, error) {
+	var list []*zip.Reader
+	last, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err == nil {
+		list = append(list, last)
+	}
+	if first := firstZip(data); first != nil {
+		if z, err := zip.NewReader(bytes.NewReader(first), int64(len(first))); err == nil {
+			list = append(list, z)
+		}
+	}
+	if len(list) == 0 {
+		return nil, err
+	}
+	return list, nil
+}
+
+// firstZip is the archive that data begins with, when that is not all of it.
+func firstZip(data []byte) []byte {
+	if !bytes.HasPrefix(data, []byte("PK\x03\x04")) {
+		return nil
+	}
+	for at := range indices(data, "PK\x05\x06") {
+		if at+zipEnd > len(data) {
+			break
+		}
+		size, offset := uint64(binary.LittleEndian.Uint32(data[at+12:])), uint64(binary.LittleEndian.Uint32(data[at+16:]))
+		end := at + zipEnd + int(binary.LittleEndian.Uint16(data[at+20:]))
+		if size+offset != uint64(at) || !bytes.HasPrefix(data[offset:], []byte("PK\x01\x02")) {
+			continue
+		}
+		if end >= len(data) {
+			return nil
+		}
+		return data[:end]
+	}
+	return nil
+}
+
+func (w *walker) zipMembers(inside string, z *zip.Reader, data []byte, depth int) error {
 	var packed uint64
 	for _, f := range z.File {
 		if packed += f.CompressedSize64; packed > uint64(len(data)) {

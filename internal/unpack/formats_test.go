@@ -3,12 +3,9 @@ package unpack_test
 import (
 	"archive/tar"
 	"bytes"
-	"compress/zlib"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,39 +144,6 @@ func squashed(by string) func(testing.TB, ...file) []byte {
 	}
 }
 
-// xarOf makes an installer package of macOS.
-func xarOf(t testing.TB, style string, files ...file) []byte {
-	t.Helper()
-	squeeze := func(b []byte) []byte {
-		var out bytes.Buffer
-		z := zlib.NewWriter(&out)
-		if _, err := z.Write(b); err != nil {
-			t.Fatal(err)
-		}
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return out.Bytes()
-	}
-	var heap []byte
-	toc := "<?xml version=\"1.0\"?><xar><toc><file id=\"1\"><type>directory</type><name>empty</name></file>"
-	for _, f := range files {
-		body := f.body
-		if style == "application/x-gzip" {
-			body = squeeze(body)
-		}
-		toc += fmt.Sprintf("<file><name>%s</name><type>file</type><data><length>%d</length><offset>%d</offset><size>%d</size><encoding style=\"%s\"/></data></file>",
-			f.name, len(body), len(heap), len(f.body), style)
-		heap = append(heap, body...)
-	}
-	toc += "</toc></xar>"
-	packed := squeeze([]byte(toc))
-	be := binary.BigEndian
-	b := be.AppendUint16(be.AppendUint16([]byte("xar!"), 28), 1)
-	b = be.AppendUint32(be.AppendUint64(be.AppendUint64(b, uint64(len(packed))), uint64(len(toc))), 0)
-	return append(append(b, packed...), heap...)
-}
-
 // oldCPIO makes an archive in the old character format.
 func oldCPIO(files ...file) []byte {
 	var b []byte
@@ -215,30 +179,6 @@ func TestMacPackage(t *testing.T) {
 	}
 }
 
-// asarOf makes an archive as Electron programs carry it.
-func asarOf(t testing.TB, files ...file) []byte {
-	t.Helper()
-	type node struct {
-		Files  map[string]*node `json:"files,omitempty"`
-		Size   int              `json:"size,omitempty"`
-		Offset string           `json:"offset,omitempty"`
-	}
-	root := &node{Files: map[string]*node{}}
-	var all []byte
-	for _, f := range files {
-		root.Files[f.name] = &node{Size: len(f.body), Offset: fmt.Sprint(len(all))}
-		all = append(all, f.body...)
-	}
-	text, err := json.Marshal(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	le, padded := binary.LittleEndian, (len(text)+3)&^3
-	b := le.AppendUint32(le.AppendUint32(nil, 4), uint32(padded+8))
-	b = append(le.AppendUint32(le.AppendUint32(b, uint32(padded+4)), uint32(len(text))), text...)
-	return append(append(b, make([]byte, padded-len(text))...), all...)
-}
-
 func ar(files ...file) []byte {
 	b := []byte("!<arch>\n")
 	for _, f := range files {
@@ -250,51 +190,22 @@ func ar(files ...file) []byte {
 	return b
 }
 
-// rar makes an archive in the format of RAR 2.9, its files stored; flags are added to those of each file (4: encrypted).
-func rar(flags uint16, files ...file) []byte {
-	le := binary.LittleEndian
-	block := func(kind byte, flags uint16, rest []byte) []byte {
-		h := append([]byte{kind}, le.AppendUint16(le.AppendUint16(nil, flags), uint16(7+len(rest)))...)
-		h = append(h, rest...)
-		return append(le.AppendUint16(nil, uint16(crc32.ChecksumIEEE(h))), h...)
+func files(list []file) []programtest.File {
+	out := make([]programtest.File, len(list))
+	for i, f := range list {
+		out[i] = programtest.File{Name: f.name, Body: f.body}
 	}
-	b := append([]byte("Rar!\x1a\x07\x00"), block(0x73, 0, make([]byte, 6))...)
-	for _, f := range files {
-		var h []byte
-		h = le.AppendUint32(h, uint32(len(f.body)))
-		h = le.AppendUint32(h, uint32(len(f.body)))
-		h = append(h, 3) // Unix
-		h = le.AppendUint32(h, crc32.ChecksumIEEE(f.body))
-		h = le.AppendUint32(h, 0)
-		h = append(h, 29, 0x30)
-		h = le.AppendUint16(h, uint16(len(f.name)))
-		h = le.AppendUint32(h, 0o100644)
-		b = append(append(b, block(0x74, 0x8000|flags, append(h, f.name...))...), f.body...)
-	}
-	return append(b, block(0x7b, 0x4000, nil)...)
+	return out
 }
 
-// cabOf makes a cabinet of one folder whose files are stored in blocks.
-func cabOf(files ...file) []byte {
-	le := binary.LittleEndian
-	var entries, all []byte
-	for _, f := range files {
-		entries = le.AppendUint32(le.AppendUint32(entries, uint32(len(f.body))), uint32(len(all)))
-		entries = append(append(append(entries, make([]byte, 8)...), f.name...), 0)
-		all = append(all, f.body...)
-	}
-	var blocks []byte
-	count := 0
-	for chunk := range slices.Chunk(all, 32<<10) {
-		blocks = le.AppendUint16(le.AppendUint16(le.AppendUint32(blocks, 0), uint16(len(chunk))), uint16(len(chunk)))
-		blocks = append(blocks, chunk...)
-		count++
-	}
-	b := le.AppendUint32([]byte("MSCF\x00\x00\x00\x00"), uint32(44+len(entries)+len(blocks)))
-	b = append(le.AppendUint32(append(b, 0, 0, 0, 0), 44), 0, 0, 0, 0, 3, 1, 1, 0)
-	b = append(le.AppendUint16(b, uint16(len(files))), 0, 0, 0, 0, 0, 0)
-	b = le.AppendUint16(le.AppendUint16(le.AppendUint32(b, uint32(44+len(entries))), uint16(count)), 0)
-	return append(append(b, entries...), blocks...)
+func rar(flags uint16, list ...file) []byte { return programtest.RAR(flags, files(list)...) }
+
+func cabOf(list ...file) []byte { return programtest.Cabinet(files(list)...) }
+
+func asarOf(_ testing.TB, list ...file) []byte { return programtest.ASAR(files(list)...) }
+
+func xarOf(_ testing.TB, style string, list ...file) []byte {
+	return programtest.XAR(style, files(list)...)
 }
 
 // holder keeps what members hold, by name.

@@ -89,7 +89,7 @@ func nullsoft(b []byte) []payload {
 func inno(b []byte) []payload {
 	for _, magic := range []string{"Inno Setup Setup Data (", "idska32\x1a", "My Inno Setup Extensions Setup Data ("} {
 		if bytes.Contains(b, []byte(magic)) {
-			return []payload{{name: "Inno Setup installer"}}
+			return []payload{{name: "Inno Setup installer: its payload is not opened"}}
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package unpack
 
 import (
 	"archive/zip"
-	"bytes"
 	"io"
 	"strings"
 
@@ -27,10 +26,19 @@ func manifestOf(format program.Format, data []byte) (program.Format, []byte) {
 
 // zipManifest looks for the manifests of packages that are zip archives.
 func zipManifest(data []byte) (program.Format, []byte) {
-	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	list, err := openZips(data)
 	if err != nil {
 		return program.None, nil
 	}
+	for _, z := range list {
+		if format, b := packageManifest(z); b != nil {
+			return format, b
+		}
+	}
+	return program.None, nil
+}
+
+func packageManifest(z *zip.Reader) (program.Format, []byte) {
 	for _, f := range z.File {
 		var format program.Format
 		switch {

@@ -9,30 +9,10 @@ import (
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/program/programtest"
 )
 
-// signed makes a Mach-O file (64 bits, little endian) that holds nothing but a signature with the two texts.
-func signed(identifier, team string) []byte {
-	const directorySize = 52
-	directory := binary.BigEndian.AppendUint32(nil, magicDirectory)
-	texts := identifier + "\x00" + team + "\x00"
-	directory = binary.BigEndian.AppendUint32(directory, uint32(directorySize+len(texts)))
-	directory = binary.BigEndian.AppendUint32(directory, versionWithTeam)
-	directory = append(directory, make([]byte, directorySize-len(directory))...)
-	binary.BigEndian.PutUint32(directory[20:], directorySize)
-	binary.BigEndian.PutUint32(directory[48:], uint32(directorySize+len(identifier)+1))
-	directory = append(directory, texts...)
-	super := binary.BigEndian.AppendUint32(nil, magicSuperBlob)
-	super = binary.BigEndian.AppendUint32(super, uint32(20+len(directory)))
-	super = binary.BigEndian.AppendUint32(super, 1)
-	super = binary.BigEndian.AppendUint32(super, 0)
-	super = append(binary.BigEndian.AppendUint32(super, 20), directory...)
-	var b []byte
-	for _, v := range []uint32{0xfeedfacf, 0x0100000c, 0, 2, 1, 16, 0, 0, loadCodeSignature, 16, 48, uint32(len(super))} {
-		b = binary.LittleEndian.AppendUint32(b, v)
-	}
-	return append(b, super...)
-}
+func signed(identifier, team string) []byte { return programtest.MachO(identifier, team) }
 
 // fat wraps it into a universal binary.
 func fat(thin []byte) []byte {

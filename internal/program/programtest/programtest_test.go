@@ -44,3 +44,27 @@ func TestDebIsReal(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestArchivesAreReal lets 7z read them.
+func TestArchivesAreReal(t *testing.T) {
+	tool, err := exec.LookPath("7z")
+	if err != nil {
+		if os.Getenv("CHAPERONE_CI") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("7z is not installed")
+	}
+	f := programtest.File{Name: "example.txt", Body: []byte("words")}
+	for name, b := range map[string][]byte{"x.cab": programtest.Cabinet(f), "x.xar": programtest.XAR("application/octet-stream", f)} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(tool, "l", path).CombinedOutput(); err != nil || !strings.Contains(string(out), f.Name) {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+	if b := programtest.MachO("org.example", "TEAM"); !bytes.Contains(b, []byte("org.example\x00TEAM\x00")) || len(programtest.ASAR(f)) < 20 || !bytes.HasPrefix(programtest.RAR(0, f), []byte("Rar!")) {
+		t.Errorf("%x", b)
+	}
+}
