@@ -103,6 +103,10 @@ func TestWindows(t *testing.T) {
 			Publisher: "O=TELEGRAM FZ-LLC, L=DUBAI, C=AE", Product: "TELEGRAM DESKTOP", Version: "5.1.7.00", Rule: "5c9ac4f2-9f8b-5c4e-8a7b-0e0c41f3a001", Said: "event 8004, rule Chaperone: telegram"}},
 		"behind syslog": {"<13>Nov 25 21:00:01 collector wec[1]: " + appControl, logs.Entry{Enforcer: logs.AppControl, Watched: true, Time: time.Date(2026, 11, 25, 21, 0, 0, 0, time.UTC), Host: "PC-8", User: "S-1-5-21-1-2-3-1002",
 			Path: `\Device\HarddiskVolume3\Users\bob\t.exe`, SHA256: hash, Product: "Telegram Desktop", Version: "5.1.7.0", Rule: "{A244370E-44C9-4C06-B551-F6016E563076}:TELEGRAM DESKTOP", Said: "event 3076, policy Chaperone"}},
+		"RFC 5424": {"<13>1 2026-11-25T22:00:01.5+01:00 collector wec 812 - - \ufeff" + appControl, logs.Entry{Enforcer: logs.AppControl, Watched: true, Time: time.Date(2026, 11, 25, 21, 0, 0, 0, time.UTC), Host: "PC-8", User: "S-1-5-21-1-2-3-1002",
+			Path: `\Device\HarddiskVolume3\Users\bob\t.exe`, SHA256: hash, Product: "Telegram Desktop", Version: "5.1.7.0", Rule: "{A244370E-44C9-4C06-B551-F6016E563076}:TELEGRAM DESKTOP", Said: "event 3076, policy Chaperone"}},
+		"JSON behind structured data": {`<11>1 2026-11-25T21:00:00.25Z PC-11 Microsoft-Windows-CodeIntegrity 4 3077 [NXLOG@14506 ProviderGuid="{4ee76bd8}" Note="a \"]{ b"][x@1 y="]"] {"EventID":3077,"SourceName":"Microsoft-Windows-CodeIntegrity","File Name":"C:\\x.exe","ProductName":"X","PolicyID":"{1}"}`,
+			logs.Entry{Enforcer: logs.AppControl, Time: time.Date(2026, 11, 25, 21, 0, 0, 25e7, time.UTC), Host: "PC-11", Path: `C:\x.exe`, Product: "X", Rule: "{1}:X", Said: "event 3077"}},
 		"winlogbeat": {string(beat), logs.Entry{Enforcer: logs.AppLocker, Watched: true, Time: time.Date(2026, 11, 25, 21, 0, 0, 123e6, time.UTC), Host: "PC-9", User: "S-1-5-21-9", Path: `C:\t.exe`, Said: "event 8003"}},
 		"nxlog": {`{"EventTime":"2026-11-25 21:00:00","Hostname":"PC-10","EventID":3077,"SourceName":"Microsoft-Windows-CodeIntegrity","File Name":"C:\\x.exe","ProductName":"X","PolicyID":"{1}"}`,
 			logs.Entry{Enforcer: logs.AppControl, Time: time.Date(2026, 11, 25, 21, 0, 0, 0, time.UTC), Host: "PC-10", Path: `C:\x.exe`, Product: "X", Rule: "{1}:X", Said: "event 3077"}},
@@ -218,6 +222,7 @@ func FuzzLine(f *testing.F) {
 	f.Add(1, "[2026-11-25T21:00:00.123Z] I santad: action=EXEC|decision=DENY|reason=TEAMID|sha256="+hash+"|teamid=A|path=/x")
 	f.Add(2, appLocker)
 	f.Add(2, appControl)
+	f.Add(2, `<11>1 2026-11-25T21:00:00.25Z PC-11 x 4 3077 [a b="\"]{"][c] {"EventID":3077,"File Name":"x"}`)
 	f.Add(2, `{"EventTime":"2026-11-25 21:00:00","EventID":3077,"File Name":"x"}`)
 	f.Fuzz(func(t *testing.T, n int, text string) {
 		formats := logs.Formats()

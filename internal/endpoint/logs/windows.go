@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chaperone-im/chaperone/internal/logfile"
 )
 
 // Bounds of one event of Windows.
@@ -61,9 +63,11 @@ func eventOf(id string) (enforcer string, watched bool) {
 }
 
 // windows reads an event of Windows: XML as wevtutil and forwarders write it, or JSON as winlogbeat and NXLog do. What stands before it on the line,
-// as the head of syslog, is passed over.
-func windows(line string, _ time.Time) (*Entry, error) {
+// as the head of syslog, is passed over; it says when and where only if the event does not.
+func windows(line string, now time.Time) (*Entry, error) {
 	f := fields{}
+	head := logfile.ParseSyslog(line, now)
+	line = message(line)
 	if at := strings.Index(line, "<Event"); at >= 0 {
 		if err := f.readXML(line[at:]); err != nil {
 			return nil, err
@@ -92,12 +96,61 @@ func windows(line string, _ time.Time) (*Entry, error) {
 		}
 		e.Time = t
 	}
+	if e.Time.IsZero() {
+		e.Time = head.Time
+	}
+	if e.Host == "" {
+		e.Host = head.Host
+	}
 	if enforcer == AppLocker {
 		f.appLocker(e)
 	} else {
 		f.appControl(e)
 	}
 	return e, nil
+}
+
+// message is what a line of RFC 5424 says after its head and its structured data (sections 6.2 to 6.4), in which braces and brackets stand too; another
+// line is its own message.
+func message(line string) string {
+	rest, ok := strings.CutPrefix(line, "<")
+	if at := strings.Index(rest, ">1 "); ok && at >= 0 && at <= 3 {
+		rest = rest[at+3:]
+	} else {
+		return line
+	}
+	for range 5 { // time, host, application, process, message id
+		var found bool
+		if _, rest, found = strings.Cut(rest, " "); !found {
+			return line
+		}
+	}
+	rest = strings.TrimPrefix(rest, "-")
+	for strings.HasPrefix(rest, "[") {
+		end := elementEnd(rest)
+		if end < 0 {
+			return line
+		}
+		rest = rest[end:]
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(rest, " "), "\ufeff")
+}
+
+// elementEnd returns where an element of structured data ends: at the bracket outside of quotes. Within them a backslash takes the next character
+// as it is.
+func elementEnd(s string) int {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ']' && !quoted:
+			return i + 1
+		}
+	}
+	return -1
 }
 
 // windowsTime reads the times of the forms: RFC 3339, the same with a space, and those without a zone as UTC.
