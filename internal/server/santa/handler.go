@@ -172,7 +172,7 @@ func (s *Server) eventUpload(ctx context.Context, c call, q *eventUploadRequest)
 		case !ok:
 		case !r.record:
 			s.deps.Observer.Observe(r.event)
-		case !slices.Contains(m.recent, string(r.event.ID)) && !slices.Contains(ids, string(r.event.ID)):
+		case !slices.Contains(m.Recent, string(r.event.ID)) && !slices.Contains(ids, string(r.event.ID)):
 			records, ids = append(records, r.event), append(ids, string(r.event.ID))
 		}
 	}
@@ -184,9 +184,7 @@ func (s *Server) eventUpload(ctx context.Context, c call, q *eventUploadRequest)
 	}
 	err := s.machines.update(c.id, false, func(m *machine) {
 		m.Seen = s.deps.Clock.Now()
-		if len(ids) > 0 {
-			m.recent = ids
-		}
+		m.reported(ids)
 	})
 	return struct{}{}, err
 }
@@ -233,7 +231,7 @@ func (s *Server) postflight(ctx context.Context, c call, q *postflightRequest) (
 		if whole {
 			x.Has = m.offered.digest
 		}
-		x.offered, x.recent = nil, nil
+		x.offered, x.Recent = nil, slices.Clone(last(x.Recent, keptRecent))
 	})
 	return struct{}{}, err
 }

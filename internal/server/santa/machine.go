@@ -28,10 +28,26 @@ type machine struct {
 	Has     string    `json:"has,omitempty"` // digest of the rules that it confirmed
 	Trouble bool      `json:"trouble,omitempty"`
 
+	// Recent are ids of what it reported last: what it had no answer to comes again, also over a restart of ours.
+	Recent []string `json:"recent,omitempty"`
+
 	offered *ruleSet // of the sync that goes on
 	clean   bool     // it begins anew with them
-	recent  []string // ids of what it reported last: without an answer it comes again
 }
+
+// Bounds of Recent: within a sync, and after one.
+const (
+	maxRecent  = 2 * maxEvents
+	keptRecent = 64
+)
+
+// reported takes up ids of what was reported.
+func (m *machine) reported(ids []string) {
+	m.Recent = slices.Clone(last(append(m.Recent, ids...), maxRecent))
+}
+
+// last returns the last of a list, n at most.
+func last(list []string, n int) []string { return list[max(0, len(list)-n):] }
 
 // machines are those that were ever let in, kept in one file.
 type machines struct {
@@ -83,7 +99,9 @@ func (m *machines) save() error {
 	}
 	list := make([]*machine, 0, len(m.list))
 	for _, x := range m.list {
-		list = append(list, x)
+		kept := *x
+		kept.Recent = last(x.Recent, keptRecent)
+		list = append(list, &kept)
 	}
 	slices.SortFunc(list, func(a, b *machine) int { return strings.Compare(a.ID, b.ID) })
 	text, err := json.Marshal(list)
@@ -135,7 +153,7 @@ func (m *machines) get(id string) (machine, bool) {
 		return machine{}, false
 	}
 	c := *x
-	c.recent = slices.Clone(x.recent)
+	c.Recent = slices.Clone(x.Recent)
 	return c, true
 }
 
