@@ -103,7 +103,7 @@ func (s *supervisor) knock(ctx context.Context, d *door, r *Result, count uint64
 	if err != nil {
 		return err
 	}
-	m := &mutator{seeds, r.Number}
+	m := &mutator{seeds: seeds, number: r.Number}
 	if r.Door == nil {
 		r.Door = map[string]int{}
 	}

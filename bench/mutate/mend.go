@@ -20,8 +20,22 @@ const (
 	maxMendSize  = 4 << 20 // of what is unpacked to sum it
 )
 
-// mend writes right checksums into a changed file, in place, so that what was changed is read and not only refused.
-func mend(b []byte, depth int) {
+// mender writes right checksums into changed files, in place, so that what was changed is read and not only refused. It keeps what it unpacks with.
+type mender struct{ inflater io.ReadCloser }
+
+// unpack unpacks a stream of Deflate into sum, and returns how many bytes came out and how many of b were read.
+func (m *mender) unpack(b []byte, sum io.Writer) (out, in int, err error) {
+	r := bytes.NewReader(b)
+	if m.inflater == nil {
+		m.inflater = flate.NewReader(r)
+	} else if err := m.inflater.(flate.Resetter).Reset(r, nil); err != nil {
+		return 0, 0, err
+	}
+	n, err := io.Copy(sum, io.LimitReader(m.inflater, maxMendSize))
+	return int(n), len(b) - r.Len(), err
+}
+
+func (m *mender) mend(b []byte, depth int) {
 	if depth > maxMendDepth || len(b) < 16 {
 		return
 	}
@@ -29,7 +43,7 @@ func mend(b []byte, depth int) {
 	case program.Zip:
 		mendZip(b)
 	case program.Gzip:
-		mendGzip(b)
+		m.gzip(b)
 	case program.XZ:
 		mendXZ(b)
 	case program.SevenZip:
@@ -39,13 +53,13 @@ func mend(b []byte, depth int) {
 	case program.Tar:
 		mendTar(b)
 	case program.XAR:
-		mendXAR(b)
+		m.xar(b)
 	case program.Deb, program.AR:
-		mendAR(b, depth)
+		m.ar(b, depth)
 	case program.RPM:
-		mendRPM(b, depth)
+		m.rpm(b, depth)
 	case program.PE:
-		mendPE(b, depth)
+		m.pe(b, depth)
 	}
 }
 
@@ -72,8 +86,8 @@ func places(b []byte, magic string) func(func(int) bool) {
 	}
 }
 
-// mendGzip sums what the stream unpacks to.
-func mendGzip(b []byte) {
+// gzip sums what the stream unpacks to.
+func (m *mender) gzip(b []byte) {
 	at := 10
 	flags := b[3]
 	if flags&4 != 0 && at+2 <= len(b) {
@@ -90,10 +104,9 @@ func mendGzip(b []byte) {
 	if at >= len(b) {
 		return
 	}
-	rest := bytes.NewReader(b[at:])
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(sum, io.LimitReader(flate.NewReader(rest), maxMendSize))
-	if end := len(b) - rest.Len(); err == nil && end+8 <= len(b) {
+	n, in, err := m.unpack(b[at:], sum)
+	if end := at + in; err == nil && end+8 <= len(b) {
 		binary.LittleEndian.PutUint32(b[end:], sum.Sum32())
 		binary.LittleEndian.PutUint32(b[end+4:], uint32(n))
 	}
@@ -196,8 +209,8 @@ func mendTar(b []byte) {
 	}
 }
 
-// mendXAR sums the table of contents.
-func mendXAR(b []byte) {
+// xar sums the table of contents.
+func (m *mender) xar(b []byte) {
 	if len(b) < 34 {
 		return
 	}
@@ -206,38 +219,37 @@ func mendXAR(b []byte) {
 		return
 	}
 	toc := b[begin : begin+packed]
-	rest := bytes.NewReader(toc[2:])
 	sum := adler32.New()
-	_, err := io.Copy(sum, io.LimitReader(flate.NewReader(rest), maxMendSize))
-	if end := len(toc) - rest.Len(); err == nil && end+4 <= len(toc) {
+	_, in, err := m.unpack(toc[2:], sum)
+	if end := 2 + in; err == nil && end+4 <= len(toc) {
 		binary.BigEndian.PutUint32(toc[end:], sum.Sum32())
 	}
 }
 
-func mendAR(b []byte, depth int) {
+func (m *mender) ar(b []byte, depth int) {
 	for at := 8; at+60 <= len(b); {
 		size, err := strconv.Atoi(strings.TrimSpace(string(b[at+48 : at+58])))
 		at += 60
 		if err != nil || size < 0 || size > len(b)-at {
 			return
 		}
-		mend(b[at:at+size], depth+1)
+		m.mend(b[at:at+size], depth+1)
 		at += size + size%2
 	}
 }
 
-// mendRPM mends the payload.
-func mendRPM(b []byte, depth int) {
+// rpm mends the payload.
+func (m *mender) rpm(b []byte, depth int) {
 	for _, magic := range []string{"\x1f\x8b\x08", "\xfd7zXZ\x00"} {
 		if at := bytes.Index(b, []byte(magic)); at > 0 {
-			mend(b[at:], depth+1)
+			m.mend(b[at:], depth+1)
 		}
 	}
 }
 
-// mendPE mends the archive behind a program.
-func mendPE(b []byte, depth int) {
+// pe mends the archive behind a program.
+func (m *mender) pe(b []byte, depth int) {
 	if end := pe.Lay(b).End; end < len(b) {
-		mend(b[end:], depth+1)
+		m.mend(b[end:], depth+1)
 	}
 }

@@ -104,7 +104,7 @@ func TestFindings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b, err := os.ReadFile(f.File); err != nil || !bytes.Equal(b, (&mutator{seeds, 7}).input(f.Index)) {
+			if b, err := os.ReadFile(f.File); err != nil || !bytes.Equal(b, (&mutator{seeds: seeds, number: 7}).input(f.Index)) {
 				t.Errorf("%s: input %d was not kept: %v", name, f.Index, err)
 			}
 		}

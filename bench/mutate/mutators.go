@@ -71,6 +71,7 @@ func putNumber(b []byte, big bool, v uint64) {
 type mutator struct {
 	seeds  []seed
 	number uint64
+	mender
 }
 
 // input makes input number index.
@@ -82,7 +83,7 @@ func (m *mutator) input(index uint64) []byte {
 		b = m.change(r, s, b)
 	}
 	if r.IntN(8) != 0 {
-		mend(b, 0)
+		m.mend(b, 0)
 	}
 	return b
 }

@@ -14,7 +14,7 @@ import (
 
 // TestInputs: the same numbers give the same input, others another; sizes stay within bounds.
 func TestInputs(t *testing.T) {
-	m := &mutator{[]seed{newSeed(zipped("b.desktop", desktopFile)), newSeed(programtest.Tar(map[string][]byte{"a": exe()}))}, 5}
+	m := &mutator{seeds: []seed{newSeed(zipped("b.desktop", desktopFile)), newSeed(programtest.Tar(map[string][]byte{"a": exe()}))}, number: 5}
 	seen := map[string]bool{}
 	for i := range uint64(2000) {
 		b := m.input(i)
@@ -29,7 +29,7 @@ func TestInputs(t *testing.T) {
 	if len(seen) < 1900 {
 		t.Errorf("%d different inputs of 2000", len(seen))
 	}
-	if bytes.Equal(m.input(1), (&mutator{m.seeds, 6}).input(1)) {
+	if bytes.Equal(m.input(1), (&mutator{seeds: m.seeds, number: 6}).input(1)) {
 		t.Error("another seed number changes nothing")
 	}
 }
@@ -37,7 +37,7 @@ func TestInputs(t *testing.T) {
 // TestSmall changes seeds that leave no room.
 func TestSmall(t *testing.T) {
 	for _, b := range [][]byte{nil, {1}, []byte("1234567"), []byte("12345678")} {
-		m := &mutator{[]seed{newSeed(b)}, 5}
+		m := &mutator{seeds: []seed{newSeed(b)}, number: 5}
 		for i := range uint64(3000) {
 			m.input(i)
 		}
@@ -62,13 +62,13 @@ func TestFields(t *testing.T) {
 func TestMend(t *testing.T) {
 	tarred := programtest.Tar(map[string][]byte{"name": []byte("body")})
 	tarred[0] = 'f'
-	mend(tarred, 0)
+	(&mender{}).mend(tarred, 0)
 	if h, err := tar.NewReader(bytes.NewReader(tarred)).Next(); err != nil || h.Name != "fame" {
 		t.Errorf("tar: %+v, %v", h, err)
 	}
 	z := zipped("name", "body")
 	z[bytes.Index(z, []byte("body"))] = 't'
-	mend(z, 0)
+	(&mender{}).mend(z, 0)
 	if r, err := zip.NewReader(bytes.NewReader(z), int64(len(z))); err != nil {
 		t.Error(err)
 	} else if f, err := r.File[0].Open(); err != nil {
@@ -78,7 +78,7 @@ func TestMend(t *testing.T) {
 	}
 	g := programtest.Gzip([]byte("body"))
 	g[len(g)-8] ^= 1
-	mend(g, 0)
+	(&mender{}).mend(g, 0)
 	if r, err := gzip.NewReader(bytes.NewReader(g)); err != nil {
 		t.Error(err)
 	} else if b, err := io.ReadAll(r); err != nil || string(b) != "body" {
@@ -97,9 +97,9 @@ func TestMendHeaders(t *testing.T) {
 	} {
 		once := bytes.Clone(c.b)
 		once[min(c.at, len(once)-1)] ^= 4
-		mend(once, 0)
+		(&mender{}).mend(once, 0)
 		twice := bytes.Clone(once)
-		if mend(twice, 0); !bytes.Equal(once, twice) {
+		if (&mender{}).mend(twice, 0); !bytes.Equal(once, twice) {
 			t.Errorf("%s: it is mended in another way the second time", name)
 		}
 		if len(once) != len(c.b) {
@@ -108,12 +108,12 @@ func TestMendHeaders(t *testing.T) {
 	}
 	good := rar4("b.desktop", desktopFile, 0)
 	mended := bytes.Clone(good)
-	if mend(mended, 0); !bytes.Equal(good, mended) {
+	if (&mender{}).mend(mended, 0); !bytes.Equal(good, mended) {
 		t.Error("rar4: what is right is mended")
 	}
 	good = rar5("b.desktop", desktopFile)
 	mended = bytes.Clone(good)
-	if mend(mended, 0); !bytes.Equal(good, mended) {
+	if (&mender{}).mend(mended, 0); !bytes.Equal(good, mended) {
 		t.Error("rar5: what is right is mended")
 	}
 }
@@ -132,7 +132,7 @@ func FuzzMend(f *testing.F) {
 			return
 		}
 		n := len(b)
-		if mend(b, 0); len(b) != n {
+		if (&mender{}).mend(b, 0); len(b) != n {
 			t.Errorf("%d bytes of %d", len(b), n)
 		}
 	})

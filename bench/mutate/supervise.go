@@ -215,7 +215,7 @@ func (s *supervisor) keep(r *Result, f Finding) error {
 		return err
 	}
 	r.Findings = append(r.Findings, f)
-	return os.WriteFile(f.File, (&mutator{seeds, r.Number}).input(f.Index), 0o644)
+	return os.WriteFile(f.File, (&mutator{seeds: seeds, number: r.Number}).input(f.Index), 0o644)
 }
 
 // faults are the findings but those that the parser dealt with itself.

@@ -90,7 +90,7 @@ func newWorker(p parser, seeds []seed, number uint64, where string, out io.Write
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
 	}
-	return &worker{parser: p, mutator: &mutator{seeds, number}, out: json.NewEncoder(out), told: map[string]bool{}, current: current,
+	return &worker{parser: p, mutator: &mutator{seeds: seeds, number: number}, out: json.NewEncoder(out), told: map[string]bool{}, current: current,
 		samples: []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}}, nil
 }
 
@@ -98,6 +98,7 @@ func newWorker(p parser, seeds []seed, number uint64, where string, out io.Write
 func confine() error {
 	runtime.GOMAXPROCS(2) // one to read, one to look at how much memory is in use
 	debug.SetMemoryLimit(dataLimit / 4 * 3)
+	debug.SetGCPercent(800) // most inputs leave little behind
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: dataLimit, Max: dataLimit}); err != nil {
 		return fmt.Errorf("limit of memory: %w", err)
 	}

@@ -19,11 +19,14 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/program"
+	"github.com/chaperone-im/chaperone/internal/unpack/seven"
 	"github.com/chaperone-im/chaperone/internal/unpack/xzfile"
 )
 
-// maxWindow bounds the memory of a decompressor.
-const maxWindow = 128 << 20
+const (
+	maxWindow     = 128 << 20 // bounds the memory of a decompressor
+	maxSevenFiles = 400_000
+)
 
 // zip walks a zip archive; appended means that it may follow a program, and then may be none at all.
 func (w *walker) zip(inside string, data []byte, depth int, appended bool) error {
@@ -215,8 +218,7 @@ func decompressor(format program.Format, r io.Reader) (io.ReadCloser, string, er
 }
 
 func (w *walker) sevenZip(inside string, data []byte, depth int) error {
-	boundSevenZip()
-	z, err := sevenzip.NewReader(bytes.NewReader(data), int64(len(data)))
+	z, err := seven.Open(data, maxSevenFiles)
 	if err != nil {
 		return sevenZipError(err)
 	}
@@ -228,22 +230,38 @@ func (w *walker) sevenZip(inside string, data []byte, depth int) error {
 		if f.FileInfo().IsDir() {
 			continue
 		}
-		r, err := f.Open()
-		if err == nil {
-			err = w.member(inside, f.Name, w.metered(r, inside, int64(len(data))), depth)
-			_ = r.Close() // as above
-		}
-		if err = w.memberError(w.join(inside, f.Name), sevenZipError(err)); err != nil {
+		if err := w.memberError(w.join(inside, f.Name), sevenZipError(w.sevenZipMember(inside, f, int64(len(data)), depth))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sevenZipError tells encryption from damage.
+// sevenZipMember looks at one member. A panic of the library, which trusts what a header says of streams, is this member's error.
+func (w *walker) sevenZipMember(inside string, f *sevenzip.File, size int64, depth int) (err error) {
+	live := w.live
+	defer func() {
+		if p := recover(); p != nil {
+			w.live, err = live, fmt.Errorf("7z: %v", p)
+		}
+	}()
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close() // an error here is one of reading on, which is not wanted
+	return w.member(inside, f.Name, w.metered(r, inside, size), depth)
+}
+
+// sevenZipError tells encryption and bounds from damage.
 func sevenZipError(err error) error {
-	if errors.Is(err, errLocked) {
+	switch {
+	case errors.Is(err, seven.ErrLocked):
 		return &bound{event.ReasonEncrypted, ""}
+	case errors.Is(err, seven.ErrMemory), errors.Is(err, seven.ErrUnsupported):
+		return &bound{ReasonUnsupported, err.Error()}
+	case errors.Is(err, seven.ErrTooMany):
+		return &bound{event.ReasonBomb, err.Error()}
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package unpack
+package seven
 
 import (
 	"bufio"
@@ -13,19 +13,31 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// The library that reads 7z archives makes dictionaries and models as large as an archive wants them, up to 4 GiB, and tries passwords that
-// nobody has. It lets its methods be replaced: here are those that want memory, with a bound, and the one that encrypts, which says so.
-const maxModel = 256 << 20 // 7-Zip makes none larger by its presets
+// maxModel is how much memory a method may take: 7-Zip takes no more by any of its presets.
+const maxModel = 256 << 20
+
+// Ids of methods.
+const (
+	methodCopy  = "\x00"
+	methodLZMA  = "\x03\x01\x01"
+	methodPPMd  = "\x03\x04\x01"
+	methodAES   = "\x06\xf1\x07\x01"
+	methodLZMA2 = "\x21"
+)
 
 var (
-	errLocked  = errors.New("7z: encrypted")
 	errMethod  = errors.New("7z: broken properties of a method")
 	errDamaged = errors.New("7z: damaged PPMd stream")
 )
 
-// boundSevenZip replaces the library's methods. That it has been done before does no harm.
-func boundSevenZip() {
-	for id, m := range map[string]sevenzip.Decompressor{"\x03\x01\x01": sevenLZMA, "\x21": sevenLZMA2, "\x03\x04\x01": sevenPPMd, "\x06\xf1\x07\x01": sevenAES} {
+// methods are those that take memory, and the one that encrypts.
+func methods() map[string]sevenzip.Decompressor {
+	return map[string]sevenzip.Decompressor{methodLZMA: lzma1, methodLZMA2: lzma2, methodPPMd: model, methodAES: locked}
+}
+
+// replaceMethods replaces the library's, in its own table. That it has been done before does no harm.
+func replaceMethods() {
+	for id, m := range methods() {
 		sevenzip.RegisterDecompressor([]byte(id), m)
 	}
 }
@@ -36,18 +48,18 @@ type stream struct {
 	io.Closer
 }
 
-func sevenAES([]byte, uint64, []io.ReadCloser) (io.ReadCloser, error) { return nil, errLocked }
+func locked([]byte, uint64, []io.ReadCloser) (io.ReadCloser, error) { return nil, ErrLocked }
 
 // fitted is how large a dictionary is made: what is referred to lies in what came out before, so none need be larger than that.
 func fitted(wanted, size uint64) (uint64, error) {
 	fit := max(min(wanted, size), lzma.MinDictCap)
 	if fit > maxModel {
-		return 0, &bound{ReasonUnsupported, fmt.Sprintf("7z archive that wants %d MiB of memory", fit>>20)}
+		return 0, fmt.Errorf("%w: %d MiB", ErrMemory, fit>>20)
 	}
 	return fit, nil
 }
 
-func sevenLZMA(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+func lzma1(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
 	if len(in) != 1 || len(p) != 5 {
 		return nil, errMethod
 	}
@@ -63,7 +75,7 @@ func sevenLZMA(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error)
 	return stream{r, in[0]}, nil
 }
 
-func sevenLZMA2(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+func lzma2(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
 	if len(in) != 1 || len(p) != 1 || p[0] > 40 {
 		return nil, errMethod
 	}
@@ -82,13 +94,13 @@ func sevenLZMA2(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error
 	return stream{r, in[0]}, nil
 }
 
-func sevenPPMd(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+func model(p []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
 	if len(in) != 1 || len(p) != 5 {
 		return nil, errMethod
 	}
 	memory := binary.LittleEndian.Uint32(p[1:])
 	if memory > maxModel {
-		return nil, &bound{ReasonUnsupported, fmt.Sprintf("7z archive that wants %d MiB of memory", memory>>20)}
+		return nil, fmt.Errorf("%w: %d MiB", ErrMemory, memory>>20)
 	}
 	r, err := ppmd.NewH7zReader(in[0], int(p[0]), int(memory), int(min(size, 1<<62)))
 	if err != nil {
