@@ -27,5 +27,5 @@ for folder in archive debug compress; do samples+=,$(go env GOROOT)/src/$folder;
 for module in github.com/bodgit/sevenzip github.com/richardlehane/mscfb github.com/cavaliergopher/rpm; do
   samples+=,$(go list -m -f '{{.Dir}}' "$module")
 done
-go build -o "$dir/mutate" ./bench/mutate
+CGO_ENABLED=0 go build -o "$dir/mutate" ./bench/mutate
 exec nice -n 19 "$dir/mutate" -samples "$samples" -dir "$dir" "$@"

@@ -250,7 +250,7 @@ func (w *walker) sevenZipMember(inside string, f *sevenzip.File, size int64, dep
 		return err
 	}
 	defer r.Close() // an error here is one of reading on, which is not wanted
-	return w.member(inside, f.Name, w.metered(r, inside, size), depth)
+	return w.member(inside, f.Name, &exactly{w.metered(r, inside, size), int64(min(f.UncompressedSize, 1<<62))}, depth)
 }
 
 // sevenZipError tells encryption and bounds from damage.

@@ -91,3 +91,20 @@ func TestSevenLocked(t *testing.T) {
 		}
 	}
 }
+
+// TestSevenCutOff says of a member that ends too soon, by a method that passes on what it is given, that it is cut off.
+func TestSevenCutOff(t *testing.T) {
+	data := byTool(t, "7z", []string{"a", "-bd", "-mhc=off", "-m0=delta:4", "-m1=copy", "OUT", "."}, file{"a.exe", exe()})
+	header := data[32+binary.LittleEndian.Uint64(data[12:]):]
+	at := bytes.IndexByte(header, 0x0c) // the sizes of what each method brings
+	if at < 0 || header[at+1]&0xc0 != 0x80 || !bytes.Equal(header[at+1:at+3], header[at+3:at+5]) {
+		t.Fatalf("% x", header)
+	}
+	header[at+1]++ // the higher bits
+	header[at+3]++
+	binary.LittleEndian.PutUint32(data[28:], crc32.ChecksumIEEE(header))
+	binary.LittleEndian.PutUint32(data[8:], crc32.ChecksumIEEE(data[12:32]))
+	if s := walk(t, data, unpack.Limits{}); !slices.Equal(s.failures, []string{"a.exe: unparseable"}) {
+		t.Errorf("%q, failures %q", s.entries, s.failures)
+	}
+}

@@ -354,14 +354,23 @@ type meter struct {
 	outer string
 	in    int64
 	out   int64
+	idle  int // reads in a row that brought nothing
 }
+
+// maxIdle is how often a decompressor may bring nothing, and no error either: some go on so for ever when what they read is cut off.
+const maxIdle = 100
 
 // Read reads, and fails when a bound is reached.
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.out += int64(n)
 	m.w.total += int64(n)
+	if m.idle++; n > 0 {
+		m.idle = 0
+	}
 	switch {
+	case m.idle > maxIdle && err == nil:
+		return 0, io.ErrNoProgress
 	case m.w.ctx.Err() != nil:
 		return 0, m.w.ctx.Err()
 	case m.w.total > m.w.limits.Total:

@@ -9,12 +9,16 @@ import (
 	"io"
 
 	"github.com/bodgit/sevenzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/stangelandcl/ppmd"
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// maxModel is how much memory a method may take: 7-Zip takes no more by any of its presets.
-const maxModel = 256 << 20
+// How much memory a method may take: 7-Zip takes no more by any of its presets.
+const (
+	maxModel  = 256 << 20
+	maxWindow = 128 << 20 // of zstd
+)
 
 // Ids of methods.
 const (
@@ -23,6 +27,8 @@ const (
 	methodPPMd  = "\x03\x04\x01"
 	methodAES   = "\x06\xf1\x07\x01"
 	methodLZMA2 = "\x21"
+	methodZstd  = "\x04\xf7\x11\x01"
+	methodDelta = "\x03"
 )
 
 var (
@@ -30,9 +36,9 @@ var (
 	errDamaged = errors.New("7z: damaged PPMd stream")
 )
 
-// methods are those that take memory, and the one that encrypts.
+// methods are those that take memory, the one that encrypts, and one that the library reads without end when its stream is cut off.
 func methods() map[string]sevenzip.Decompressor {
-	return map[string]sevenzip.Decompressor{methodLZMA: lzma1, methodLZMA2: lzma2, methodPPMd: model, methodAES: locked}
+	return map[string]sevenzip.Decompressor{methodLZMA: lzma1, methodLZMA2: lzma2, methodPPMd: model, methodAES: locked, methodZstd: zstandard, methodDelta: delta}
 }
 
 // replaceMethods replaces the library's, in its own table. That it has been done before does no harm.
@@ -127,4 +133,40 @@ func (m *modelReader) Read(p []byte) (n int, err error) {
 		m.err = err
 	}()
 	return m.r.Read(p)
+}
+
+func zstandard(_ []byte, _ uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+	if len(in) != 1 {
+		return nil, errMethod
+	}
+	z, err := zstd.NewReader(in[0], zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, fmt.Errorf("7z: %w", err)
+	}
+	return stream{z, z.IOReadCloser()}, nil
+}
+
+func delta(p []byte, _ uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+	if len(in) != 1 || len(p) != 1 {
+		return nil, errMethod
+	}
+	return stream{&differences{r: in[0], before: make([]byte, int(p[0])+1)}, in[0]}, nil
+}
+
+// differences makes bytes of their differences from those some places before.
+type differences struct {
+	r      io.Reader
+	before []byte
+	at     int
+}
+
+// Read reads on.
+func (d *differences) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	for i := range p[:n] {
+		p[i] += d.before[d.at]
+		d.before[d.at] = p[i]
+		d.at = (d.at + 1) % len(d.before)
+	}
+	return n, err
 }
