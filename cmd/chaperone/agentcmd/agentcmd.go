@@ -109,7 +109,7 @@ func (c *runCmd) Run(e *command.Env) error {
 	defer s.close()
 	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, set.Policy.File().Name(), set.Policy.Version())
 	err = holder.Run(e.Ctx, holder.Options{
-		Binary: self, Opens: judge.Mode(settings.Agent.Mode).Locks(), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
+		Binary: self, Opens: judge.Mode(settings.Agent.Mode).Locks(), Watch: judge.Mode(settings.Agent.Mode).Watches(), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
 		Alive: s.alive, Ready: func() {
 			s.say("READY=1")
 			go fmt.Fprintln(e.ErrOut, "chaperone: agent decides") // the loop waits for no log

@@ -79,6 +79,31 @@ func TestStoppedWorker(t *testing.T) {
 	f.want(bad, false)
 }
 
+// TestStoppedWorkerInMonitor stops the worker where nothing is to be stopped: what waits for it starts when its time is over.
+func TestStoppedWorkerInMonitor(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	f := newField(t)
+	bad, fresh := f.program("bad", messenger), f.program("fresh", "x")
+	f.start("--mode", "monitor")
+	workers := f.workers()
+	if len(workers) != 1 {
+		t.Fatalf("workers %v", workers)
+	}
+	if err := unix.Kill(workers[0], unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(2 * time.Minute); !stands(workers[0]) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	for _, path := range []string{fresh, bad} {
+		if !f.starts(path) {
+			t.Errorf("%s was refused in monitor mode", filepath.Base(path))
+		}
+	}
+	f.await("no answer from the worker in time")
+}
+
 // stands reports whether a process is stopped.
 func stands(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

@@ -38,6 +38,7 @@ type Options struct {
 	Binary   string           // our own, which the worker and its parsers are started from; it is never asked about
 	Command  func() *exec.Cmd // makes the command of a worker; its end of the socket becomes descriptor 3, what it is about to report (inflight) 4
 	Opens    bool             // lockdown: also ask when a file is opened, and about every start
+	Watch    bool             // monitor and learn: nothing is refused, also what nobody answers in time
 	Only     string           // tests: mark nothing but file systems mounted at or below this folder, and never that of "/"
 	Deadline time.Duration    // for the worker; default 2 s
 	Start    time.Duration    // within which a worker must decide, else it is killed and started again; default 30 s
@@ -280,10 +281,11 @@ func (h *Holder) expire(now time.Time) {
 			continue
 		}
 		late++
-		if !h.knows(a) {
+		allow := h.o.Watch || h.knows(a)
+		if !allow {
 			refused++
 		}
-		h.answer(a, h.knows(a), unix.EPERM)
+		h.answer(a, allow, unix.EPERM)
 	}
 	if refused > 0 && h.left != nil {
 		h.left.Late(refused) // the next worker reports it

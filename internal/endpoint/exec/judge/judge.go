@@ -34,8 +34,8 @@ const (
 	Lockdown Mode = "lockdown"  // what neither a package brought nor anybody approved is stopped too
 )
 
-// watches reports whether nothing is stopped.
-func (m Mode) watches() bool { return m == Monitor || m == Learn }
+// Watches reports whether nothing is stopped.
+func (m Mode) Watches() bool { return m == Monitor || m == Learn }
 
 // Locks reports whether what no package brought is looked at.
 func (m Mode) Locks() bool { return m == Learn || m == Lockdown }

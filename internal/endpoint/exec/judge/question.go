@@ -63,7 +63,7 @@ type decision struct {
 // decide decides. Whatever fails on the way is "not inspected", and policy says what that means.
 func (q *question) decide(ctx context.Context) decision {
 	if err := unix.Fstat(int(q.file.Fd()), &q.stat); err != nil {
-		return decision{allow: q.judge.o.Mode.watches()}
+		return decision{allow: q.judge.o.Mode.Watches()}
 	}
 	key := wire.KeyOf(&q.stat)
 	_, must := (*q.judge.must.Load())[key]
@@ -255,7 +255,7 @@ func (q *question) carry(k *known, e *event.Event) decision {
 		*v = q.rules.Policy.Decide(&policy.Input{Event: e, Now: j.o.Now(), Final: true})
 	}
 	approved, rooted := q.overrule(k, v)
-	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode.watches(), once: approved || rooted}
+	d := decision{allow: !v.Action.Stops() || !v.Enforced || j.o.Mode.Watches(), once: approved || rooted}
 	v.Enforced = v.Enforced && (!v.Action.Stops() || !d.allow)
 	if v.Action.Stops() || len(v.Obligations) > 0 {
 		d.stop = q.stop(e)
