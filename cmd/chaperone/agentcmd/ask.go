@@ -18,6 +18,8 @@ import (
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // usual is where the configuration of an agent lies, as its unit has it.
@@ -96,11 +98,16 @@ type requestCmd struct {
 
 // Run asks the agent for an exception. What is asked for is on record.
 func (c *requestCmd) Run(e *command.Env) error {
-	sum, err := hash(c.File)
+	file := c.File
+	if beside := judge.Beside(file); beside != "" { // many are the same program
+		fmt.Fprintf(e.ErrOut, "chaperone: %s runs %s: that is asked for\n", printable.Line(file), printable.Line(beside))
+		file = beside
+	}
+	sum, err := hash(file)
 	if err != nil {
 		return err
 	}
-	r, err := c.ask(e, &agent.Request{Path: c.File, SHA256: sum, Reason: c.Reason, Code: c.Code})
+	r, err := c.ask(e, &agent.Request{Path: file, SHA256: sum, Reason: c.Reason, Code: c.Code})
 	if err != nil {
 		return err
 	}

@@ -10,10 +10,13 @@ import (
 // known is what is known of one file.
 type known struct {
 	programs   []scan.Program // the file itself first
+	own        int            // how many of them are the file and in it, where others lie beside it
 	reason     string         // why it could not be looked into
 	medium     string
 	recognised bool // a messenger is among the programs
 	trusted    bool // a package brought it
+	loose      bool // it lies in an image that others than root may change
+	generic    bool // it may run what lies beside it
 	lasting    bool // it stays true while the key stays the same
 }
 

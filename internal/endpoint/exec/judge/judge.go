@@ -100,7 +100,9 @@ type Judge struct {
 	rules atomic.Pointer[Rules]
 	must  atomic.Pointer[map[wire.Key]struct{}]
 	slow  chan struct{} // bounds what goes on being looked at after its time
-	wg    sync.WaitGroup
+
+	opening chan struct{} // bounds the folders that are being opened
+	wg      sync.WaitGroup
 
 	mu      sync.Mutex
 	loading map[int32]time.Time // threads that may ask for the loader, since they start a program that needs it
@@ -127,7 +129,7 @@ func New(o Options) *Judge {
 	if o.Stopping == nil {
 		o.Stopping = func(Stop) {}
 	}
-	j := &Judge{o: o, cache: newCache(), slow: make(chan struct{}, 2), loading: map[int32]time.Time{}}
+	j := &Judge{o: o, cache: newCache(), slow: make(chan struct{}, 2), opening: make(chan struct{}, maxOpening), loading: map[int32]time.Time{}}
 	j.rules.Store(&o.Rules)
 	j.must.Store(&map[wire.Key]struct{}{})
 	return j

@@ -119,7 +119,9 @@ func newBench(t *testing.T, o judge.Options) *bench {
 		o.Rules.NotInspected = event.Block
 	}
 	o.Rules.Generation = 7
-	o.Timeout = 50 * time.Millisecond
+	if o.Timeout == 0 {
+		o.Timeout = 50 * time.Millisecond
+	}
 	o.Stopped = func(s judge.Stop) { b.stops <- s }
 	o.Now = func() time.Time { return time.Now().Add(time.Hour) } // files are not fresh
 	b.judge = judge.New(o)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 // Rules of verdicts that no rule of the policy gave.
 const (
 	RuleException = "exception"       // somebody approved it
-	RuleRemovable = "removable-media" // it lies on a stick or disc
+	RuleRemovable = "removable-media" // it lies on a stick or disc, or in an image that a user may change below it
 	RuleLockdown  = "lockdown"        // no package brought it, and nobody approved it
 	RuleLoader    = "loader"          // a dynamic loader, started by hand to start something else
 )
@@ -29,6 +30,7 @@ const (
 // What these say to the person.
 const (
 	sayRemovable = "Programs on removable media do not run on this machine."
+	sayImage     = "Programs in images that others than the administrator can change do not run on this machine."
 	sayLockdown  = "Only programs that were installed or approved run on this machine."
 	sayLoader    = "The loader of programs does not run by itself on this machine."
 )
@@ -75,7 +77,11 @@ func (q *question) decide(ctx context.Context) decision {
 		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}
 	}
 	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
+	begun := time.Now()
 	known := q.identify(ctx, key)
+	if !opened && !must {
+		known = q.withBeside(ctx, begun, known)
+	}
 	d := decision{allow: true}
 	if !must {
 		d = q.judgeAll(known)
@@ -106,9 +112,24 @@ func (q *question) identify(ctx context.Context, key wire.Key) *known {
 
 // look looks at the file itself.
 func (q *question) look(ctx context.Context, key wire.Key) *known {
-	k := &known{medium: q.rules.Identifier.Medium(uint64(q.stat.Dev))}
-	programs, problems, err := q.rules.Identifier.Identify(ctx, q.file, q.path)
-	k.programs = programs
+	k := q.lookAt(ctx, q.file, q.path)
+	k.medium = q.rules.Identifier.Medium(uint64(q.stat.Dev))
+	k.loose = k.medium != removable && !q.rules.Identifier.Steady(uint64(q.stat.Dev))
+	if len(k.programs) == 0 && k.reason == "" {
+		k.programs, k.reason = q.plain(k.medium)
+	}
+	k.generic = isGeneric(q.file, q.stat.Size)
+	if q.judge.o.Trust != nil && k.reason == "" {
+		k.trusted = q.judge.o.Trust.Trusted(q.file)
+	}
+	k.lasting = q.lasting(key, k)
+	return k
+}
+
+// lookAt says what a file is by its content.
+func (q *question) lookAt(ctx context.Context, f *os.File, path string) *known {
+	programs, problems, err := q.rules.Identifier.Identify(ctx, f, path)
+	k := &known{programs: programs, recognised: slices.ContainsFunc(programs, func(p scan.Program) bool { return p.App != "" })}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		k.reason = event.ReasonTimeout
@@ -117,16 +138,6 @@ func (q *question) look(ctx context.Context, key wire.Key) *known {
 	default:
 		k.reason = blind(programs, problems)
 	}
-	if len(programs) == 0 && k.reason == "" {
-		k.programs, k.reason = q.plain(k.medium)
-	}
-	for i := range k.programs {
-		k.recognised = k.recognised || k.programs[i].App != ""
-	}
-	if q.judge.o.Trust != nil && k.reason == "" {
-		k.trusted = q.judge.o.Trust.Trusted(q.file)
-	}
-	k.lasting = q.lasting(key, k)
 	return k
 }
 
@@ -162,7 +173,7 @@ func (q *question) plain(medium string) ([]scan.Program, string) {
 // marks every change, also through a mapping, and the change is not so fresh that the next would bear the same time. Removable media, and
 // images that somebody may write, change below their file systems.
 func (q *question) lasting(key wire.Key, k *known) bool {
-	if !q.ask.Has(wire.Quiet) || q.ask.Key != key || k.medium == removable || !q.rules.Identifier.Steady(uint64(q.stat.Dev)) {
+	if !q.ask.Has(wire.Quiet) || q.ask.Key != key || k.medium == removable || k.loose {
 		return false
 	}
 	if wire.RootOnly(&q.stat) {
@@ -188,17 +199,8 @@ func marksChanges(fd int) bool {
 
 // lookOn goes on looking at a file whose time is over, so that the next start has its answer.
 func (q *question) lookOn(ctx context.Context, key wire.Key) {
-	select {
-	case q.judge.slow <- struct{}{}:
-	default:
-		return // two are enough
-	}
-	q.kept = true
-	q.judge.wg.Go(func() {
-		defer func() { <-q.judge.slow }()
+	q.kept = q.later(ctx, func(ctx context.Context) {
 		defer q.file.Close()
-		ctx, cancel := context.WithTimeout(ctx, longLook)
-		defer cancel()
 		var now unix.Stat_t
 		k := q.look(ctx, key)
 		err := unix.Fstat(int(q.file.Fd()), &now)
@@ -207,6 +209,22 @@ func (q *question) lookOn(ctx context.Context, key wire.Key) {
 			q.judge.cache.put(key, k)
 		}
 	})
+}
+
+// later does something after the answer, unless enough is done so already: two are enough.
+func (q *question) later(ctx context.Context, do func(context.Context)) bool {
+	select {
+	case q.judge.slow <- struct{}{}:
+	default:
+		return false
+	}
+	q.judge.wg.Go(func() {
+		defer func() { <-q.judge.slow }()
+		ctx, cancel := context.WithTimeout(ctx, longLook)
+		defer cancel()
+		do(ctx)
+	})
+	return true
 }
 
 // judgeAll asks policy about all that the file is and carries; the first that is stopped decides.
@@ -229,8 +247,14 @@ func (q *question) judgeAll(k *known) decision {
 		if first == nil {
 			first = &e
 		}
-		if e.Verdict.Action.Stops() {
+		switch {
+		case !e.Verdict.Action.Stops():
+		case k.own == 0 || i < k.own:
 			return q.carry(k, &e)
+		case !q.excepted(p.SHA256): // it lies beside: that the program was approved says nothing of it
+			part := *k
+			part.programs = k.programs[i : i+1]
+			return q.carry(&part, &e)
 		}
 	}
 	return q.carry(k, first)
@@ -268,7 +292,7 @@ func (q *question) carry(k *known, e *event.Event) decision {
 // lockdown is not for him, and the maintainer scripts of packages are in no list.
 func (q *question) overrule(k *known, v *event.Verdict) (approved, rooted bool) {
 	j := q.judge
-	if j.o.Exceptions != nil && k.sum() != "" && j.o.Exceptions.Approved(k.sum(), j.o.Now()) {
+	if q.excepted(k.sum()) {
 		v.Action, v.Rule, v.Say, v.Enforced = event.Allow, RuleException, "", true
 		return true, false
 	}
@@ -278,6 +302,8 @@ func (q *question) overrule(k *known, v *event.Verdict) (approved, rooted bool) 
 	switch {
 	case j.o.Removable && k.medium == removable:
 		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayRemovable
+	case j.o.Removable && k.loose:
+		v.Action, v.Rule, v.Say = event.Block, RuleRemovable, sayImage
 	case k.reason != "" && q.rules.NotInspected.Stops():
 		j.unseen.Add(1)
 		v.Action, v.Reason = q.rules.NotInspected, "not inspected: "+k.reason
@@ -289,6 +315,11 @@ func (q *question) overrule(k *known, v *event.Verdict) (approved, rooted bool) 
 		v.Action, v.Rule, v.Say, v.Enforced = event.Block, RuleLockdown, sayLockdown, true
 	}
 	return false, false
+}
+
+// excepted reports whether a file was approved.
+func (q *question) excepted(sum string) bool {
+	return q.judge.o.Exceptions != nil && sum != "" && q.judge.o.Exceptions.Approved(sum, q.judge.o.Now())
 }
 
 func (q *question) stop(e *event.Event) *Stop {
