@@ -1,10 +1,12 @@
 // Command scan measures what a full scan of a tree costs, side by side with clamscan and yara, which look for the same tokens, and with
-// sha256sum, which only reads and hashes.
+// sha256sum, which only reads and hashes; how fast a tree is looked through again; and how many disguised samples are found. It says of each
+// whether the goal is met, and its exit status is 1 when one is not.
 //
-//	go run ./bench/scan FOLDER [BINARY]
+//	go run ./bench/scan FOLDER [BINARY [TREE]]
 //
-// BINARY is chaperone (default: bin/chaperone). clamscan is Debian's clamav. Each runs once before it is measured, so that all read from
-// the page cache. What is compared is user CPU: it does not depend on who else uses the machine's disk.
+// The texts are the catalog's, and made ones that bring them to 300. BINARY is chaperone (default: bin/chaperone). clamscan is Debian's clamav. Each runs once before it is measured, so that all read from
+// the page cache, and then three times, of which the cheapest counts. What is compared is user CPU: it does not depend on who else uses the machine's disk. TREE (none without it) is scanned
+// again, and the files that are only asked whether they changed are counted by the time of the clock.
 package main
 
 import (
@@ -21,9 +23,19 @@ import (
 	"unicode/utf16"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/sandbox"
+	"github.com/chaperone-im/chaperone/internal/unpack/reveal"
 )
 
 func main() {
+	sandbox.Child(os.Args, []sandbox.Parser{reveal.Parser()})
+	if len(os.Args) == 4 && os.Args[1] == scanWord {
+		if err := scanOnce(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "scan:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	if len(os.Args) < 2 {
 		fmt.Fprintln(os.Stderr, "usage: scan FOLDER [BINARY]")
 		os.Exit(2)
@@ -32,19 +44,38 @@ func main() {
 	if len(os.Args) > 2 {
 		binary = os.Args[2]
 	}
-	if err := run(os.Stdout, os.Args[1], binary); err != nil {
+	tree := ""
+	if len(os.Args) > 3 {
+		tree = os.Args[3]
+	}
+	g := &goals{out: os.Stdout}
+	if err := run(os.Stdout, g, os.Args[1], binary); err != nil {
 		fmt.Fprintln(os.Stderr, "scan:", err)
 		os.Exit(2)
 	}
+	if tree != "" {
+		if err := again(g, binary, tree); err != nil {
+			fmt.Fprintln(os.Stderr, "scan:", err)
+			os.Exit(2)
+		}
+	}
+	if err := disguised(g); err != nil {
+		fmt.Fprintln(os.Stderr, "scan:", err)
+		os.Exit(2)
+	}
+	if g.missed > 0 {
+		os.Exit(1)
+	}
 }
 
-func run(out io.Writer, folder, binary string) error {
+func run(out io.Writer, g *goals, folder, binary string) error {
 	dir, err := os.MkdirTemp("", "bench-scan")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	c, err := catalog.Default()
+	app := filepath.Join(dir, "bench.yaml")
+	c, err := widerCatalog(app)
 	if err != nil {
 		return err
 	}
@@ -60,19 +91,29 @@ func run(out io.Writer, folder, binary string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s: %d files, %.0f MB, %d tokens\n", folder, files, float64(bytes)/1e6, len(c.Tokens()))
-	ours, err := measure(binary, "scan", "--json", folder)
+	fmt.Fprintf(out, "%s: %d files, %.0f MB, %d texts, each as it is and in UTF-16\n", folder, files, float64(bytes)/1e6, len(c.Tokens()))
+	shipped, err := measure(binary, "scan", "--json", folder)
 	if err != nil {
 		return err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ours, err := measure(self, scanWord, folder, app)
+	if err != nil {
+		return err
+	}
+	shipped.print(out, "as shipped", files, bytes, ours)
 	ours.print(out, "chaperone scan", files, bytes, ours)
 	for _, peer := range []struct {
 		name  string
+		share float64 // of its user CPU that ours is to be at most; 0 for no goal
 		words []string
 	}{
-		{"clamscan", []string{"clamscan", "-r", "--quiet", "--database=" + signatures, "--max-filesize=1000M", "--max-scansize=1000M", folder}},
-		{"yara", []string{"yara", "-r", "-w", "-p", strconv.Itoa(runtime.GOMAXPROCS(0)), rules, folder}},
-		{"sha256sum", []string{"find", folder, "-type", "f", "-exec", "sha256sum", "{}", "+"}},
+		{"clamscan", 1.0 / 6, []string{"clamscan", "-r", "--quiet", "--database=" + signatures, "--max-filesize=1000M", "--max-scansize=1000M", folder}},
+		{"yara", 1.0 / 2, []string{"yara", "-r", "-w", "-p", strconv.Itoa(runtime.GOMAXPROCS(0)), rules, folder}},
+		{"sha256sum", 0, []string{"find", folder, "-type", "f", "-exec", "sha256sum", "{}", "+"}},
 	} {
 		if _, err := exec.LookPath(peer.words[0]); err != nil {
 			fmt.Fprintf(out, "%-15s not installed\n", peer.name)
@@ -83,6 +124,9 @@ func run(out io.Writer, folder, binary string) error {
 			return err
 		}
 		theirs.print(out, peer.name, files, bytes, ours)
+		if peer.share > 0 {
+			g.atMost("user CPU of a full scan, of that of "+peer.name, ours.user.Seconds()/max(theirs.user.Seconds(), 0.001), peer.share)
+		}
 	}
 	return nil
 }
@@ -128,19 +172,22 @@ func count(folder string) (files, bytes int64, err error) {
 // cost is what a run took, its children included.
 type cost struct{ user, system, wall time.Duration }
 
-// measure runs a command twice and returns what the second run cost. Exit status 1 means that something was found.
+// measure runs a command four times and returns what the cheapest run but the first cost: others use the machine too. Exit status 1 means
+// that something was found.
 func measure(name string, args ...string) (cost, error) {
-	var c cost
-	for range 2 {
+	var best cost
+	for i := range 4 {
 		cmd := exec.Command(name, args...)
 		begun := time.Now()
 		err := cmd.Run()
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() > 1 {
 			return cost{}, fmt.Errorf("%s: %w", name, err)
 		}
-		c = cost{cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime(), time.Since(begun)}
+		if c := (cost{cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime(), time.Since(begun)}); i == 1 || i > 1 && c.user < best.user {
+			best = c
+		}
 	}
-	return c, nil
+	return best, nil
 }
 
 func (c cost) print(out io.Writer, name string, files, bytes int64, ours cost) {

@@ -54,6 +54,24 @@ func TestSearchInBlocks(t *testing.T) {
 	}
 }
 
+// TestEveryPlace finds tokens of every length wherever they begin, and in every block that they begin in.
+func TestEveryPlace(t *testing.T) {
+	all := "ViberPC and a longer one of many words, desktop-theme"
+	for length := MinLength; length < len(all); length++ {
+		tok := all[:length]
+		s := New([]string{tok, "skypeforlinux"})
+		for at := range 40 {
+			data := []byte(strings.Repeat(".", at) + tok + strings.Repeat(".", 20))
+			for limit := range len(data) {
+				found := make([]bool, 2)
+				if s.Search(data, limit, found); found[0] != (at < limit) || found[1] {
+					t.Fatalf("%q at %d, limit %d: %v", tok, at, limit, found)
+				}
+			}
+		}
+	}
+}
+
 // FuzzFind compares with the plain way to search.
 func FuzzFind(f *testing.F) {
 	f.Add([]byte("xx tdesktop-theme yy"), "tdesktop-theme")
