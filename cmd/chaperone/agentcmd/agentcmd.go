@@ -18,7 +18,6 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
-	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/holder"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
@@ -47,13 +46,14 @@ type flags struct {
 	Door   string `name:"socket" placeholder:"PATH" help:"Where people ask; else agent.socket of the configuration, else /run/chaperone/agent.sock."`
 	Only   string `name:"only" placeholder:"DIR" help:"Watch nothing but file systems mounted below this folder, to try the agent."`
 	Sys    string `name:"sysfs" placeholder:"DIR" hidden:"" help:"For tests: where devices are looked up."`
+	Good   string `name:"last-good" placeholder:"DIR" hidden:"" help:"What the agent worked with last; the agent tells its worker."`
 }
 
 // args gives the flags to a worker.
 func (f *flags) args() []string {
 	args := []string{"agent", "worker"}
 	for _, a := range [][2]string{{"--data", f.Data}, {"--config", f.Config}, {"--policy", f.Policy}, {"--mode", f.Mode}, {"--host", f.Host},
-		{"--socket", f.Door}, {"--only", f.Only}, {"--sysfs", f.Sys}} {
+		{"--socket", f.Door}, {"--only", f.Only}, {"--sysfs", f.Sys}, {"--last-good", f.Good}} {
 		if a[1] != "" {
 			args = append(args, a[0], a[1])
 		}
@@ -61,9 +61,12 @@ func (f *flags) args() []string {
 	return args
 }
 
-// settings returns the section of the configuration, with what the flags say instead.
+// settings returns the configuration, or the last good one where a worker cannot load it, with what the flags say instead.
 func (f *flags) settings() (*config.Config, error) {
 	c, err := f.Load()
+	if err != nil && f.Good != "" && f.Config != "" {
+		c, err = lastGood(f.Good).config(f.Config)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -94,9 +97,26 @@ func (c *runCmd) Run(e *command.Env) error {
 		return hint.New(fmt.Errorf("this is a container: there is %s", mark), "the file systems that a container sees are the machine's: run the agent on the machine, "+
 			"it watches containers too; to try it on a file system of its own, --only DIR")
 	}
-	set, err := c.Rules(e, c.Policy)
+	if c.Only != "" && !command.FileExists(c.Only) {
+		return hint.New(fmt.Errorf("--only %s: there is no such folder", c.Only), "nothing would be watched: name the folder that a file system is mounted at")
+	}
+	release, err := alone(filepath.Join(settings.Data(), "agent"), settings.Path(settings.Agent.Socket))
 	if err != nil {
 		return err
+	}
+	defer release()
+	good := lastGoodOf(settings)
+	if c.Good = string(good); c.Config != "" {
+		if err := good.keepConfig(c.Config); err != nil {
+			return err
+		}
+	}
+	in, err := c.rules(e, settings)
+	if err != nil {
+		return err
+	}
+	if in.Problem != "" {
+		fmt.Fprintf(e.ErrOut, "chaperone: %s\n", in.Problem)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -107,7 +127,10 @@ func (c *runCmd) Run(e *command.Env) error {
 	defer signal.Stop(signals)
 	s := newService(os.Getenv("NOTIFY_SOCKET"))
 	defer s.close()
-	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, set.Policy.File().Name(), set.Policy.Version())
+	fmt.Fprintf(e.ErrOut, "chaperone: agent in mode %s, policy %s version %s\n", settings.Agent.Mode, in.Policy.File().Name(), in.Policy.Version())
+	if word := agent.Lenient(judge.Mode(settings.Agent.Mode), in.Policy); word != "" {
+		fmt.Fprintf(e.ErrOut, "chaperone: note: %s\n", word)
+	}
 	err = holder.Run(e.Ctx, holder.Options{
 		Binary: self, Opens: judge.Mode(settings.Agent.Mode).Locks(), Watch: judge.Mode(settings.Agent.Mode).Watches(), Only: c.Only, Log: e.ErrOut, Signals: passed(e.Ctx, signals),
 		Alive: s.alive, Ready: func() {
@@ -193,7 +216,7 @@ func (c *workerCmd) Run(e *command.Env) error {
 	var secret []byte
 	if settings.Agent.Secret != "" {
 		if secret, err = readSecret(settings.Agent.Secret, settings.Dir); err != nil {
-			return err
+			go fmt.Fprintf(e.ErrOut, "chaperone: no codes are taken: %v\n", err) // a log that is full stops nobody
 		}
 	}
 	reload := make(chan os.Signal, 1)
@@ -213,26 +236,21 @@ func (c *workerCmd) Run(e *command.Env) error {
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
 		Door: settings.Path(settings.Agent.Socket), Sys: c.Sys, Programs: c.Only == "", Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
-			if settings.Agent.Server != "" {
-				if set, err := fleetcmd.InForce(ctx, settings.Data()); set != nil || err != nil {
-					return rulesOf(set), err
-				}
-			}
-			set, err := c.Rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, c.Policy) // where nobody reads, notes would stop us
-			if err != nil {
-				return agent.Rules{}, err
-			}
-			return rulesOf(set), nil
+			return c.rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, settings) // where nobody reads, notes would stop us
 		},
 	})
 }
 
-// rulesOf is what an agent needs of a set.
-func rulesOf(set *rules.Set) agent.Rules {
-	if set == nil {
-		return agent.Rules{}
+// rules are what an agent decides by: the policy of its fleet, else its own.
+func (f *flags) rules(e *command.Env, settings *config.Config) (agent.Rules, error) {
+	good := lastGoodOf(settings)
+	if settings.Agent.Server != "" {
+		if set, err := fleetcmd.InForce(e.Ctx, settings.Data()); set != nil || err != nil {
+			return good.or(&f.DataFlags, set, err)
+		}
 	}
-	return agent.Rules{Policy: set.Policy, Catalog: set.Catalog}
+	set, err := f.Rules(e, f.Policy)
+	return good.or(&f.DataFlags, set, err)
 }
 
 type tellCmd struct{}

@@ -84,8 +84,13 @@ func (c *statusCmd) Run(e *command.Env) error {
 	if c.JSON {
 		return json.NewEncoder(e.Out).Encode(r)
 	}
-	_, err = fmt.Fprintf(e.Out, "mode %s, policy version %s\n%d files asked about, %d refused, %d not inspected\n%d exceptions, %d bytes to be recorded\n",
-		r.Mode, r.Policy, r.Asked, r.Refused, r.NotInspected, r.Exceptions, r.Spooled)
+	_, err = fmt.Fprintf(e.Out, "mode %s, policy version %s\n%d files asked about, %d refused, %d not inspected since %s\n%d exceptions, %d bytes to be recorded\n",
+		r.Mode, r.Policy, r.Asked, r.Refused, r.NotInspected, r.Since.Local().Format(time.DateTime), r.Exceptions, r.Spooled)
+	for _, more := range []string{r.Problem, r.Note} {
+		if more != "" && err == nil {
+			_, err = fmt.Fprintln(e.Out, more)
+		}
+	}
 	return err
 }
 

@@ -34,6 +34,7 @@ import (
 type Rules struct {
 	Policy  *policy.Policy
 	Catalog *catalog.Catalog
+	Problem string // why these are not what they should be, told in the log, the status and the record
 }
 
 // Options are what an agent works with. Socket, Load and Dir are needed.
@@ -74,6 +75,7 @@ type Agent struct {
 	exceptions *exception.Store
 	seen       *seen
 	tickets    tickets
+	since      time.Time
 	trust      *freshTrust // in lockdown
 	complained time.Time   // when it was last said that programs cannot be loaded; of one goroutine at a time
 
@@ -86,7 +88,7 @@ type Agent struct {
 func Run(ctx context.Context, o Options) error {
 	lines := ring.NewWriter(o.Log)
 	defer lines.Close()
-	a := &Agent{o: o, log: telemetry.NewLog(lines, true, slog.LevelInfo), seen: newSeen(), tickets: newTickets()}
+	a := &Agent{o: o, log: telemetry.NewLog(lines, true, slog.LevelInfo), seen: newSeen(), tickets: newTickets(), since: time.Now()}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -128,6 +130,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		return err
 	}
 	left := a.left() // before more comes
+	a.announce()
 	if a.o.Programs {
 		a.loadPrograms()
 	}
@@ -160,6 +163,9 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		beside("door", a.openDoor)
 	}
 	err := a.judge.Serve(ctx, a.o.Socket)
+	if ctx.Err() == nil { // the holder hung up
+		a.spool.Put(Act(&event.ActDetail{Action: "agent.end"}, "agent", a.o.Host))
+	}
 	cancel()
 	wg.Wait()
 	a.mu.Lock()
@@ -271,7 +277,8 @@ func (a *Agent) reload(ctx context.Context) error {
 			a.log.Warn("the old policy stays in force", "error", err.Error())
 			continue
 		}
-		a.log.Info("policy loaded", "version", rules.Policy.Version())
+		a.announce()
+		a.log.Info("policy loaded", "version", rules.Policy.Version(), "problem", rules.Problem)
 	}
 }
 

@@ -41,6 +41,9 @@ type Reply struct {
 	Until        time.Time `json:"until,omitzero"` // of an exception
 	Mode         string    `json:"mode,omitempty"` // of the agent
 	Policy       string    `json:"policy,omitempty"`
+	Problem      string    `json:"problem,omitempty"` // with the policy
+	Note         string    `json:"note,omitempty"`    // what the policy does not do in this mode
+	Since        time.Time `json:"since,omitzero"`    // the worker's start: what is counted is counted from then
 	Asked        int64     `json:"asked,omitempty"`
 	Refused      int64     `json:"refused,omitempty"`
 	NotInspected int64     `json:"not_inspected,omitempty"`
@@ -234,9 +237,9 @@ func Act(detail *event.ActDetail, by string, host event.Host) *event.Event {
 func (a *Agent) status() *Reply {
 	c := a.judge.Counts()
 	a.mu.Lock()
-	version := a.rules.Policy.Version()
+	r := a.rules
 	a.mu.Unlock()
-	return &Reply{Mode: string(a.o.Mode), Policy: version, Asked: c.Asked, Refused: c.Refused, NotInspected: c.NotInspected,
+	return &Reply{Mode: string(a.o.Mode), Policy: r.Policy.Version(), Problem: r.Problem, Note: Lenient(a.o.Mode, r.Policy), Since: a.since, Asked: c.Asked, Refused: c.Refused, NotInspected: c.NotInspected,
 		Spooled: a.spool.Pending(), Exceptions: len(a.exceptions.List())}
 }
 
