@@ -103,6 +103,6 @@ func (l lastGood) or(d *command.DataFlags, set *rules.Set, failed error) (agent.
 	if err != nil { // there was none: what failed first is what to mend
 		return agent.Rules{}, failed
 	}
-	r.Problem = fmt.Sprintf("the last good policy is in force, since that of now cannot be loaded: %v", failed)
+	r.Old, r.Problem = true, fmt.Sprintf("the last good policy is in force, since that of now cannot be loaded: %v", failed)
 	return r, nil
 }

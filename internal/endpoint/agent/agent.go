@@ -34,6 +34,7 @@ import (
 type Rules struct {
 	Policy  *policy.Policy
 	Catalog *catalog.Catalog
+	Old     bool   // they are the last good ones, since those of now cannot be loaded
 	Problem string // why these are not what they should be, told in the log, the status and the record
 }
 
@@ -267,7 +268,13 @@ func (a *Agent) reload(ctx context.Context) error {
 		case <-a.o.Reload:
 		}
 		rules, err := a.o.Load(ctx)
-		if err == nil {
+		if err == nil && rules.Old {
+			a.mu.Lock()
+			a.rules.Old, a.rules.Problem = true, rules.Problem
+			a.mu.Unlock()
+			a.announce()
+			err = errors.New(rules.Problem)
+		} else if err == nil {
 			var next judge.Rules
 			if next, err = a.adopt(rules); err == nil {
 				err = a.judge.SetRules(a.o.Socket, next)
