@@ -23,7 +23,6 @@ const (
 	maxMemory = 256 << 20
 	hangTime  = 20 * time.Second // then the worker gives up
 	dataLimit = 1 << 30          // of the whole worker, as of the child
-	suspect   = 64 << 20         // allocated in all: what of it was live is looked at
 )
 
 // Kinds of findings.
@@ -175,7 +174,7 @@ func (w *worker) one(index uint64) {
 	if allocated > w.tally.Largest {
 		w.tally.Largest, w.tally.LargeAt = allocated, index
 	}
-	if allocated > suspect {
+	if allocated > w.parser.memory() { // what of it was alive at one time?
 		live := w.live(index, b)
 		w.tally.Live = max(w.tally.Live, live)
 		if live > w.parser.memory() {
