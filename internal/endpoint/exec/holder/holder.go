@@ -29,6 +29,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/lease"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/table"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
@@ -48,11 +49,7 @@ type Options struct {
 	Signals  <-chan os.Signal // passed on to the worker, which ends on SIGTERM and is then started anew
 }
 
-const (
-	maxSleep = 5 * time.Second
-	maxKnown = 1 << 18
-	maxMust  = 4096
-)
+const maxSleep = 5 * time.Second
 
 // ask is one start that waits for its answer.
 type ask struct {
@@ -86,9 +83,7 @@ type Holder struct {
 	pending map[uint64]*ask
 	order   []*ask // pending and some that are done, by deadline
 	leases  *lease.Set
-	known   map[wire.Key]struct{}
-	must    map[wire.Key]struct{}
-	current uint64 // policy generation
+	tables  *table.Tables
 }
 
 // Run holds until the context ends. It returns an error when it cannot begin: no rights, no fanotify, a worker that is never ready.
@@ -101,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	runtime.LockOSThread() // one thread of the loop, which never waits for another
 	defer runtime.UnlockOSThread()
-	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, known: map[wire.Key]struct{}{}, must: map[wire.Key]struct{}{},
+	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, tables: table.New(),
 		leases: lease.New("/proc", func(thread int32) { _ = unix.Kill(int(thread), unix.SIGKILL) })}
 	defer h.leases.Close()
 	var err error
@@ -244,13 +239,7 @@ func (h *Holder) asked(e fanotify.Event, now time.Time) {
 }
 
 // knows reports whether the tables let the file through.
-func (h *Holder) knows(a *ask) bool {
-	if _, ok := h.must[a.key]; ok {
-		return true
-	}
-	_, ok := h.known[a.key]
-	return ok && a.flags&wire.Quiet != 0
-}
+func (h *Holder) knows(a *ask) bool { return h.tables.Know(a.key, a.flags&wire.Quiet != 0) }
 
 // answer tells the kernel, and keeps the lease of what is started until the start went on.
 func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {

@@ -216,16 +216,12 @@ func (h *Holder) hear(m *wire.Message) {
 	case wire.Answer:
 		h.answered(m)
 	case wire.Generation:
-		if m.Generation != h.current {
-			h.current = m.Generation
-			clear(h.known)
+		if h.tables.Renew(m.Generation) {
 			h.complain(h.group.Forget())
 			h.complain(h.trustSelf())
 		}
 	case wire.MustRun:
-		if len(h.must) < maxMust {
-			h.must[m.Key] = struct{}{}
-		}
+		h.tables.Must(m.Key)
 	case wire.Ready:
 		h.worker.ready = true
 		h.served.Store(true)
@@ -247,12 +243,9 @@ func (h *Holder) answered(m *wire.Message) {
 		return // it came too late
 	}
 	allow := m.Has(wire.Allow)
-	if allow && m.Generation == h.current {
+	if allow && h.tables.Current(m.Generation) {
 		if m.Has(wire.Remember) && a.flags&wire.Quiet != 0 {
-			if len(h.known) >= maxKnown {
-				clear(h.known) // rare, and only slower
-			}
-			h.known[a.key] = struct{}{}
+			h.tables.Remember(a.key)
 		}
 		if m.Has(wire.Ignore) {
 			h.complain(h.ignore(a))
