@@ -63,6 +63,9 @@ type Seen struct {
 	Trouble string    `json:"trouble,omitempty"` // why a bundle is not in force
 	Spool   string    `json:"spool,omitempty"`
 	Acked   uint64    `json:"acked,omitempty"`
+	Turn    uint64    `json:"turn,omitempty"`  // given last, see protocol.Welcome
+	Kept    uint64    `json:"kept,omitempty"`  // the last that the agent has shown to have kept
+	Copied  time.Time `json:"copied,omitzero"` // when an agent came with a copy of the state of this host
 }
 
 // Errors of the roster.

@@ -47,6 +47,7 @@ type session struct {
 
 	frames, bytes bucket // used by the reader alone
 	spool         string
+	turn          uint64 // given with the welcome, until the agent has shown that it kept it
 }
 
 // greet admits an agent that the handshake has proven to hold a certificate of ours.
@@ -74,6 +75,9 @@ func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*sessi
 		return nil, fmt.Errorf("%w: generation", protocol.ErrMalformed)
 	}
 	now := s.deps.Clock.Now()
+	if isCopy(h.Seen, hello) {
+		return nil, ss.refuseCopy(ctx, h, now)
+	}
 	ss.frames, ss.bytes = newBucket(frameBurst, frameRate, now), newBucket(byteBurst, byteRate, now)
 	ss.sentFleet, ss.sentHost, ss.spool = hello.Fleet, hello.Host, hello.Spool
 	if hello.Host == h.Seen.Host {
@@ -93,9 +97,10 @@ func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*sessi
 	s.roster.see(h.ID, func(h *Host) {
 		h.Seen.At, h.Seen.Mode, h.Seen.Fleet, h.Seen.Host, h.Seen.Trouble = now, hello.Mode, hello.Fleet, hello.Host, ""
 		h.Seen.Spool, h.Seen.Acked, h.Seen.Online = hello.Spool, acked, true
+		ss.turn = h.Seen.turnFor(hello, now)
 	})
 	ss.mu.Lock()
-	err = ss.send(protocol.WelcomeFrame, protocol.Welcome{Now: now, Heartbeat: int(s.cfg.Heartbeat.Seconds()), Acked: acked})
+	err = ss.send(protocol.WelcomeFrame, protocol.Welcome{Now: now, Heartbeat: int(s.cfg.Heartbeat.Seconds()), Acked: acked, Turn: ss.turn})
 	ss.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -276,8 +281,12 @@ func (ss *session) reply(k protocol.Kind, payload []byte) error {
 
 // refuse says why, and hangs up. Whoever writes just now is not waited for.
 func (ss *session) refuse(reason string, after int) {
+	ss.refuseWith(protocol.Refused{Reason: reason, After: after})
+}
+
+func (ss *session) refuseWith(r protocol.Refused) {
 	if ss.mu.TryLock() {
-		ss.send(protocol.RefusedFrame, protocol.Refused{Reason: reason, After: after}) // the connection ends either way
+		ss.send(protocol.RefusedFrame, r) // the connection ends either way
 		ss.mu.Unlock()
 	}
 	ss.conn.Close()
@@ -347,6 +356,7 @@ func (ss *session) frame(ctx context.Context, kind protocol.Kind, n int) error {
 }
 
 func (ss *session) handle(ctx context.Context, kind protocol.Kind, payload []byte) error {
+	ss.kept()
 	switch kind {
 	case protocol.PingFrame:
 		ss.s.roster.see(ss.host, func(h *Host) { h.Seen.At = ss.s.deps.Clock.Now() })

@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
@@ -54,6 +55,8 @@ type Client struct {
 	keeper *keeper
 	key    *ecdsa.PrivateKey
 	orders *ordersDone
+	turn   atomic.Uint64 // see protocol.Welcome
+	copied atomic.Pointer[string]
 
 	working sync.Mutex // held while orders are carried out
 	updated chan struct{}
@@ -85,6 +88,9 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	if c.orders, err = loadOrders(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := c.loadTurn(); err != nil {
 		return nil, err
 	}
 	if c.keeper, err = newKeeper(o.Dir, id, o.Apply, o.Now); err != nil {
@@ -123,12 +129,15 @@ func (c *Client) Run(ctx context.Context) error {
 	defer stop()
 	beside.Go(func() { c.watchApprovals(ctx) })
 	beside.Go(func() { c.carryOut(ctx) })
-	wait := c.FirstTry
+	wait, again := c.FirstTry, false
 	for ctx.Err() == nil {
 		began := c.Now()
 		after, err := c.stream(ctx)
 		if ctx.Err() != nil {
 			break
+		}
+		if again = errors.Is(err, errAgain) && !again; again {
+			continue
 		}
 		if c.Now().Sub(began) > time.Minute {
 			wait = c.FirstTry

@@ -40,6 +40,7 @@ const (
 	caFile       = "fleet-ca.crt"
 	identityFile = "fleet.json"
 	ordersFile   = "orders.json"
+	turnFile     = "turn"
 )
 
 func loadIdentity(dir string) (identity, error) {

@@ -87,7 +87,7 @@ func (s *stream) greet(conn interface {
 	b := s.keeper.inForce()
 	m := s.Machine
 	err := s.sendJSON(protocol.HelloFrame, protocol.Hello{Protocol: protocol.Version, Version: m.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Name: m.Name, Addresses: m.Addresses,
-		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name()})
+		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name(), Turn: s.turn.Load()})
 	if err != nil {
 		return w, err
 	}
@@ -107,13 +107,16 @@ func (s *stream) greet(conn interface {
 	if w, err = protocol.Decode[protocol.Welcome](payload); err != nil {
 		return w, err
 	}
-	return w, s.Spool.Ack(w.Acked)
+	return w, s.welcomed(w)
 }
 
 func (s *stream) refused(payload []byte) error {
 	r, err := protocol.Decode[protocol.Refused](payload)
 	if err != nil {
 		return err
+	}
+	if r.Stale != 0 {
+		return s.beginAgain(r.Stale, r.Reason)
 	}
 	s.after.Store(int64(time.Duration(min(max(r.After, 0), 3600)) * time.Second))
 	return fmt.Errorf("the server hung up: %s", r.Reason)

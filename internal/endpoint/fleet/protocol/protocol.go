@@ -71,10 +71,11 @@ type Hello struct {
 	Arch      string   `json:"arch"`
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
-	Mode      string   `json:"mode"`  // of the agent: monitor, deny-list, lockdown, once
-	Fleet     uint64   `json:"fleet"` // generation in force of what holds for all
-	Host      uint64   `json:"host"`  // the same of what holds for this host
-	Spool     string   `json:"spool"` // random name of the spool, whose numbers are its own
+	Mode      string   `json:"mode"`           // of the agent: monitor, deny-list, lockdown, once
+	Fleet     uint64   `json:"fleet"`          // generation in force of what holds for all
+	Host      uint64   `json:"host"`           // the same of what holds for this host
+	Spool     string   `json:"spool"`          // random name of the spool, whose numbers are its own
+	Turn      uint64   `json:"turn,omitempty"` // of the last Welcome that this state kept; 0 for none
 }
 
 // Welcome answers Hello.
@@ -82,6 +83,9 @@ type Welcome struct {
 	Now       time.Time `json:"now"`
 	Heartbeat int       `json:"heartbeat"` // seconds between two signs of life
 	Acked     uint64    `json:"acked"`     // what is on record of the agent's spool
+	// Turn is another at each connection. An agent keeps it before it says anything, and says it when it comes again: whoever says an older one
+	// than was kept works from a copy of the state, or from one that was restored.
+	Turn uint64 `json:"turn,omitempty"`
 }
 
 // Applied says what became of a bundle.
@@ -95,6 +99,9 @@ type Applied struct {
 type Refused struct {
 	Reason string `json:"reason"`
 	After  int    `json:"after"` // seconds to wait before another try
+	// Stale is the turn to go on from for an agent whose state is a copy, or was restored: its spool gets another name, since numbers of it may
+	// have been given twice. 0 for any other reason.
+	Stale uint64 `json:"stale,omitempty"`
 }
 
 // Bounds of what agents report.

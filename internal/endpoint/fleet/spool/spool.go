@@ -163,7 +163,30 @@ func (s *Spool) roll() error {
 }
 
 // Name is random and the spool's own: its numbers mean nothing without it.
-func (s *Spool) Name() string { return s.name }
+func (s *Spool) Name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name
+}
+
+// Rename gives the spool another name: what is in it is new to a server that knows the one before.
+func (s *Spool) Rename() error {
+	name := event.RandomID()
+	if err := durable.Replace(filepath.Join(s.dir, "name"), []byte(name), 0o600); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name = name
+	return nil
+}
+
+// Last returns the number of the last item.
+func (s *Spool) Last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next - 1
+}
 
 // Add makes items durable, all or none.
 func (s *Spool) Add(items ...protocol.Item) error {
