@@ -243,8 +243,13 @@ func (r *roster) see(id string, f func(h *Host)) {
 	}
 }
 
-// setInventory keeps the last inventory of a host.
-func (r *roster) setInventory(id string, inv *protocol.Inventory) error {
+// addInventory keeps what another scan of a host found.
+func (r *roster) addInventory(id string, scan protocol.Inventory) error {
+	h, ok := r.get(id)
+	if !ok {
+		return ErrUnknownHost
+	}
+	inv := merged(h.Inventory, scan, h.OS)
 	if err := writeJSON(r.inventoryPath(id), inv); err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}

@@ -51,7 +51,7 @@ func (s *Server) takeOther(ctx context.Context, h Host, i protocol.Item) error {
 		if err != nil {
 			return s.undecodable(ctx, h, i.Body, err)
 		}
-		return s.roster.setInventory(h.ID, &inv)
+		return s.roster.addInventory(h.ID, inv)
 	case protocol.ReportItem:
 		r, err := protocol.Decode[protocol.Report](i.Body)
 		if err != nil {

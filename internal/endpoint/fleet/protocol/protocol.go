@@ -108,17 +108,30 @@ type Refused struct {
 const (
 	MaxPrograms = 1000
 	MaxOutcomes = 1000
+	MaxPaths    = 64   // of a scan
+	MaxExcept   = 1024 // below them
 	maxText     = 4096
 )
 
-// Inventory is what a scan of a host found: the whole of it.
+// Inventory is what a scan of a host found below some paths, the whole of it, or below all that were scanned, as the server keeps it.
 type Inventory struct {
 	Scanned  time.Time `json:"scanned"`
-	Paths    []string  `json:"paths"` // what was scanned
+	Paths    []string  `json:"paths"`            // what was scanned, absolute and free of links; none: the whole machine
+	Except   []string  `json:"except,omitempty"` // what was not entered below them
+	Scans    []Scan    `json:"scans,omitempty"`  // on the server: of what it is made
 	Files    int64     `json:"files"`
 	Errors   int64     `json:"errors"`  // what could not be looked into
 	Omitted  int       `json:"omitted"` // programs beyond MaxPrograms
 	Programs []Program `json:"programs"`
+}
+
+// Scan is one of those that an inventory is made of.
+type Scan struct {
+	Scanned time.Time `json:"scanned"`
+	Paths   []string  `json:"paths"`
+	Files   int64     `json:"files"`
+	Errors  int64     `json:"errors"`
+	Omitted int       `json:"omitted"`
 }
 
 // Program is one messenger on a host.
@@ -193,7 +206,7 @@ func Encode(v any) ([]byte, error) {
 
 // texts refuses lists and texts that are longer than the protocol allows.
 func texts(list []string, more ...string) error {
-	if len(list) > 64 {
+	if len(list) > MaxPaths {
 		return fmt.Errorf("%w: %d values in a list", ErrMalformed, len(list))
 	}
 	for _, s := range append(more, list...) {
@@ -223,6 +236,12 @@ func (a *Applied) check() error { return texts(nil, a.Scope, a.Error) }
 func (i *Inventory) check() error {
 	if len(i.Programs) > MaxPrograms {
 		return fmt.Errorf("%w: %d programs", ErrMalformed, len(i.Programs))
+	}
+	if len(i.Except) > MaxExcept || len(i.Scans) > 0 {
+		return fmt.Errorf("%w: %d paths that were not entered, %d scans", ErrMalformed, len(i.Except), len(i.Scans))
+	}
+	if err := texts(nil, i.Except...); err != nil {
+		return err
 	}
 	for _, p := range i.Programs {
 		if err := texts(nil, p.App, p.Version, p.Form, p.Path, p.Inside, p.SHA256, p.Publisher, p.Verdict, p.Rule); err != nil {
