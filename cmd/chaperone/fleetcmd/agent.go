@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,9 +33,9 @@ import (
 // the agent records goes through the control socket of its data directory to here, as it would to serve.
 type agentCmd struct {
 	command.DataFlags
-	Scan          []string      `name:"scan" type:"path" placeholder:"PATH" help:"Folders to scan."`
-	Every         time.Duration `name:"every" default:"24h" help:"How often."`
-	OneFileSystem bool          `name:"one-file-system" help:"Do not cross into other file systems."`
+	reachFlags
+	Scan  []string      `name:"scan" type:"path" placeholder:"PATH" help:"Folders to scan."`
+	Every time.Duration `name:"every" default:"24h" help:"How often."`
 }
 
 // Run works for the fleet until it is ended.
@@ -110,14 +111,28 @@ func (c *agentCmd) scans(ctx context.Context, j *joined) {
 		if j.set.Load() == nil {
 			continue
 		}
-		inv, err := j.scan(ctx, c.Scan, c.OneFileSystem)
+		inv, err := j.scan(ctx, presentRoots(c.Scan), c.reachFlags)
 		if err == nil {
-			err = j.Report(protocol.InventoryItem, inv)
+			err = j.reportInventory(inv)
 		}
 		if err != nil && ctx.Err() == nil {
 			j.log.Error("scan for the fleet", "error", err)
 		}
 	}
+}
+
+// presentRoots are the folders to scan. One that is not there now stays under its name: what it held is gone, until it is back.
+func presentRoots(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		if real, err := realPath(p); err == nil {
+			p = real
+		}
+		if len(out) < protocol.MaxPaths && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // operations are what the agent on this machine asks for.

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -213,10 +215,43 @@ func (c *hostsCmd) Run(e *command.Env) error {
 			}
 			programs := ""
 			if list, ok := x.Programs.([]any); ok {
-				programs = fmt.Sprint(len(list))
+				programs = names(list)
 			}
-			return []string{x.Name, string(x.State), seen, policy, x.Version + " " + x.Mode, x.OS + "/" + x.Arch, programs, x.ID}
+			state := string(x.State)
+			if !x.Copied.IsZero() {
+				state += ", copied " + stamp(x.Copied)
+			}
+			return []string{x.Name, state, seen, policy, x.Version + " " + x.Mode, x.OS + "/" + x.Arch, programs, x.ID}
 		})
+}
+
+// mostNamed is how many programs of a machine a table names.
+const mostNamed = 6
+
+// names says which programs a machine has: each once, with how many files are of it.
+func names(programs []any) string {
+	count := map[string]int{}
+	for _, p := range programs {
+		if facts, ok := p.(map[string]any); ok {
+			app, _ := facts["app"].(string)
+			version, _ := facts["version"].(string)
+			if app == "" {
+				app = "another"
+			}
+			count[strings.TrimSpace(app+" "+version)]++
+		}
+	}
+	var out []string
+	for _, what := range slices.Sorted(maps.Keys(count)) {
+		if n := count[what]; n > 1 {
+			what += fmt.Sprintf(" (%d files)", n)
+		}
+		out = append(out, what)
+	}
+	if more := len(out) - mostNamed; more > 0 {
+		out = append(out[:mostNamed], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
 }
 
 type approvalsCmd struct{ listing }

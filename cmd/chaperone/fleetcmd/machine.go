@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +23,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/spool"
 	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
 	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
-	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/telemetry"
 )
@@ -123,42 +122,12 @@ func (f *inForce) Apply(_ context.Context, b client.Bundle) error {
 	return nil
 }
 
-type onceCmd struct {
-	stateFlags
-	Server        string        `name:"server" placeholder:"HOST:PORT" help:"The fleet's server, when it is not where this machine was enrolled."`
-	Quarantine    string        `name:"quarantine" type:"path" placeholder:"DIR" help:"Where files are taken to by orders; quarantine beside the state without it."`
-	Wait          time.Duration `name:"wait" default:"60s" help:"How long to wait for the server. Without it the last policy is used, and what is found is kept until the next time."`
-	OneFileSystem bool          `name:"one-file-system" help:"Do not cross into other file systems."`
-	Paths         []string      `arg:"" optional:"" name:"path" help:"Files and folders to scan; none without any."`
-}
-
-// Run works once.
-func (c *onceCmd) Run(e *command.Env) error {
-	if err := c.place(); err != nil {
-		return err
-	}
-	c.Paths = alsoScanned(c.Paths)
-	if c.Quarantine == "" {
-		c.Quarantine = filepath.Join(c.State, "quarantine")
-	}
-	j, err := join(e, joining{state: c.State, server: c.Server, quarantine: c.Quarantine, mode: "once", briefly: true, level: slog.LevelWarn})
-	if err != nil {
-		return err
-	}
-	defer j.close()
-	ctx, stop := context.WithCancel(e.Ctx)
-	done := make(chan error, 1)
-	go func() { done <- j.Run(ctx) }()
-	err = c.work(e, j)
-	stop()
-	return errors.Join(err, <-done)
-}
-
 // joining says how a machine works for its fleet.
 type joining struct {
 	state, server, quarantine, mode string
 	briefly                         bool
 	level                           slog.Level
+	told                            func(o protocol.Order, r protocol.Report) // of orders that were carried out
 }
 
 // joined is a machine that works for its fleet.
@@ -170,6 +139,7 @@ type joined struct {
 	store    *quarantine.Store
 	skip     string // the quarantine, free of links
 	log      *slog.Logger
+	lock     io.Closer // of the state: numbers of the spool are given by one process
 }
 
 // join opens the state of an enrolled machine.
@@ -179,8 +149,14 @@ func join(e *command.Env, o joining) (*joined, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(o.state, 0o700); err != nil {
+		return nil, fmt.Errorf("state of the fleet: %w", err)
+	}
+	if j.lock, err = lock(filepath.Join(o.state, "lock")); err != nil {
+		return nil, hint.New(fmt.Errorf("another process works with %s: %w", o.state, err), "where chaperone fleet agent runs, fleet once is not needed")
+	}
 	if j.spool, err = spool.Open(filepath.Join(o.state, "spool"), 0); err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.close())
 	}
 	host := event.Host{Name: m.Name}
 	j.recorder = spool.NewRecorder(j.spool, host, time.Now)
@@ -190,7 +166,7 @@ func join(e *command.Env, o joining) (*joined, error) {
 	if j.skip, err = filepath.EvalSymlinks(o.quarantine); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	j.Client, err = client.New(e.Ctx, client.Options{Dir: o.state, Server: o.server, Machine: m, Apply: &j.inForce, Execute: remove.New(j.store), Spool: j.spool, Log: j.log, Briefly: o.briefly, FirstTry: 2 * time.Second})
+	j.Client, err = client.New(e.Ctx, client.Options{Dir: o.state, Server: o.server, Machine: m, Apply: &j.inForce, Execute: remove.New(j.store), Spool: j.spool, Log: j.log, Told: o.told, Briefly: o.briefly, FirstTry: 2 * time.Second})
 	if errors.Is(err, client.ErrNotEnrolled) {
 		err = hint.New(err, "chaperone fleet enroll --state "+o.state+" --server HOST:PORT CODE")
 	}
@@ -205,91 +181,8 @@ func (j *joined) close() error {
 	if j.store != nil {
 		errs = append(errs, j.store.Close())
 	}
-	return errors.Join(append(errs, j.spool.Close())...)
-}
-
-// work waits for the server, scans, and waits until the server has it all.
-func (c *onceCmd) work(e *command.Env, j *joined) error {
-	ctx, cancel := context.WithTimeout(e.Ctx, c.Wait)
-	defer cancel()
-	select {
-	case <-j.Synced():
-	case <-ctx.Done():
-		fmt.Fprintln(e.ErrOut, "chaperone: warning: the server is not reached; the last policy stays in force, and what is found waits for the next time")
+	if j.spool != nil {
+		errs = append(errs, j.spool.Close())
 	}
-	set := j.set.Load()
-	if set == nil {
-		return hint.New(errors.New("this machine has no policy of its fleet yet"), "the server must be reached once: chaperone fleet once --wait 5m")
-	}
-	forbidden := 0
-	if len(c.Paths) > 0 {
-		inventory, err := j.scan(e.Ctx, c.Paths, c.OneFileSystem)
-		if err != nil {
-			return err
-		}
-		for _, p := range inventory.Programs {
-			if event.Action(p.Verdict).Stops() {
-				forbidden++
-			}
-		}
-		if err := j.Report(protocol.InventoryItem, inventory); err != nil {
-			return err
-		}
-	}
-	if err := j.Orders(e.Ctx); err != nil {
-		return err
-	}
-	c.drain(e, j.spool)
-	b := j.Current()
-	fmt.Fprintf(e.Out, "policy %s, generation %d; %d programs that it forbids; %d reports wait for the server\n", set.Policy.Version(), b.Generation, forbidden, j.spool.Waiting())
-	if forbidden > 0 {
-		return command.ErrFindings
-	}
-	return nil
-}
-
-// drain waits until the server has what was spooled.
-func (c *onceCmd) drain(e *command.Env, s *spool.Spool) {
-	ctx, cancel := context.WithTimeout(e.Ctx, c.Wait)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for s.Waiting() > 0 && ctx.Err() == nil {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// scan makes the inventory of this machine. Findings are spooled as they come.
-func (j *joined) scan(ctx context.Context, paths []string, oneFileSystem bool) (protocol.Inventory, error) {
-	set := j.set.Load()
-	inv := protocol.Inventory{Scanned: time.Now().UTC(), Paths: paths[:min(len(paths), 64)]}
-	host, err := os.Hostname()
-	if err != nil {
-		return inv, err
-	}
-	scanner, err := scan.New(scan.Options{Catalog: set.Catalog, Policy: set.Policy, Recorder: j.recorder, Host: event.Host{Name: host, Person: j.Current().Person}, Connector: "agent", OneFileSystem: oneFileSystem, Skip: []string{j.skip}})
-	if err != nil {
-		return inv, err
-	}
-	defer scanner.Close()
-	summary, err := scanner.Scan(ctx, paths, func(r scan.Result) error {
-		if f := r.Finding; f != nil && len(inv.Programs) < protocol.MaxPrograms {
-			inv.Programs = append(inv.Programs, programOf(f))
-		} else if f != nil {
-			inv.Omitted++
-		}
-		return nil
-	})
-	inv.Files, inv.Errors = summary.Files, summary.Errors
-	return inv, err
-}
-
-func programOf(f *scan.Finding) protocol.Program {
-	text := func(s string) string { return strings.ToValidUTF8(s[:min(len(s), 1024)], "\uFFFD") }
-	p := f.Event.Program
-	return protocol.Program{App: p.App, Version: text(p.Version), Form: text(p.Form), Path: text(f.Real), Inside: text(f.Inside), SHA256: f.File.SHA256, Size: f.File.Size, Publisher: text(p.Publisher),
-		Verdict: string(f.Event.Verdict.Action), Rule: f.Event.Verdict.Rule, Certain: f.Certain(), Identity: f.Identity()}
+	return errors.Join(append(errs, j.lock.Close())...)
 }

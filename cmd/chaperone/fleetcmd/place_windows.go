@@ -1,6 +1,8 @@
 package fleetcmd
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,4 +48,17 @@ func below(path, above string) bool {
 	}
 	path, above = strings.ToLower(path), strings.ToLower(strings.TrimRight(above, `\`))
 	return path == above || strings.HasPrefix(path, above+`\`)
+}
+
+// lock takes a lock that ends with the process.
+func lock(path string) (io.Closer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

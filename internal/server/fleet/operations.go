@@ -67,6 +67,7 @@ type (
 		Current    bool      `json:"current"` // has what it is to have
 		Trouble    string    `json:"trouble,omitempty"`
 		Programs   any       `json:"programs,omitempty"`
+		Copied     time.Time `json:"copied,omitzero"` // when an agent came with a copy of its state
 	}
 	// ReleaseLine is what all agents are to have.
 	ReleaseLine struct {
@@ -158,7 +159,7 @@ func (s *Server) opDecide(ctx context.Context, call *control.Call, a DecideArgs)
 func (s *Server) line(h Host, inventory bool) HostLine {
 	h.Request, h.Certificate = nil, nil
 	generation, _, _ := s.Release()
-	l := HostLine{Type: "host", Host: h, Online: h.Seen.Online, Seen: h.Seen.At, Mode: h.Seen.Mode, Generation: h.Seen.Fleet, Current: h.Seen.Fleet == generation, Trouble: h.Seen.Trouble}
+	l := HostLine{Type: "host", Host: h, Online: h.Seen.Online, Seen: h.Seen.At, Mode: h.Seen.Mode, Generation: h.Seen.Fleet, Current: h.Seen.Fleet == generation, Trouble: h.Seen.Trouble, Copied: h.Seen.Copied}
 	if inventory && h.Inventory != nil {
 		l.Programs = h.Inventory.Programs
 	}

@@ -37,7 +37,8 @@ type Options struct {
 	Server   string // host:port; "" is where it was enrolled
 	Machine  Machine
 	Apply    Applier
-	Execute  Executor // nil: orders are refused
+	Execute  Executor                                  // nil: orders are refused
+	Told     func(o protocol.Order, r protocol.Report) // of orders that were carried out, one after the other; may be nil
 	Spool    *spool.Spool
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -57,6 +58,7 @@ type Client struct {
 	orders *ordersDone
 	turn   atomic.Uint64 // see protocol.Welcome
 	copied atomic.Pointer[string]
+	away   atomic.Pointer[error] // why there is no connection
 
 	working sync.Mutex // held while orders are carried out
 	updated chan struct{}
@@ -111,6 +113,14 @@ func (c *Client) Current() Bundle { return c.keeper.inForce() }
 // Synced is closed once all has come that the server had for this machine at the first connection.
 func (c *Client) Synced() <-chan struct{} { return c.synced }
 
+// Away returns why the last connection ended or came to nothing; nil before one has.
+func (c *Client) Away() error {
+	if err := c.away.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // Report puts a report, an inventory or a request into the spool.
 func (c *Client) Report(kind protocol.ItemKind, v any) error {
 	b, err := protocol.Encode(v)
@@ -142,6 +152,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if c.Now().Sub(began) > time.Minute {
 			wait = c.FirstTry
 		}
+		c.away.Store(&err)
 		c.Log.Info("no connection to the fleet server; the last policy stays in force", "error", err)
 		clock.Pause(ctx, max(after, time.Duration(rand.Int64N(int64(wait)+1))))
 		wait = min(2*wait, maxWait)
@@ -204,6 +215,9 @@ func (c *Client) Orders(ctx context.Context) error {
 		}
 		if err := c.orders.put(r, b.Orders); err != nil {
 			return err
+		}
+		if c.Told != nil {
+			c.Told(o, r)
 		}
 	}
 	return nil
