@@ -64,7 +64,7 @@ boot: package
 
 wine:
 	command -v wine >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends wine wine64; }
-	CHAPERONE_WINE=1 $(GO) test -count=1 -timeout 20m -v -run Wine ./cmd/chaperone/winetest ./cmd/chaperone/fleetcmd
+	CHAPERONE_WINE=1 $(GO) test -count=1 -timeout 20m -v -run Wine ./cmd/chaperone/winetest ./cmd/chaperone/fleetcmd ./cmd/chaperone/policies
 
 clean:
 	rm -rf bin dist

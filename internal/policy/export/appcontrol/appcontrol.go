@@ -47,8 +47,9 @@ type FileRules struct {
 	Deny  []FileRule `xml:"Deny"`
 }
 
-// FileRule matches by what the version resource of a signed or unsigned program says. In a rule that denies, MinimumFileVersion is the version
-// below which it denies: the highest there is denies them all.
+// FileRule matches by what the version resource of a signed or unsigned program says. In a rule that denies, MinimumFileVersion means the reverse of
+// what it means in one that allows: that version and all below it are denied, and the highest there is denies them all, as Microsoft's recommended
+// block rules do (learn.microsoft.com, "Applications that can bypass App Control").
 type FileRule struct {
 	ID       string `xml:"ID,attr"`
 	Friendly string `xml:"FriendlyName,attr"`
@@ -79,7 +80,8 @@ const (
 	platform = "{2E07F7E4-194C-4D20-B7C9-6F44A6C5A234}"
 )
 
-// Write writes the policy.
+// Write writes the policy. It has no rules by signer: they need the hash of the issuer's certificate, and a signature with an elliptic curve matches
+// none of them (learn.microsoft.com, "App Control admin tips and known issues").
 func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 	policy, left := Make(p)
 	return left, export.WriteXML(w, policy)

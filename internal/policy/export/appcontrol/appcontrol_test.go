@@ -24,7 +24,8 @@ func older(a, b string) bool {
 	}) < 0
 }
 
-// runs evaluates the scenario of users as App Control does: denial wins; a rule that denies with a minimum version denies what is older.
+// runs evaluates the scenario of users as App Control does: denial wins; a rule that denies with a minimum version denies that version and all that
+// are older, the reverse of what it means where a rule allows (Microsoft's recommended block rules deny bginfo before 4.22 by the minimum 4.21.0.0).
 func runs(p *appcontrol.Policy, product, version string) bool {
 	allowed := false
 	for _, s := range p.Scenarios {
@@ -33,7 +34,7 @@ func runs(p *appcontrol.Policy, product, version string) bool {
 				continue
 			}
 			for _, d := range p.Files.Deny {
-				if d.ID == ref.ID && strings.EqualFold(d.Product, product) && (d.Minimum == "" || older(version, d.Minimum)) {
+				if d.ID == ref.ID && strings.EqualFold(d.Product, product) && (d.Minimum == "" || !older(d.Minimum, version)) {
 					return false
 				}
 			}
@@ -63,11 +64,56 @@ func TestPolicyDecidesAsThePlan(t *testing.T) {
 		want             bool
 	}{
 		{"Telegram Desktop", "1.0.0.0", false}, {"Telegram Desktop", "5.9.0.0", false}, {"telegram desktop", "999.0.0.0", false},
+		{"Telegram Desktop", "0.0.0.0", false}, {"Telegram Desktop", "65535.65535.65535.65535", false},
 		{"Slack", "4.40.0.0", true}, {"Notepad", "10.0.0.0", true}, {"", "0.0.0.0", true},
 	} {
 		if got := runs(p, c.product, c.version); got != c.want {
 			t.Errorf("%s %s: runs %t, want %t", c.product, c.version, got, c.want)
 		}
+	}
+}
+
+// TestMinimumOfADenialIsItsHighest holds the evaluator to what Microsoft's own list means, and our rules to deny every version: one that gave 0.0.0.0 as
+// its lowest would deny nothing else.
+func TestMinimumOfADenialIsItsHighest(t *testing.T) {
+	policy := func(minimum string) *appcontrol.Policy {
+		var p appcontrol.Policy
+		text := `<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><FileRules><Allow ID="A" FileName="*"/><Deny ID="D" ProductName="BGInfo" MinimumFileVersion="` + minimum +
+			`"/></FileRules><SigningScenarios><SigningScenario Value="12"><ProductSigners><FileRulesRef><FileRuleRef RuleID="A"/><FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`
+		if err := xml.Unmarshal([]byte(text), &p); err != nil {
+			t.Fatal(err)
+		}
+		return &p
+	}
+	for _, c := range []struct {
+		minimum, version string
+		want             bool
+	}{
+		{"4.21.0.0", "4.20.9.9", false}, {"4.21.0.0", "4.21.0.0", false}, {"4.21.0.0", "4.22.0.0", true}, {"4.21.0.0", "4.21.0.1", true},
+		{"0.0.0.0", "4.21.0.0", true}, {"65535.65535.65535.65535", "4.21.0.0", false},
+	} {
+		if got := runs(policy(c.minimum), "bginfo", c.version); got != c.want {
+			t.Errorf("minimum %s, version %s: runs %t, want %t", c.minimum, c.version, got, c.want)
+		}
+	}
+	for _, d := range written(t, exporttest.Plan(t, exporttest.Policy, export.Options{})).Files.Deny {
+		if d.Minimum != "65535.65535.65535.65535" || d.Product == "" || d.FileName != "" {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// TestNoRuleBySigner: a signature with an elliptic curve matches no rule by signer (VerificationError 23), so that such a rule would let its programs run;
+// there is none, whoever signed what a scan found, and it is said.
+func TestNoRuleBySigner(t *testing.T) {
+	found := []export.Found{{SHA256: strings.Repeat("3", 64), App: "telegram", Format: "pe", Publisher: "CN=Telegram FZ-LLC, O=Telegram FZ-LLC, C=AE", Confidence: 990}}
+	var out bytes.Buffer
+	left, err := appcontrol.Write(&out, exporttest.Plan(t, exporttest.Policy, export.Options{Found: found}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "<Signer ") || strings.Contains(out.String(), "DeniedSigner") || !strings.Contains(strings.Join(left, "\n"), "do not match signatures with elliptic curves") {
+		t.Errorf("left %q\n%s", left, out.String())
 	}
 }
 
