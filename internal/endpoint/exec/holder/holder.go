@@ -12,6 +12,7 @@
 package holder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,10 @@ type Options struct {
 	Signals  <-chan os.Signal // passed on to the worker, which ends on SIGTERM and is then started anew
 }
 
-const maxSleep = 5 * time.Second
+const (
+	maxSleep = 5 * time.Second
+	maxGrace = time.Minute
+)
 
 // ask is one start that waits for its answer.
 type ask struct {
@@ -84,19 +88,15 @@ type Holder struct {
 	order   []*ask // pending and some that are done, by deadline
 	leases  *lease.Set
 	tables  *table.Tables
+	grace   time.Duration // how long a worker may be silent while somebody waits, before it is killed
 }
 
 // Run holds until the context ends. It returns an error when it cannot begin: no rights, no fanotify, a worker that is never ready.
 func Run(ctx context.Context, o Options) error {
-	if o.Deadline == 0 {
-		o.Deadline = 2 * time.Second
-	}
-	if o.Start == 0 {
-		o.Start = startTime
-	}
+	o.Deadline, o.Start = cmp.Or(o.Deadline, 2*time.Second), cmp.Or(o.Start, startTime)
 	runtime.LockOSThread() // one thread of the loop, which never waits for another
 	defer runtime.UnlockOSThread()
-	h := &Holder{o: o, changes: make(chan change, 64), pending: map[uint64]*ask{}, tables: table.New(),
+	h := &Holder{o: o, grace: o.Deadline, changes: make(chan change, 64), pending: map[uint64]*ask{}, tables: table.New(),
 		leases: lease.New("/proc", func(thread int32) { _ = unix.Kill(int(thread), unix.SIGKILL) })}
 	defer h.leases.Close()
 	var err error
@@ -282,8 +282,9 @@ func (h *Holder) expire(now time.Time) {
 	if late > 0 {
 		h.log.Warn("no answer from the worker in time: decided by what was allowed before", "files", late)
 	}
-	if w := h.worker; w != nil && (w.ready && late > 0 && now.Sub(h.heard) > h.o.Deadline || !w.ready && h.started && now.Sub(h.heard) > h.o.Start) {
-		w.kill() // it hangs, or was stopped
+	if w := h.worker; w != nil && (w.ready && late > 0 && now.Sub(h.heard) > h.grace || !w.ready && h.started && now.Sub(h.heard) > h.o.Start) {
+		w.kill() // it hangs, or was stopped; the next one gets more time, in case that the machine is slow
+		h.grace = min(2*h.grace, maxGrace)
 	}
 	if n := h.leases.Expire(now); n > 0 {
 		h.log.Warn("killed what was started, did not come to run, and was to be written meanwhile", "processes", n)

@@ -242,6 +242,7 @@ func (h *Holder) answered(m *wire.Message) {
 	if a == nil {
 		return // it came too late
 	}
+	h.grace = h.o.Deadline
 	allow := m.Has(wire.Allow)
 	if allow && h.tables.Current(m.Generation) {
 		if m.Has(wire.Remember) && a.flags&wire.Quiet != 0 {
