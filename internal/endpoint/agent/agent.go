@@ -63,7 +63,7 @@ type Teller interface {
 }
 
 const (
-	lookWorkers = 4
+	lookWorkers = 5 // one user takes up three at most (package judge)
 	mustEvery   = 10 * time.Second
 )
 

@@ -37,6 +37,14 @@ func parseTerminal(stat []byte) uint64 {
 // uid is who asks: who signed in, where the system keeps that, else who the process belongs to; root when that cannot be told, since then
 // whoever asked is gone.
 func (q *question) uid() uint32 {
+	if q.user == nil {
+		uid := q.lookUpUID()
+		q.user = &uid
+	}
+	return *q.user
+}
+
+func (q *question) lookUpUID() uint32 {
 	dir := "/proc/" + strconv.Itoa(int(q.ask.Thread))
 	if b, err := os.ReadFile(dir + "/loginuid"); err == nil {
 		if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32); err == nil && uint32(n) != ^uint32(0) {

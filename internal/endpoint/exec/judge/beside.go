@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -63,11 +62,11 @@ func isGeneric(f *os.File, size int64) bool {
 
 // withBeside adds to what is known of a generic program what lies beside it. That may change while the program stays the same: it is looked at
 // with each start, unless only root can change it.
-func (q *question) withBeside(ctx context.Context, begun time.Time, k *known) *known {
+func (q *question) withBeside(ctx context.Context, k *known) *known {
 	if !k.generic {
 		return k
 	}
-	limited, cancel := context.WithDeadline(ctx, begun.Add(q.judge.o.Timeout))
+	limited, cancel := context.WithDeadline(ctx, q.begun.Add(q.judge.o.Timeout))
 	defer cancel()
 	all := *k
 	all.programs, all.own = slices.Clone(k.programs), len(k.programs)

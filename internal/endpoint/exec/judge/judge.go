@@ -90,8 +90,12 @@ type Stop struct {
 	Refused  bool   // it did not start
 }
 
-// workers is how many files are looked at side by side.
-const workers = 32
+const (
+	workers     = 32 // files that are decided side by side
+	perUser     = 2  // of them that are looked at for one user, less than there are children to look
+	slowPerUser = 1  // of those that are looked at after their time
+	slowest     = 2  // of these for all
+)
 
 // Judge decides. It is safe for concurrent use.
 type Judge struct {
@@ -99,7 +103,9 @@ type Judge struct {
 	cache *cache
 	rules atomic.Pointer[Rules]
 	must  atomic.Pointer[map[wire.Key]struct{}]
+	looks turns
 	slow  chan struct{} // bounds what goes on being looked at after its time
+	slows turns
 
 	opening chan struct{} // bounds the folders that are being opened
 	wg      sync.WaitGroup
@@ -129,7 +135,8 @@ func New(o Options) *Judge {
 	if o.Stopping == nil {
 		o.Stopping = func(Stop) {}
 	}
-	j := &Judge{o: o, cache: newCache(), slow: make(chan struct{}, 2), opening: make(chan struct{}, maxOpening), loading: map[int32]time.Time{}}
+	j := &Judge{o: o, cache: newCache(), slow: make(chan struct{}, slowest), opening: make(chan struct{}, maxOpening), loading: map[int32]time.Time{}}
+	j.looks.each, j.slows.each = perUser, slowPerUser
 	j.rules.Store(&o.Rules)
 	j.must.Store(&map[wire.Key]struct{}{})
 	return j
@@ -239,12 +246,37 @@ func descriptor(oob []byte) (int, error) {
 	return fds[0], nil
 }
 
-// reply decides one ask and answers it. Only then anybody is told.
+// reply decides one ask and answers it, later when it waits for a turn.
 func (j *Judge) reply(ctx context.Context, s Socket, m *wire.Message, f *os.File) error {
 	j.asked.Add(1)
-	c := &question{judge: j, rules: j.rules.Load(), ask: m, file: f}
-	d := c.decide(ctx)
-	answer := wire.Message{Kind: wire.Answer, ID: m.ID, Generation: c.rules.Generation}
+	q := &question{judge: j, rules: j.rules.Load(), ask: m, file: f, begun: time.Now()}
+	if d, ok := q.atOnce(); ok {
+		return j.answer(s, q, d)
+	}
+	if q.cached() != nil {
+		return j.answer(s, q, q.decide(ctx))
+	}
+	if back, ok := j.looks.now(q.uid()); ok {
+		defer back()
+		return j.answer(s, q, q.decide(ctx))
+	}
+	j.wg.Go(func() {
+		limited, cancel := context.WithDeadline(ctx, q.begun.Add(j.o.Timeout))
+		defer cancel()
+		if back, err := j.looks.wait(limited, q.uid()); err == nil {
+			defer back()
+		} else {
+			q.crowded = true
+		}
+		_ = j.answer(s, q, q.decide(ctx)) // when the holder hung up, nobody waits for it
+	})
+	return nil
+}
+
+// answer answers one ask. Only then anybody is told.
+func (j *Judge) answer(s Socket, q *question, d decision) error {
+	m := q.ask
+	answer := wire.Message{Kind: wire.Answer, ID: m.ID, Generation: q.rules.Generation}
 	if d.allow {
 		answer.Flags |= wire.Allow
 		if d.remember {
@@ -262,8 +294,8 @@ func (j *Judge) reply(ctx context.Context, s Socket, m *wire.Message, f *os.File
 		j.o.Stopping(*d.stop)
 	}
 	err := s.send(&answer)
-	if !c.kept {
-		_ = f.Close()
+	if !q.kept {
+		_ = q.file.Close()
 	}
 	if d.stop != nil {
 		j.o.Stopped(*d.stop)

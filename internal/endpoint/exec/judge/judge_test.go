@@ -1,6 +1,7 @@
 package judge_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -120,7 +121,7 @@ func newBench(t *testing.T, o judge.Options) *bench {
 	}
 	o.Rules.Generation = 7
 	if o.Timeout == 0 {
-		o.Timeout = 50 * time.Millisecond
+		o.Timeout = cmp.Or(o.Timeout, 50*time.Millisecond)
 	}
 	o.Stopped = func(s judge.Stop) { b.stops <- s }
 	o.Now = func() time.Time { return time.Now().Add(time.Hour) } // files are not fresh
@@ -169,7 +170,8 @@ func (b *bench) ask(text string, flags uint8) wire.Message {
 	return b.askPath(path, flags)
 }
 
-func (b *bench) askPath(path string, flags uint8) wire.Message {
+// sendPath asks about a file that a thread wants to start.
+func (b *bench) sendPath(path string, flags uint8, thread int32) {
 	b.t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -181,10 +183,15 @@ func (b *bench) askPath(path string, flags uint8) wire.Message {
 		b.t.Fatal(err)
 	}
 	b.last++
-	m := wire.Message{Kind: wire.Ask, ID: b.last, Flags: flags, Thread: int32(unix.Gettid()), Key: wire.KeyOf(&st)}
+	m := wire.Message{Kind: wire.Ask, ID: b.last, Flags: flags, Thread: thread, Key: wire.KeyOf(&st)}
 	if err := unix.Sendmsg(b.holder, m.Append(nil), unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+func (b *bench) askPath(path string, flags uint8) wire.Message {
+	b.t.Helper()
+	b.sendPath(path, flags, int32(unix.Gettid()))
 	answer := b.receive()
 	if answer.Kind != wire.Answer || answer.ID != b.last || answer.Generation != 7 {
 		b.t.Fatalf("%+v", answer)

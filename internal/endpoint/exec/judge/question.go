@@ -50,9 +50,15 @@ type question struct {
 	rules *Rules
 	ask   *wire.Message
 	file  *os.File
+	begun time.Time
 	stat  unix.Stat_t
+	key   wire.Key
+	must  bool
+	user  *uint32 // who asks, once that was looked up
 	path  string
 	kept  bool // the file is still looked at, and closed there
+
+	crowded bool // its time went by while other files of its user were looked at
 }
 
 // decision is the answer to a question.
@@ -62,28 +68,31 @@ type decision struct {
 	stop                    *Stop
 }
 
-// decide decides. Whatever fails on the way is "not inspected", and policy says what that means.
-func (q *question) decide(ctx context.Context) decision {
+// atOnce decides what needs no looking at.
+func (q *question) atOnce() (d decision, ok bool) {
 	if err := unix.Fstat(int(q.file.Fd()), &q.stat); err != nil {
-		return decision{allow: q.judge.o.Mode.Watches()}
+		return decision{allow: q.judge.o.Mode.Watches()}, true
 	}
-	key := wire.KeyOf(&q.stat)
-	_, must := (*q.judge.must.Load())[key]
-	if must && !q.judge.o.Mode.Locks() {
-		return decision{allow: true}
+	q.key = wire.KeyOf(&q.stat)
+	_, q.must = (*q.judge.must.Load())[q.key]
+	if q.must && !q.judge.o.Mode.Locks() {
+		return decision{allow: true}, true
 	}
-	opened := q.ask.Has(wire.Open)
-	if opened && (must || !q.judge.o.Mode.Locks() || !q.loadable() || q.byRoot()) {
-		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}
+	if q.ask.Has(wire.Open) && (q.must || !q.judge.o.Mode.Locks() || !q.loadable() || q.byRoot()) {
+		return decision{allow: true, ignore: wire.RootOnly(&q.stat)}, true
 	}
+	return decision{}, false
+}
+
+// decide decides what must be looked at. Whatever fails on the way is "not inspected", and policy says what that means.
+func (q *question) decide(ctx context.Context) decision {
 	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
-	begun := time.Now()
-	known := q.identify(ctx, key)
-	if !opened && !must {
-		known = q.withBeside(ctx, begun, known)
+	known := q.identify(ctx)
+	if !q.ask.Has(wire.Open) && !q.must {
+		known = q.withBeside(ctx, known)
 	}
 	d := decision{allow: true}
-	if !must {
+	if !q.must {
 		d = q.judgeAll(known)
 	}
 	q.expectLoader(known, &d)
@@ -93,19 +102,27 @@ func (q *question) decide(ctx context.Context) decision {
 	return d
 }
 
-// identify returns what the file is, from the cache where nobody can have changed it since.
-func (q *question) identify(ctx context.Context, key wire.Key) *known {
-	if k := q.judge.cache.get(key); k != nil && q.ask.Has(wire.Quiet) {
+// cached returns what is known of the file where nobody can have changed it since, nil when nothing is.
+func (q *question) cached() *known {
+	if !q.ask.Has(wire.Quiet) {
+		return nil
+	}
+	return q.judge.cache.get(q.key)
+}
+
+// identify returns what the file is.
+func (q *question) identify(ctx context.Context) *known {
+	if k := q.cached(); k != nil {
 		return k
 	}
-	limited, cancel := context.WithTimeout(ctx, q.judge.o.Timeout)
+	limited, cancel := context.WithDeadline(ctx, q.begun.Add(q.judge.o.Timeout))
 	defer cancel()
-	k := q.look(limited, key)
+	k := q.look(limited, q.key)
 	if k.lasting && k.reason == "" {
-		q.judge.cache.put(key, k)
+		q.judge.cache.put(q.key, k)
 	}
-	if k.reason == event.ReasonTimeout {
-		q.lookOn(ctx, key)
+	if k.reason == event.ReasonTimeout && !q.crowded {
+		q.lookOn(ctx, q.key)
 	}
 	return k
 }
@@ -211,14 +228,20 @@ func (q *question) lookOn(ctx context.Context, key wire.Key) {
 	})
 }
 
-// later does something after the answer, unless enough is done so already: two are enough.
+// later does something after the answer, unless enough is done so already, for this user or at all.
 func (q *question) later(ctx context.Context, do func(context.Context)) bool {
+	back, ok := q.judge.slows.now(q.uid())
+	if !ok {
+		return false
+	}
 	select {
 	case q.judge.slow <- struct{}{}:
 	default:
+		back()
 		return false
 	}
 	q.judge.wg.Go(func() {
+		defer back()
 		defer func() { <-q.judge.slow }()
 		ctx, cancel := context.WithTimeout(ctx, longLook)
 		defer cancel()
