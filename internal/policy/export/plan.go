@@ -23,6 +23,7 @@ type Plan struct {
 	Hashes    []Hash         // files that policy names by their content, and files that a scan found
 	Signers   []Signer       // subjects of signatures that a scan found on stopped programs
 	Names     []Name         // names that browsers are not to open
+	Watched   int            // names that policy stops but only watches: they are left out
 	Clients   []Client       // approved messengers whose clients policy sets
 	Removable *event.Verdict // programs on removable media are stopped, by this verdict
 	// ProfileURL is where a device management serves the profile of macOS, "" where that was not said.
@@ -85,7 +86,7 @@ type Holds struct {
 }
 
 // ErrWatched says that policy only watches, and that an enforcer knows no such mode.
-var ErrWatched = errors.New("the policy only watches programs (mode: monitor), and this enforcer cannot only watch")
+var ErrWatched = errors.New("the policy only watches here (mode: monitor), and this enforcer cannot only watch")
 
 // Subject is whom a plan is made for; both may be "".
 type Subject struct {
@@ -199,8 +200,12 @@ func (m *maker) names(app *catalog.App) {
 		e := &event.Event{Kind: event.DNSQuery}
 		e.Question = &event.Question{Name: f.Suffix, Type: "A", App: app.ID}
 		v := m.decide(e)
-		if stops(&v) && (v.Enforced || m.options.Enforce) {
+		switch {
+		case !stops(&v):
+		case v.Enforced || m.options.Enforce:
 			m.plan.Names = append(m.plan.Names, Name{f.Suffix, app.ID, v.Rule, v.Say})
+		default:
+			m.plan.Watched++
 		}
 	}
 }

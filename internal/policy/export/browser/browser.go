@@ -24,8 +24,15 @@ func Formats() []export.Format {
 	}
 }
 
-// blocked returns the names that are blocked, without those below one that is, and what was left out.
-func blocked(p *export.Plan) (names, left []string) {
+// blocked returns the names that are blocked, without those below one that is, and what was left out. A policy that only watches names is refused: a
+// browser that is given an empty list opens them all.
+func blocked(p *export.Plan) (names, left []string, err error) {
+	if len(p.Names) == 0 && p.Watched > 0 {
+		return nil, nil, export.ErrWatched
+	}
+	if p.Watched > 0 {
+		left = append(left, fmt.Sprintf("%d names are only watched by the policy: they are left out", p.Watched))
+	}
 	var all []string
 	for _, n := range p.Names {
 		all = append(all, n.Suffix)
@@ -41,18 +48,24 @@ func blocked(p *export.Plan) (names, left []string) {
 		left = append(left, fmt.Sprintf("browsers take %d names, %d are left out: let the resolver stop them", maxBlocked, len(names)-maxBlocked))
 		names = names[:maxBlocked]
 	}
-	return names, left
+	return names, left, nil
 }
 
 // Chromium writes the policy of Chromium and its kin: a host blocks all below it.
 func Chromium(w io.Writer, p *export.Plan) (left []string, err error) {
-	names, left := blocked(p)
+	names, left, err := blocked(p)
+	if err != nil {
+		return nil, err
+	}
 	return left, export.WriteJSON(w, map[string]any{"URLBlocklist": append([]string{}, names...)})
 }
 
 // Registry writes the same policy as a registry file, for Chrome and Edge.
 func Registry(w io.Writer, p *export.Plan) (left []string, err error) {
-	names, left := blocked(p)
+	names, left, err := blocked(p)
+	if err != nil {
+		return nil, err
+	}
 	var b strings.Builder
 	b.WriteString(export.RegistryHeader)
 	for _, vendor := range []string{`Google\Chrome`, `Microsoft\Edge`} {
@@ -67,7 +80,10 @@ func Registry(w io.Writer, p *export.Plan) (left []string, err error) {
 
 // Firefox writes the policy of Firefox, with a pattern per name that covers all below it.
 func Firefox(w io.Writer, p *export.Plan) (left []string, err error) {
-	names, left := blocked(p)
+	names, left, err := blocked(p)
+	if err != nil {
+		return nil, err
+	}
 	patterns := make([]string, 0, len(names))
 	for _, n := range names {
 		patterns = append(patterns, "*://*."+n+"/*")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -59,6 +61,26 @@ func TestRegistry(t *testing.T) {
 	}
 	if lines[0] != "Windows Registry Editor Version 5.00" || strings.Count(out.String(), `="whatsapp.com"`) != 2 {
 		t.Errorf("%.300s", out.String())
+	}
+}
+
+// TestWatchedNames: a policy that only watches gives no empty list, which would open all that an earlier one closed; names that are watched among others
+// are said.
+func TestWatchedNames(t *testing.T) {
+	const all = "version: 1\nmode: monitor\nrules:\n  - {id: none, apps: ['*'], verdict: block}\n"
+	some := strings.Replace(all, "  - {id: none", "  - {id: one, apps: [signal], verdict: block, mode: enforce}\n  - {id: none", 1)
+	for _, f := range browser.Formats() {
+		if _, err := f.Write(io.Discard, exporttest.Plan(t, all, export.Options{})); !errors.Is(err, export.ErrWatched) {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+		var out bytes.Buffer
+		left, err := f.Write(&out, exporttest.Plan(t, some, export.Options{}))
+		if err != nil || !strings.Contains(strings.Join(left, "\n"), "names are only watched by the policy") || !strings.Contains(out.String(), "signal.org") || strings.Contains(out.String(), "whatsapp") {
+			t.Errorf("%s: %v, left %q\n%s", f.Name, err, left, out.String())
+		}
+		if left, err := f.Write(io.Discard, exporttest.Plan(t, all, export.Options{Enforce: true})); err != nil || len(left) != 0 {
+			t.Errorf("%s, enforced: %v, left %q", f.Name, err, left)
+		}
 	}
 }
 
