@@ -19,6 +19,7 @@ import (
 // Options are the limits of a pool. Zero values mean the defaults.
 type Options struct {
 	Workers   int           // children at most; default 1
+	Threads   int           // of one child at work at a time; default 1
 	Memory    uint64        // bytes of data per child; default 1 GiB
 	Timeout   time.Duration // per job, before what Patience adds for its size; default 2 s
 	MaxAnswer int           // bytes of answers per job; default 32 MiB
@@ -52,7 +53,7 @@ type Pool struct {
 
 // New returns a pool. Children start with the first jobs.
 func New(opts Options) *Pool {
-	opts.Workers = max(opts.Workers, 1)
+	opts.Workers, opts.Threads = max(opts.Workers, 1), max(opts.Threads, 1)
 	if opts.Memory == 0 {
 		opts.Memory = defaultMemory
 	}
@@ -210,7 +211,7 @@ func startWorker(opts *Options) (*worker, Status, error) {
 	w := &worker{stderr: &tail{}, setup: opts.Setup}
 	w.cmd = exec.Command(opts.Binary, Argument, strconv.FormatUint(opts.Memory, 10))
 	w.cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
-	w.cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single", "GOCOVERDIR=/", childMark + "=1"}
+	w.cmd.Env = []string{"GOMAXPROCS=" + strconv.Itoa(opts.Threads), "GOTRACEBACK=single", "GOCOVERDIR=/", childMark + "=1"}
 	w.cmd.Stderr = w.stderr
 	w.cmd.WaitDelay = time.Second // should anything else hold its standard error
 	var err error

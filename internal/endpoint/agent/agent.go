@@ -64,6 +64,7 @@ type Teller interface {
 
 const (
 	lookWorkers = 5 // one user takes up three at most (package judge)
+	lookThreads = 2 // somebody waits for the program: it is hashed and searched at the same time
 	mustEvery   = 10 * time.Second
 )
 
@@ -202,7 +203,7 @@ func (a *Agent) warmUp(ctx context.Context) error {
 
 // adopt makes what decides of rules.
 func (a *Agent) adopt(r Rules) (judge.Rules, error) {
-	s, err := scan.New(scan.Options{Catalog: r.Catalog, Policy: r.Policy, Host: a.o.Host, Connector: "agent", Recorder: recorder{a}, Workers: lookWorkers,
+	s, err := scan.New(scan.Options{Catalog: r.Catalog, Policy: r.Policy, Host: a.o.Host, Connector: "agent", Recorder: recorder{a}, Workers: lookWorkers, Threads: lookThreads,
 		Sys: a.o.Sys, Log: a.log})
 	if err != nil {
 		return judge.Rules{}, err

@@ -39,6 +39,7 @@ type Options struct {
 	Memory        Memory         // of files in which nothing was found; nil: every file is looked into
 	Pause         func() bool    // asked from time to time: while it says true the scan waits; nil: it never waits
 	Workers       int            // default GOMAXPROCS
+	Threads       int            // of each sandbox at work at a time; default 1
 	Timeout       time.Duration  // per file; see reveal
 	Limits        unpack.Limits
 	Sys           string // where sysfs is, which tells removable media; default /sys
@@ -150,7 +151,7 @@ func New(o Options) (*Scanner, error) {
 		o.Connector = "scan"
 	}
 	m := newMatcher(o.Catalog)
-	r, err := reveal.New(reveal.Options{Tokens: m.texts(), Limits: o.Limits, Workers: o.Workers, Timeout: o.Timeout, Log: o.Log})
+	r, err := reveal.New(reveal.Options{Tokens: m.texts(), Limits: o.Limits, Workers: o.Workers, Threads: o.Threads, Timeout: o.Timeout, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

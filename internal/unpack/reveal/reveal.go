@@ -58,6 +58,7 @@ type Options struct {
 	Tokens  []string      // looked for in executables and packages; items name them by index
 	Limits  unpack.Limits //
 	Workers int           // children at most
+	Threads int           // of each; with two, large files are hashed and searched at the same time
 	Timeout time.Duration // per file, before what its size adds
 	Memory  uint64        // per child
 	Log     *slog.Logger
@@ -72,7 +73,7 @@ func New(o Options) (*Revealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reveal: %w", err)
 	}
-	return &Revealer{sandbox.New(sandbox.Options{Workers: o.Workers, Timeout: o.Timeout, Memory: o.Memory, Setup: s, Log: o.Log})}, nil
+	return &Revealer{sandbox.New(sandbox.Options{Workers: o.Workers, Threads: o.Threads, Timeout: o.Timeout, Memory: o.Memory, Setup: s, Log: o.Log})}, nil
 }
 
 // Status says how far the sandbox is confined.
