@@ -17,6 +17,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/agent"
+	"github.com/chaperone-im/chaperone/internal/endpoint/beside"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -145,11 +146,35 @@ func hash(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return "", err
+	} else if info.IsDir() {
+		return folderSum(path)
+	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// folderSum is the SHA-256 of the application in a folder, as the agent packs it.
+func folderSum(path string) (string, error) {
+	place, err := beside.Folder(path)
+	if err != nil {
+		return "", err
+	}
+	if place == nil {
+		return "", fmt.Errorf("%s: no application is there", path)
+	}
+	f, err := place.Packed()
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, io.NewSectionReader(f, 0, 1<<30))
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 type codeCmd struct {

@@ -60,6 +60,10 @@ func (s *Scanner) content(ctx context.Context, j *job) {
 		j.stat.SHA256 = report.Items[0].Identity.SHA256
 	}
 	s.judge(j, &report)
+	s.judgeBeside(ctx, j, &report)
+	if j.err != nil {
+		return
+	}
 	for _, p := range report.Problems {
 		j.results = append(j.results, Result{Problem: &Problem{j.path, string(p.Inside), p.Reason, p.Detail}})
 	}

@@ -13,6 +13,7 @@ import (
 type Program struct {
 	event.Program
 	Evidence []event.Evidence
+	Runtime  bool // it starts the application that lies beside it: a stock Electron or NW.js
 }
 
 // Identify tells what one opened file is and carries, the file itself first. It is the door for whoever must know a program at the moment it
@@ -39,7 +40,7 @@ func (s *Scanner) Identify(ctx context.Context, f *os.File, path string) ([]Prog
 	var programs []Program
 	for i := range report.Items {
 		item := &report.Items[i]
-		p := Program{Program: s.program(j, item, string(item.Inside))}
+		p := Program{Program: s.program(j, item, string(item.Inside)), Runtime: len(item.Inside) == 0 && s.match.runtime(&item.Identity)}
 		p.App, p.Evidence, p.Confidence = s.match.app(&item.Identity)
 		programs = append(programs, p)
 	}

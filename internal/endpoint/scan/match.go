@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/catalog"
+	"github.com/chaperone-im/chaperone/internal/endpoint/beside"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/program"
 )
@@ -33,13 +34,18 @@ func newMatcher(c *catalog.Catalog) *matcher {
 	return &matcher{catalog: c, tokens: c.Tokens(), makers: newMakers(c)}
 }
 
-// texts returns the texts of all tokens, in the order of their indices.
+// texts returns the texts of all tokens, in the order of their indices, and behind them those of runtimes.
 func (m *matcher) texts() []string {
 	out := make([]string, len(m.tokens))
 	for i, t := range m.tokens {
 		out[i] = t.Text
 	}
-	return out
+	return append(out, beside.Marks()...)
+}
+
+// runtime reports whether an identity is of a program that starts the application beside it.
+func (m *matcher) runtime(id *program.Identity) bool {
+	return (id.Format == program.ELF || id.Format == program.PE) && slices.ContainsFunc(id.Tokens, func(i int) bool { return i >= len(m.tokens) })
 }
 
 // candidate is what speaks for one app.

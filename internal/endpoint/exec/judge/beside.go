@@ -2,16 +2,19 @@ package judge
 
 import (
 	"bytes"
-	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/beside"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -19,13 +22,14 @@ import (
 // Many messengers are a generic program, the same for all of its kind, that runs what lies beside it: Electron reads resources/app.asar
 // (electronjs.org/docs, Application Packaging), NW.js package.nw (docs.nwjs.io, Package and Distribute). So what lies beside is judged with it.
 const (
-	generic    = 32 << 20 // generic programs with a browser in them are larger
-	besidePart = 1 << 20  // of a small program, in which the name of NW.js's library is looked for
-	maxOpening = 8        // folders that are opened at a time: one may never open
+	generic    = 32 << 20   // generic programs with a browser in them are larger
+	besidePart = 1 << 20    // of a small program, in which the name of NW.js's library is looked for
+	maxOpening = 8          // folders that are opened at a time: one may never open
+	folders    = ^uint64(0) // in place of a device, of what is known of a folder
 )
 
-// names are where generic programs look, below their own folder.
-func names() []string { return []string{"resources/app.asar", "package.nw"} }
+// names are where generic programs look, below their own folder: for a file, or a folder with a manifest.
+func names() []string { return []string{"resources/app.asar", "package.nw", "resources/app"} }
 
 // Beside returns what a generic program at a path would run, "" when there is nothing.
 func Beside(path string) string {
@@ -44,6 +48,9 @@ func Beside(path string) string {
 	for _, n := range names() {
 		beside := filepath.Join(filepath.Dir(real), n)
 		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+			return beside
+		}
+		if info, err := os.Stat(filepath.Join(beside, "package.json")); err == nil && info.Mode().IsRegular() {
 			return beside
 		}
 	}
@@ -71,12 +78,22 @@ func (q *question) withBeside(ctx context.Context, k *known) *known {
 	all := *k
 	all.programs, all.own = slices.Clone(k.programs), len(k.programs)
 	found, err := q.openBeside(limited)
-	if err != nil && all.reason == "" {
+	switch {
+	case all.reason != "":
+	case err != nil:
 		all.reason = event.ReasonTimeout
+	case k.runtime() && !found.seen:
+		all.reason = event.ReasonUnreadable
 	}
-	all.lasting = all.lasting && found.rooted && wire.RootOnly(&q.stat)
+	// A folder that is root's for us may be another one for whoever has mounts of his own: a known runtime is asked about each time.
+	all.lasting = all.lasting && found.rooted && wire.RootOnly(&q.stat) && !k.runtime()
 	for _, f := range found.files {
-		part := q.lookBeside(ctx, limited, f)
+		part := *q.lookBeside(ctx, limited, f)
+		part.programs = slices.Clone(part.programs)
+		name := strings.TrimPrefix(f.path, filepath.Dir(q.path)+"/")
+		for i := range part.programs {
+			part.programs[i].Evidence = besides(name, part.programs[i].Evidence)
+		}
 		all.programs = append(all.programs, part.programs...)
 		all.recognised = all.recognised || part.recognised
 		if all.reason == "" {
@@ -86,10 +103,28 @@ func (q *question) withBeside(ctx context.Context, k *known) *known {
 	return &all
 }
 
+// besides are facts about what lies beside a program, as facts about the program.
+func besides(name string, facts []event.Evidence) []event.Evidence {
+	out := slices.Clone(facts)
+	for i := range out {
+		out[i].Fact, out[i].Value = "beside:"+out[i].Fact, "electron app beside: "+name+": "+out[i].Value
+	}
+	return out
+}
+
+// part is a file beside a program, or a folder of files packed as one, and how it is known again. Unsure: its key does not tell every change.
+type part struct {
+	*os.File
+	path   string
+	key    wire.Key
+	unsure bool
+}
+
 // found is what lies beside a program.
 type found struct {
-	files  []*os.File
+	files  []part
 	rooted bool // only root can change it, or add to it
+	seen   bool // the program's folder is
 }
 
 // openBeside opens what lies beside the program. Folders and files may lead to where nobody answers, so this is not waited for longer than ctx
@@ -103,7 +138,7 @@ func (q *question) openBeside(ctx context.Context) (found, error) {
 	done := make(chan found, 1)
 	go func() {
 		defer func() { <-q.judge.opening }()
-		for _, root := range []string{"/", "/proc/" + strconv.Itoa(int(q.ask.Thread)) + "/root"} { // ours, and that of who starts it
+		for _, root := range []string{"/proc/" + strconv.Itoa(int(q.ask.Thread)) + "/root", "/"} { // that of who starts it, and ours
 			if f, ok := q.openIn(root); ok {
 				done <- f
 				return
@@ -135,12 +170,17 @@ func (q *question) openIn(root string) (found, bool) {
 	if !statIn(at, q.path, &st) || st.Ino != q.stat.Ino || st.Dev != q.stat.Dev {
 		return found{}, false
 	}
-	out := found{rooted: true}
+	out := found{rooted: true, seen: true}
 	for _, n := range names() {
 		path := filepath.Join(filepath.Dir(q.path), n)
 		folder := filepath.Dir(path)
 		if statIn(at, folder, &st) {
 			out.rooted = out.rooted && st.Uid == 0 && st.Mode&0o022 == 0
+		}
+		if p, ok := q.folderIn(at, path); ok {
+			out.rooted = false
+			out.files = append(out.files, p)
+			continue
 		}
 		fd, err := openIn(at, path, unix.O_RDONLY|unix.O_NONBLOCK)
 		if err != nil {
@@ -152,9 +192,32 @@ func (q *question) openIn(root string) (found, bool) {
 			continue
 		}
 		out.rooted = out.rooted && wire.RootOnly(&st)
-		out.files = append(out.files, f)
+		key := wire.KeyOf(&st)
+		settled := q.judge.o.Now().UnixNano()-key.Changed > int64(settle)
+		out.files = append(out.files, part{f, path, key, !settled || !marksChanges(fd) || !q.rules.Identifier.Steady(key.Dev)})
 	}
 	return out, true
+}
+
+// folderIn packs the folder of an application as one file, which is known again by all the files in it.
+func (q *question) folderIn(root *os.File, path string) (part, bool) {
+	fd, err := openIn(root, path, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return part{}, false
+	}
+	defer unix.Close(fd)
+	place, err := beside.Folder("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil || place == nil {
+		return part{}, false
+	}
+	f, err := place.Packed()
+	if err != nil {
+		return part{}, false
+	}
+	sum := sha256.Sum256([]byte(place.Sum()))
+	number := func(at int) uint64 { return binary.LittleEndian.Uint64(sum[at:]) }
+	key := wire.Key{Dev: folders, Ino: number(0), Size: int64(number(8)), Changed: int64(number(16))}
+	return part{f, path, key, !place.Settled(q.judge.o.Now())}, true
 }
 
 // openIn opens a path below a root, which links do not leave.
@@ -176,19 +239,15 @@ func statIn(root *os.File, path string, st *unix.Stat_t) bool {
 }
 
 // lookBeside looks at a file beside, and closes it. It is known until it changes. What there was no time for is looked at afterwards.
-func (q *question) lookBeside(ctx, limited context.Context, f *os.File) *known {
-	var st unix.Stat_t
-	err := unix.Fstat(int(f.Fd()), &st)
-	key := wire.KeyOf(&st)
-	if k := q.judge.cache.get(key); k != nil || err != nil {
+func (q *question) lookBeside(ctx, limited context.Context, f part) *known {
+	if k := q.judge.cache.get(f.key); k != nil {
 		_ = f.Close()
-		return cmp.Or(k, &known{reason: event.ReasonUnreadable})
+		return k
 	}
 	look := func(ctx context.Context) *known {
-		k := q.lookAt(ctx, f, f.Name())
-		settled := q.judge.o.Now().UnixNano()-key.Changed > int64(settle)
-		if k.reason == "" && settled && marksChanges(int(f.Fd())) && q.rules.Identifier.Steady(key.Dev) {
-			q.judge.cache.put(key, k)
+		k := q.lookAt(ctx, f.File, f.path)
+		if k.reason == "" && !f.unsure {
+			q.judge.cache.put(f.key, k)
 		}
 		return k
 	}

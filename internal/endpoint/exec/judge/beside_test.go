@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -158,5 +159,57 @@ func TestBesideAFIFO(t *testing.T) {
 	}
 	if !b.askPath(filepath.Join(b.dir, "x"), wire.Quiet).Has(wire.Allow) {
 		t.Error("refused")
+	}
+}
+
+// TestRuntimeIsAskedEachTime remembers no program that says itself that it runs what lies beside it, also where only root can change that here: whoever
+// has mounts of his own sees something else there. One whose folder nobody sees is not inspected.
+func TestRuntimeIsAskedEachTime(t *testing.T) {
+	b := newBench(t, judge.Options{Timeout: time.Minute})
+	b.lay(map[string]string{"x": "runtime ", "resources/app.asar": "program "})
+	path := filepath.Join(b.dir, "x")
+	for range 2 {
+		if m := b.askPath(path, wire.Quiet); m.Flags != wire.Allow {
+			t.Errorf("%b", m.Flags)
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if b.askPath("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), wire.Quiet).Has(wire.Allow) {
+		t.Error("one whose folder is not seen starts")
+	}
+	if s := <-b.stops; len(s.Event.NotChecked) == 0 {
+		t.Errorf("%+v", s.Event.Verdict)
+	}
+}
+
+// TestBesideAFolder judges an application that is a folder, and looks at it again when a file in it changed.
+func TestBesideAFolder(t *testing.T) {
+	b := newBench(t, judge.Options{Timeout: time.Minute})
+	b.id.folder = true
+	b.lay(map[string]string{"x": "program …", "resources/app/main.js": "code"})
+	path := filepath.Join(b.dir, "x")
+	if !b.askPath(path, wire.Quiet).Has(wire.Allow) {
+		t.Error("a folder without a manifest is an application")
+	}
+	b.lay(map[string]string{"resources/app/package.json": "{}"})
+	for range 2 {
+		if b.askPath(path, wire.Quiet).Has(wire.Allow) {
+			t.Error("it starts")
+		}
+		if s := <-b.stops; s.Event.Program.App != "signal" || s.Event.Evidence[0].Value != "electron app beside: resources/app: x" {
+			t.Errorf("%+v, %+v", s.Event.Program, s.Event.Evidence)
+		}
+	}
+	before := b.id.count()
+	b.lay(map[string]string{"resources/app/main.js": "other code"})
+	if b.askPath(path, wire.Quiet).Has(wire.Allow) || b.id.count() == before {
+		t.Error("what changed in the folder is not looked at")
 	}
 }

@@ -28,6 +28,9 @@ func (k *known) sum() string {
 	return k.programs[0].SHA256
 }
 
+// runtime reports whether the file says itself that it runs what lies beside it.
+func (k *known) runtime() bool { return len(k.programs) > 0 && k.programs[0].Runtime }
+
 // half is how many files each of the two halves of the cache holds.
 const half = 1 << 15
 

@@ -26,6 +26,7 @@ type identifier struct {
 	mu     sync.Mutex
 	asked  int
 	medium string
+	folder bool // folders are a messenger
 
 	unsteady bool
 }
@@ -37,6 +38,9 @@ func (i *identifier) Identify(ctx context.Context, f *os.File, path string) ([]s
 	b := make([]byte, 64)
 	n, _ := f.ReadAt(b, 0)
 	word, _, _ := strings.Cut(string(b[:n]), " ")
+	if strings.HasPrefix(word, "\x04\x00\x00\x00") { // a folder that was packed
+		word = "folder"
+	}
 	p := scan.Program{Program: event.Program{Path: path, Format: "elf", SHA256: "sum of " + word}}
 	switch word {
 	case "messenger":
@@ -56,6 +60,13 @@ func (i *identifier) Identify(ctx context.Context, f *os.File, path string) ([]s
 		return nil, nil, errors.New("no sandbox")
 	case "script":
 		return nil, nil, nil
+	case "runtime":
+		p.Runtime = true
+	case "folder":
+		if i.folder {
+			p.App, p.Confidence = "signal", event.High
+			p.Evidence = []event.Evidence{{Fact: "desktop:x", Value: "x", Strength: event.High}}
+		}
 	}
 	return []scan.Program{p}, nil, nil
 }

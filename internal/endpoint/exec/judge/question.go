@@ -135,7 +135,7 @@ func (q *question) look(ctx context.Context, key wire.Key) *known {
 	if len(k.programs) == 0 && k.reason == "" {
 		k.programs, k.reason = q.plain(k.medium)
 	}
-	k.generic = isGeneric(q.file, q.stat.Size)
+	k.generic = k.runtime() || isGeneric(q.file, q.stat.Size)
 	if q.judge.o.Trust != nil && k.reason == "" {
 		k.trusted = q.judge.o.Trust.Trusted(q.file)
 	}
