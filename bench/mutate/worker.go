@@ -96,8 +96,7 @@ func newWorker(p parser, seeds []seed, number uint64, where string, out io.Write
 // confine gives the worker the limits of the child.
 func confine() error {
 	runtime.GOMAXPROCS(2) // one to read, one to look at how much memory is in use
-	debug.SetMemoryLimit(dataLimit / 4)
-	debug.SetGCPercent(800) // most inputs leave little behind, and what some leave must not be taken for what the next one takes
+	debug.SetMemoryLimit(dataLimit / 4 * 3)
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: dataLimit, Max: dataLimit}); err != nil {
 		return fmt.Errorf("limit of memory: %w", err)
 	}

@@ -210,7 +210,7 @@ func (w *walker) ole(inside string, data []byte, depth int) error {
 	err := msi.Streams(data, func(name string, r io.Reader, size int64) error {
 		return w.memberError(w.join(inside, name), w.member(inside, name, w.metered(r, inside, int64(len(data))), depth))
 	})
-	if errors.Is(err, msi.ErrTooMany) {
+	if errors.Is(err, msi.ErrTooMany) || errors.Is(err, msi.ErrDirectory) {
 		return &bound{ReasonUnsupported, fmt.Sprintf("compound file: %v", err)}
 	}
 	return err

@@ -20,7 +20,7 @@ func Parse(der []byte, digest Digest) (s program.Signer, err error) {
 			err = fmt.Errorf("authenticode: %v", p)
 		}
 	}()
-	p, err := pkcs7.Parse(der)
+	p, err := parse(der)
 	if err != nil {
 		return s, fmt.Errorf("authenticode: %w", err)
 	}
@@ -29,6 +29,35 @@ func Parse(der []byte, digest Digest) (s program.Signer, err error) {
 		Check(p, digest, &s)
 	}
 	return s, nil
+}
+
+// maxSigners bounds the signatures within a signature that are looked at.
+const maxSigners = 8
+
+// ParseAll reads a signature and those that are within it, one in another, as programs have them: for other hashes, say. What was read before an
+// error counts.
+func ParseAll(der []byte, digest Digest) (out []program.Signer, err error) {
+	defer func() {
+		if p := recover(); p != nil { // as above
+			err = fmt.Errorf("authenticode: %v", p)
+		}
+	}()
+	nested := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 4, 1}
+	for range maxSigners {
+		p, err := parse(der)
+		if err != nil {
+			return out, fmt.Errorf("authenticode: %w", err)
+		}
+		s := Signer(p)
+		Check(p, digest, &s)
+		out = append(out, s)
+		var inner asn1.RawValue
+		if p.UnmarshalUnsignedAttribute(nested, &inner) != nil {
+			break // there is none
+		}
+		der = inner.FullBytes
+	}
+	return out, nil
 }
 
 // Signer reads who made one signature. A signer that is not in it has no subject.
@@ -53,7 +82,7 @@ func stampTime(p *pkcs7.PKCS7) (time.Time, error) {
 	if err := p.UnmarshalUnsignedAttribute(oid, &raw); err != nil {
 		return time.Time{}, errNoStamp
 	}
-	token, err := pkcs7.Parse(raw.FullBytes)
+	token, err := parse(raw.FullBytes)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("time stamp: %w", err)
 	}

@@ -1,7 +1,10 @@
 package bundle
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"howett.net/plist"
@@ -39,6 +42,36 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := Parse([]byte("bplist00garbage")); err == nil {
 		t.Error("garbage was read")
+	}
+}
+
+// TestDeep refuses lists within lists before the library calls itself for each: it would end the process, or not end.
+func TestDeep(t *testing.T) {
+	deep := []byte(`<?xml version="1.0"?><plist version="1.0">` + strings.Repeat("<x:array>", 400_000))
+	be := binary.BigEndian
+	var objects, offsets []byte
+	const levels = 100_000
+	for i := range uint32(levels) {
+		offsets = be.AppendUint32(offsets, uint32(8+len(objects)))
+		objects = be.AppendUint32(append(objects, 0xa1), i+1)
+	}
+	offsets = be.AppendUint32(offsets, uint32(8+len(objects)))
+	b := append(append([]byte("bplist00"), append(objects, 8)...), offsets...)
+	b = append(b, 0, 0, 0, 0, 0, 0, 4, 4)
+	b = be.AppendUint64(be.AppendUint64(be.AppendUint64(b, levels+1), 0), uint64(8+len(objects)+1))
+	for name, data := range map[string][]byte{"xml": deep, "binary": b} {
+		if _, err := Parse(data); err == nil || !strings.Contains(err.Error(), "more in it") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	many := map[string]any{"CFBundleIdentifier": "a.b"}
+	for i := range 3000 {
+		many[fmt.Sprint("key", i)] = []any{i, map[string]any{"x": "y"}}
+	}
+	for _, format := range []int{plist.XMLFormat, plist.BinaryFormat} {
+		if id, err := Parse(info(t, format, many)); err != nil || id.Bundle != "a.b" {
+			t.Errorf("many: %+v, %v", id, err)
+		}
 	}
 }
 

@@ -26,9 +26,9 @@ var ErrMetadata = errors.New("the signature covers names and times too, which ar
 // digest hashes an installer database as its signature takes it: the streams in the order of their names, without the signature, and the class
 // of the root. Databases have no storages within; one that has is not checked.
 func digest(data []byte, h crypto.Hash) ([]byte, error) {
-	doc, err := mscfb.New(bytes.NewReader(data))
+	doc, err := open(data)
 	if err != nil {
-		return nil, fmt.Errorf("msi: %w", err)
+		return nil, err
 	}
 	var streams []entry
 	for range maxStreams {

@@ -6,15 +6,12 @@
 package msi
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/richardlehane/mscfb"
 
 	"github.com/chaperone-im/chaperone/internal/program"
 	"github.com/chaperone-im/chaperone/internal/program/authenticode"
@@ -105,9 +102,9 @@ func Streams(data []byte, f func(name string, r io.Reader, size int64) error) (e
 			err = fmt.Errorf("msi: %v", p)
 		}
 	}()
-	doc, err := mscfb.New(bytes.NewReader(data))
+	doc, err := open(data)
 	if err != nil {
-		return fmt.Errorf("msi: %w", err)
+		return err
 	}
 	for range maxStreams {
 		s, err := doc.Next()

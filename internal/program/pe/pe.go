@@ -17,9 +17,6 @@ import (
 	"github.com/chaperone-im/chaperone/internal/program/authenticode"
 )
 
-// maxSigners bounds the nested signatures that are looked at.
-const maxSigners = 8
-
 // ErrNotPE says that bytes which begin with MZ are no PE file: a DOS program, or a text.
 var ErrNotPE = errors.New("pe: no PE header")
 
@@ -40,7 +37,7 @@ func Parse(data []byte) (id program.Identity, err error) {
 		OmitExportDirectory: true, OmitImportDirectory: true, OmitExceptionDirectory: true, OmitRelocDirectory: true,
 		OmitDebugDirectory: true, OmitArchitectureDirectory: true, OmitGlobalPtrDirectory: true, OmitTLSDirectory: true,
 		OmitLoadConfigDirectory: true, OmitBoundImportDirectory: true, OmitIATDirectory: true, OmitDelayImportDirectory: true,
-		OmitCLRHeaderDirectory: true, OmitCLRMetadata: true,
+		OmitCLRHeaderDirectory: true, OmitCLRMetadata: true, OmitSecurityDirectory: true, // signatures are bounded before they are read
 		Logger: silent{},
 	})
 	if err != nil {
@@ -51,14 +48,12 @@ func Parse(data []byte) (id program.Identity, err error) {
 	}
 	version(f, data, &id)
 	id.Kind = kind(f, &id)
-	for i := range f.Certificates.Certificates {
-		if i == maxSigners {
-			break
-		}
-		content := &f.Certificates.Certificates[i].Content
-		s := authenticode.Signer(content)
-		authenticode.Check(content, func(h crypto.Hash) ([]byte, error) { return digest(data, h) }, &s)
-		id.Signers = append(id.Signers, s)
+	der, err := signature(data)
+	if err == nil && der != nil {
+		id.Signers, err = authenticode.ParseAll(der, func(h crypto.Hash) ([]byte, error) { return digest(data, h) })
+	}
+	if err != nil && id.Unread == "" {
+		id.Unread = program.Text("signature: " + err.Error())
 	}
 	return id, nil
 }
