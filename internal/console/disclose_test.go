@@ -104,7 +104,7 @@ func TestMatterUnderAPseudonym(t *testing.T) {
 	form := []string{"kind", "person", "name", "nobody", "matter", m, "reason", "complaint"}
 	for _, a := range []answer{v.get("/holds"), v.get("/holds/place"), v.get("/holds/release?matter=" + url.QueryEscape(m)), v.post("/holds/preview", form...),
 		v.get("/search?q=" + url.QueryEscape("matter:\""+m+"\""))} {
-		if a.status != http.StatusOK || !strings.Contains(a.body, m) || strings.Contains(strings.ToLower(a.body), "bob") {
+		if a.status != http.StatusOK || !strings.Contains(a.body, m) || strings.Contains(strings.ToLower(strings.ReplaceAll(a.body, nonceOf(a), "")), "bob") {
 			t.Errorf("%d: %s", a.status, a.text())
 		}
 	}

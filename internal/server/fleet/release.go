@@ -20,9 +20,9 @@ type release struct {
 	at       time.Time
 	manifest protocol.Manifest
 	parts    map[[sha256.Size]byte][]byte
-	before   uint64 // the generation that delta builds on
-	delta    []byte // frame with the small parts that changed
+	signed   []byte
 	full     []byte // frame with all small parts
+	past     []past // what agents may have, the newest first
 }
 
 // releaseState is kept so that a restart does not make a new generation of the same.
@@ -73,11 +73,13 @@ func (s *Server) makeRelease(version string, before *release) (*release, error) 
 	if err != nil {
 		return nil, err
 	}
-	r.full = frameOf(signed, m, r.parts, nil)
-	if before != nil {
-		r.before = before.manifest.Generation
-		r.delta = frameOf(signed, m, r.parts, before.manifest.Parts)
+	r.signed, r.full = signed, frameOf(signed, m, r.parts, nil)
+	if before != nil && before.manifest.Generation != m.Generation {
+		r.past = before.asPast()
+	} else if before != nil {
+		r.past = before.past
 	}
+	r.prepare()
 	return r, nil
 }
 
@@ -131,17 +133,19 @@ func nextGeneration(before uint64, now time.Time) uint64 {
 
 // frameOf makes the frame of a signed manifest with its small parts, as far as they fit, less those that the agent has.
 func frameOf(signed []byte, m protocol.Manifest, parts map[[sha256.Size]byte][]byte, has []protocol.Part) []byte {
+	return protocol.Frame(protocol.BundleFrame, deliveryOf(signed, m, parts, has).Encode())
+}
+
+func deliveryOf(signed []byte, m protocol.Manifest, parts map[[sha256.Size]byte][]byte, has []protocol.Part) protocol.Delivery {
 	d, room := protocol.Delivery{Note: signed}, maxInlined
 	for _, p := range m.Parts {
 		if p.Size > protocol.MaxInline || p.Size > room || slices.ContainsFunc(has, func(h protocol.Part) bool { return h.SHA256 == p.SHA256 }) {
 			continue
 		}
-		var sum [sha256.Size]byte
-		hex.Decode(sum[:], []byte(p.SHA256)) // we wrote it
-		d.Parts = append(d.Parts, parts[sum])
+		d.Parts = append(d.Parts, parts[sumOf(p)])
 		room -= p.Size
 	}
-	return protocol.Frame(protocol.BundleFrame, d.Encode())
+	return d
 }
 
 // Release says what agents are to have: its number, when it was made, and the version of the policy.

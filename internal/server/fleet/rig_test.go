@@ -189,6 +189,7 @@ type agent struct {
 	r       *rig
 	dir     string
 	name    string
+	server  string // another than that where it enrolled
 	spool   *spool.Spool
 	applied chan client.Bundle
 	refuse  error // of the next Apply
@@ -236,7 +237,7 @@ func (a *agent) run() {
 	if a.spool, err = spool.Open(a.dir+"/spool", 0); err != nil {
 		a.r.t.Fatal(err)
 	}
-	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond})
+	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Server: a.server, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond})
 	if err != nil {
 		a.r.t.Fatal(err)
 	}

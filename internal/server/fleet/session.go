@@ -48,6 +48,7 @@ type session struct {
 	frames, bytes bucket // used by the reader alone
 	spool         string
 	turn          uint64 // given with the welcome, until the agent has shown that it kept it
+	deltas        bool   // the agent takes patches
 }
 
 // greet admits an agent that the handshake has proven to hold a certificate of ours.
@@ -80,6 +81,7 @@ func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*sessi
 	}
 	ss.frames, ss.bytes = newBucket(frameBurst, frameRate, now), newBucket(byteBurst, byteRate, now)
 	ss.sentFleet, ss.sentHost, ss.spool = hello.Fleet, hello.Host, hello.Spool
+	ss.deltas = hello.Deltas
 	if hello.Host == h.Seen.Host {
 		ss.digest = h.Seen.Overlay
 	}
@@ -213,11 +215,7 @@ func (ss *session) push(flags uint32) error {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if r := ss.s.release.Load(); flags&fleetFlag != 0 && r.manifest.Generation != ss.sentFleet {
-		frame := r.full
-		if r.before == ss.sentFleet && r.delta != nil {
-			frame = r.delta
-		}
-		if err := ss.write(frame); err != nil {
+		if err := ss.write(r.frame(ss.sentFleet, ss.deltas)); err != nil {
 			return err
 		}
 		ss.sentFleet = r.manifest.Generation

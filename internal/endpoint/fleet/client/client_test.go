@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -459,5 +460,111 @@ func TestSpoolGoesUpOnce(t *testing.T) {
 	items, err = protocol.ParseItems(s.answer(conn, protocol.ItemsFrame))
 	if err != nil || items.First != 3 {
 		t.Errorf("%+v, %v", items, err)
+	}
+}
+
+// TestDelta: a patch makes the part that the manifest names of the one on disk; one that does not costs a question for the whole, and a wrong
+// policy is never in force.
+func TestDelta(t *testing.T) {
+	s := newServer(t)
+	dir, err := s.enrol(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.machine(dir)
+	m.run(t)
+	conn := s.stream()
+	long := text + strings.Repeat("# a line of the policy\n", 5000)
+	s.bundle(conn, protocol.AllHosts, 1, map[string]string{protocol.PolicyPart: text + "# first\n"})
+	s.applied(conn)
+	push := func(generation uint64, after, base string, change func(p *protocol.Patch)) {
+		t.Helper()
+		signed, err := s.auth.Sign(protocol.Manifest{Scope: protocol.AllHosts, Generation: generation, Created: time.Now().UTC(), Parts: []protocol.Part{protocol.PartOf(protocol.PolicyPart, []byte(after))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := protocol.NewPatch([]byte(base), []byte(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&p)
+		s.raw(conn, protocol.DeltaFrame, protocol.Delta{Delivery: protocol.Delivery{Note: signed}, Patches: []protocol.Patch{p}}.Encode())
+	}
+	push(2, long, text+"# first\n", func(*protocol.Patch) {})
+	if a := s.applied(conn); a.Error != "" || a.Generation != 2 || string(m.Current().Policy) != long {
+		t.Errorf("%+v, %d bytes in force", a, len(m.Current().Policy))
+	}
+	before, generation := long, uint64(2)
+	for name, change := range map[string]func(p *protocol.Patch){
+		"of a part that is not here": func(p *protocol.Patch) { p.Base[0] ^= 1 },
+		"for another part":           func(p *protocol.Patch) { p.Target[0] ^= 1 },
+		"changed on the way":         func(p *protocol.Patch) { p.Bytes = p.Bytes[:len(p.Bytes)-1] },
+		"of other bytes":             func(p *protocol.Patch) { *p, _ = protocol.NewPatch([]byte("other"), []byte("nothing like it")) },
+	} {
+		generation++
+		after := long + "# " + name + "\n"
+		push(generation, after, before, change)
+		g, err := protocol.ParseGet(s.answer(conn, protocol.GetFrame))
+		if err != nil || string(m.Current().Policy) != before {
+			t.Fatalf("%s: %v, %d bytes in force", name, err, len(m.Current().Policy))
+		}
+		for g.Offset < uint64(len(after)) {
+			s.raw(conn, protocol.PieceFrame, protocol.Piece{Get: g, Bytes: []byte(after)[g.Offset:min(g.Offset+protocol.MaxPiece, uint64(len(after)))]}.Encode())
+			g.Offset += protocol.MaxPiece
+		}
+		if a := s.applied(conn); a.Error != "" || string(m.Current().Policy) != after {
+			t.Errorf("%s: %+v", name, a)
+		}
+		before = after
+	}
+	s.raw(conn, protocol.DeltaFrame, []byte("nonsense"))
+	if !hangsUp(conn) {
+		t.Error("the agent goes on after nonsense")
+	}
+}
+
+// TestPartsOfTwoScopes: a bundle that comes into force while another waits for its large part costs the other nothing.
+func TestPartsOfTwoScopes(t *testing.T) {
+	s := newServer(t)
+	dir, err := s.enrol(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.machine(dir)
+	m.run(t)
+	conn := s.stream()
+	long := []byte(text + strings.Repeat("# a line of the policy\n", 2000))
+	signed, err := s.auth.Sign(protocol.Manifest{Scope: protocol.AllHosts, Generation: 7, Created: time.Now().UTC(),
+		Parts: []protocol.Part{protocol.PartOf(protocol.PolicyPart, long), protocol.PartOf(protocol.SettingsPart, []byte("{}"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.raw(conn, protocol.BundleFrame, protocol.Delivery{Note: signed, Parts: [][]byte{[]byte("{}")}}.Encode())
+	s.bundle(conn, protocol.HostScope(m.ID()), 7, map[string]string{protocol.OverlayPart: `{"person":"alice"}`})
+	for done := false; !done; {
+		kind, payload, err := protocol.Read(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch kind {
+		case protocol.GetFrame:
+			g, err := protocol.ParseGet(payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := long
+			if g.SHA256 != sha256.Sum256(long) {
+				part = []byte("{}")
+			}
+			s.raw(conn, protocol.PieceFrame, protocol.Piece{Get: g, Bytes: part[g.Offset:min(uint64(len(part)), g.Offset+protocol.MaxPiece)]}.Encode())
+		case protocol.AppliedFrame:
+			a, err := protocol.Decode[protocol.Applied](payload)
+			if done = a.Scope == protocol.AllHosts; err != nil || a.Error != "" {
+				t.Fatalf("%+v, %v", a, err)
+			}
+		}
+	}
+	if got := m.Current(); string(got.Policy) != string(long) || got.Person != "alice" {
+		t.Errorf("in force: %d bytes for %q", len(got.Policy), got.Person)
 	}
 }

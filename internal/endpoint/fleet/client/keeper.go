@@ -190,6 +190,23 @@ func (k *keeper) put(m protocol.Manifest, b []byte) error {
 	return durable.Replace(k.partPath(m.Parts[i]), b, 0o600)
 }
 
+// patch makes a part of the former one on disk, and keeps it.
+func (k *keeper) patch(m protocol.Manifest, p protocol.Patch) error {
+	i := slices.IndexFunc(m.Parts, func(q protocol.Part) bool { return q.SHA256 == hex.EncodeToString(p.Target[:]) })
+	if i < 0 {
+		return fmt.Errorf("%w: a patch to a part that the manifest does not name", protocol.ErrMalformed)
+	}
+	before, err := outside.ReadFile(k.partPath(protocol.Part{SHA256: hex.EncodeToString(p.Base[:])}), protocol.MaxPart)
+	if err != nil {
+		return err
+	}
+	after, err := p.Apply(before, m.Parts[i])
+	if err != nil {
+		return err
+	}
+	return k.put(m, after)
+}
+
 // take brings a bundle into force whose parts are all here, and keeps it. What cannot be brought into force is not kept.
 func (k *keeper) take(ctx context.Context, signed []byte, m protocol.Manifest) error {
 	k.mu.Lock()

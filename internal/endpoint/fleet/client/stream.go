@@ -87,7 +87,7 @@ func (s *stream) greet(conn interface {
 	b := s.keeper.inForce()
 	m := s.Machine
 	err := s.sendJSON(protocol.HelloFrame, protocol.Hello{Protocol: protocol.Version, Version: m.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Name: m.Name, Addresses: m.Addresses,
-		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name(), Turn: s.turn.Load()})
+		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name(), Turn: s.turn.Load(), Deltas: true})
 	if err != nil {
 		return w, err
 	}
@@ -216,7 +216,17 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 			return fmt.Errorf("%w: two acknowledgements for one frame", protocol.ErrMalformed)
 		}
 	case protocol.BundleFrame:
-		return s.bundle(ctx, payload)
+		d, err := protocol.ParseDelivery(payload)
+		if err != nil {
+			return err
+		}
+		return s.bundle(ctx, d, nil)
+	case protocol.DeltaFrame:
+		d, err := protocol.ParseDelta(payload)
+		if err != nil {
+			return err
+		}
+		return s.bundle(ctx, d.Delivery, d.Patches)
 	case protocol.PieceFrame:
 		return s.piece(ctx, payload)
 	case protocol.RenewedFrame:
@@ -231,12 +241,8 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 	return fmt.Errorf("%w: a frame of kind %q from the server", protocol.ErrMalformed, byte(kind))
 }
 
-// bundle begins with a bundle that was pushed.
-func (s *stream) bundle(ctx context.Context, payload []byte) error {
-	d, err := protocol.ParseDelivery(payload)
-	if err != nil {
-		return err
-	}
+// bundle begins with a bundle that was pushed. A patch that makes nothing of what is here costs nothing: the part is asked for whole.
+func (s *stream) bundle(ctx context.Context, d protocol.Delivery, patches []protocol.Patch) error {
 	m, known, err := s.keeper.check(d.Note)
 	if err != nil {
 		s.Log.Error("a bundle was refused", "error", err)
@@ -250,12 +256,20 @@ func (s *stream) bundle(ctx context.Context, payload []byte) error {
 			return err
 		}
 	}
+	for _, p := range patches {
+		if err := s.keeper.patch(m, p); err != nil {
+			s.Log.Warn("a patch of the policy was of no use; the whole is asked for", "error", err)
+		}
+	}
 	s.in[m.Scope] = &incoming{note: bytes.Clone(d.Note), manifest: m, missing: s.keeper.missing(m)}
 	return s.next(ctx, s.in[m.Scope])
 }
 
 // next asks for what is missing of a bundle, or brings it into force.
 func (s *stream) next(ctx context.Context, in *incoming) error {
+	if len(in.missing) == 0 { // a bundle of the other scope, which came into force meanwhile, may have swept away what this one alone names
+		in.missing = s.keeper.missing(in.manifest)
+	}
 	if len(in.missing) > 0 {
 		return s.send(protocol.GetFrame, in.want().Encode())
 	}

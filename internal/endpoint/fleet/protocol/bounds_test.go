@@ -52,7 +52,7 @@ func TestEveryKindHasItsLimit(t *testing.T) {
 			}
 		}
 	}
-	if known != 15 {
+	if known != 16 {
 		t.Errorf("%d kinds are known", known)
 	}
 	if _, _, err := protocol.Read(bytes.NewReader(nil)); !errors.Is(err, io.EOF) {
@@ -74,6 +74,7 @@ func TestPayloadsCutAnywhere(t *testing.T) {
 		"items": {protocol.Items{First: 300, List: []protocol.Item{{Kind: protocol.RequestItem, Body: []byte("{}")}, {Kind: protocol.ReportItem, Body: []byte("abc")}}}.Append(nil),
 			func(b []byte) error { return second(protocol.ParseItems(b)) }},
 		"delivery": {protocol.Delivery{Note: signed, Parts: [][]byte{[]byte("{}"), []byte("policy")}}.Encode(), func(b []byte) error { return second(protocol.ParseDelivery(b)) }},
+		"delta":    {protocol.Delta{Delivery: protocol.Delivery{Note: signed, Parts: [][]byte{[]byte("{}")}}, Patches: []protocol.Patch{{Bytes: []byte("patch")}, {}}}.Encode(), func(b []byte) error { return second(protocol.ParseDelta(b)) }},
 		"get":      {protocol.Get{Offset: 1 << 40}.Encode(), func(b []byte) error { return second(protocol.ParseGet(b)) }},
 		"piece":    {protocol.Piece{Get: protocol.Get{Offset: 7}, Bytes: []byte("piece")}.Encode(), func(b []byte) error { return second(protocol.ParsePiece(b)) }},
 		"ack":      {protocol.AckNumber(1 << 40), func(b []byte) error { return second(protocol.ParseAck(b)) }},
@@ -119,6 +120,8 @@ func TestNumbersPromiseNothing(t *testing.T) {
 		"promised parts":  second(protocol.ParseDelivery(n(0, 1<<60))),
 		"a long manifest": second(protocol.ParseDelivery(append(n(4097), make([]byte, 4098)...))),
 		"a long part":     second(protocol.ParseDelivery(append(n(0, 1, protocol.MaxInline+1), make([]byte, protocol.MaxInline+1)...))),
+		"many patches":    second(protocol.ParseDelta(append(append(n(2, 0, 0), 9), make([]byte, 9*65)...))),
+		"a long patch":    second(protocol.ParseDelta(append(append(append(n(2, 0, 0), 1), make([]byte, 64)...), n(protocol.MaxPatch+1)...))),
 		"a long piece":    second(protocol.ParsePiece(append(make([]byte, 33), n(protocol.MaxPiece+1)...))),
 		"an endless ack":  second(protocol.ParseAck(endless)),
 		"no event":        second(protocol.DecodeEvent(n(1 << 40))),

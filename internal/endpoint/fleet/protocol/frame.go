@@ -21,6 +21,7 @@ const (
 	EnrolledFrame Kind = 'e' // Enrolled
 	WelcomeFrame  Kind = 'w' // Welcome
 	BundleFrame   Kind = 'b' // Delivery
+	DeltaFrame    Kind = 'd' // Delta: to those who say that they take it
 	PieceFrame    Kind = 'p' // Piece
 	AckFrame      Kind = 'a' // number up to which the spool is on record
 	RenewedFrame  Kind = 'r' // the certificate, DER
@@ -35,6 +36,7 @@ const (
 	MaxInline  = 64 << 10 // parts larger than this are asked for in pieces
 	MaxPiece   = 60 << 10
 	maxBundle  = 128 << 10
+	maxDelta   = 192 << 10
 	maxEnrol   = 16 << 10
 	headerSize = 5
 )
@@ -52,6 +54,8 @@ func (k Kind) Limit() (int, bool) {
 		return MaxItems, true
 	case BundleFrame:
 		return maxBundle, true
+	case DeltaFrame:
+		return maxDelta, true
 	case PieceFrame:
 		return MaxPiece + 64, true
 	}

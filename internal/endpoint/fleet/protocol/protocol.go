@@ -71,11 +71,12 @@ type Hello struct {
 	Arch      string   `json:"arch"`
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
-	Mode      string   `json:"mode"`           // of the agent: monitor, deny-list, lockdown, once
-	Fleet     uint64   `json:"fleet"`          // generation in force of what holds for all
-	Host      uint64   `json:"host"`           // the same of what holds for this host
-	Spool     string   `json:"spool"`          // random name of the spool, whose numbers are its own
-	Turn      uint64   `json:"turn,omitempty"` // of the last Welcome that this state kept; 0 for none
+	Mode      string   `json:"mode"`             // of the agent: monitor, deny-list, lockdown, once
+	Fleet     uint64   `json:"fleet"`            // generation in force of what holds for all
+	Host      uint64   `json:"host"`             // the same of what holds for this host
+	Spool     string   `json:"spool"`            // random name of the spool, whose numbers are its own
+	Turn      uint64   `json:"turn,omitempty"`   // of the last Welcome that this state kept; 0 for none
+	Deltas    bool     `json:"deltas,omitempty"` // it takes patches of the parts that it has
 }
 
 // Welcome answers Hello.

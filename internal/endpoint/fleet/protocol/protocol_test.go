@@ -212,6 +212,7 @@ func FuzzFrame(f *testing.F) {
 		protocol.RefusedFrame:  []byte(`{"after":1}`),
 		protocol.ItemsFrame:    protocol.Items{First: 1, List: []protocol.Item{{Kind: protocol.EventItem, Body: body}, {Kind: protocol.ReportItem, Body: []byte(`{"order":"a-do"}`)}}}.Append(nil),
 		protocol.BundleFrame:   protocol.Delivery{Note: signed, Parts: [][]byte{[]byte("{}")}}.Encode(),
+		protocol.DeltaFrame:    protocol.Delta{Delivery: protocol.Delivery{Note: signed}, Patches: []protocol.Patch{{Bytes: []byte("abc")}}}.Encode(),
 		protocol.GetFrame:      protocol.Get{Offset: 300}.Encode(),
 		protocol.PieceFrame:    protocol.Piece{Bytes: []byte("abc")}.Encode(),
 		protocol.AckFrame:      protocol.AckNumber(9),
@@ -271,6 +272,12 @@ func decode(t *testing.T, k protocol.Kind, b []byte, v note.Verifier) {
 		for _, p := range d.Parts {
 			protocol.Decode[protocol.Overlay](p)
 			protocol.Decode[protocol.Settings](p)
+		}
+	case protocol.DeltaFrame:
+		d, err := protocol.ParseDelta(b)
+		same(d.Encode(), err)
+		for _, p := range d.Patches {
+			p.Apply([]byte("version: 1\n"), protocol.PartOf(protocol.PolicyPart, []byte("version: 2\n")))
 		}
 	case protocol.GetFrame:
 		g, err := protocol.ParseGet(b)
