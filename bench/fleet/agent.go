@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	crand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +32,7 @@ type fleet struct {
 
 	verifier note.Verifier
 	opened   sync.Map // manifests that were verified: one machine stands for ten thousand, each of which verifies its own copy
+	parts    sync.Map // by digest: the same of what patches make
 
 	mu      sync.Mutex
 	arrived map[uint64][]time.Time // by generation of what holds for all
@@ -35,6 +40,7 @@ type fleet struct {
 	acked   atomic.Int64
 	applied atomic.Int64
 	pongs   atomic.Int64
+	bytes   atomic.Int64 // of frames that bring what holds for all
 }
 
 // agent is one simulated machine. It keeps no state on disk; all else is what an agent does.
@@ -49,6 +55,11 @@ type agent struct {
 	fleet  uint64
 	host   uint64
 	closed chan struct{}
+
+	has     string // digest of the large part that it has
+	waits   protocol.Manifest
+	missing protocol.Part
+	have    []byte // of what is missing
 }
 
 func newFleet(server string, code protocol.Code, n int) (*fleet, error) {
@@ -145,7 +156,7 @@ func (a *agent) connect(ctx context.Context) error {
 	}
 	a.conn, a.closed = conn, make(chan struct{})
 	err = protocol.Send(conn, protocol.HelloFrame, protocol.Hello{Protocol: protocol.Version, Version: "bench", OS: "linux", Arch: "amd64", Name: fmt.Sprintf("host-%05d", a.n), Mode: "deny-list",
-		Fleet: a.fleet, Host: a.host, Spool: fmt.Sprint(a.n)})
+		Fleet: a.fleet, Host: a.host, Spool: fmt.Sprint(a.n), Deltas: true})
 	if err != nil {
 		return err
 	}
@@ -171,8 +182,8 @@ func (a *agent) read() {
 		}
 		now := time.Now()
 		switch kind {
-		case protocol.BundleFrame:
-			if a.bundle(payload, now) != nil {
+		case protocol.BundleFrame, protocol.DeltaFrame, protocol.PieceFrame:
+			if a.bring(kind, payload, now) != nil {
 				a.conn.Close()
 				return
 			}
@@ -184,9 +195,17 @@ func (a *agent) read() {
 	}
 }
 
-// bundle checks what came as an agent does, and says that it is in force.
-func (a *agent) bundle(payload []byte, now time.Time) error {
-	d, err := protocol.ParseDelivery(payload)
+// bring checks what came as an agent does, and says that it is in force once all of it is here.
+func (a *agent) bring(kind protocol.Kind, payload []byte, now time.Time) (err error) {
+	if kind == protocol.PieceFrame {
+		return a.piece(payload, now)
+	}
+	var d protocol.Delta
+	if kind == protocol.DeltaFrame {
+		d, err = protocol.ParseDelta(payload)
+	} else {
+		d.Delivery, err = protocol.ParseDelivery(payload)
+	}
 	if err != nil {
 		return err
 	}
@@ -195,8 +214,32 @@ func (a *agent) bundle(payload []byte, now time.Time) error {
 		return err
 	}
 	for _, p := range d.Parts {
-		if got := protocol.PartOf("", p); !names(m, got) {
-			return fmt.Errorf("a part that the manifest does not name")
+		got := protocol.PartOf("", p)
+		if !names(m, got) {
+			return errors.New("a part that the manifest does not name")
+		}
+		if _, known := a.f.parts.Load(got.SHA256); !known && m.Scope == protocol.AllHosts {
+			a.f.parts.Store(got.SHA256, bytes.Clone(p))
+		}
+	}
+	for _, p := range d.Patches {
+		if err := a.f.patch(m, p); err != nil {
+			return err
+		}
+		a.has = hex.EncodeToString(p.Target[:])
+	}
+	if m.Scope == protocol.AllHosts {
+		a.f.bytes.Add(int64(len(payload) + 5))
+	}
+	return a.take(m, now)
+}
+
+// take brings a bundle into force, or asks for what is missing of it: the part that is too large to come with its manifest.
+func (a *agent) take(m protocol.Manifest, now time.Time) error {
+	for _, p := range m.Parts {
+		if p.Size > protocol.MaxInline && a.has != p.SHA256 {
+			a.waits, a.missing, a.have = m, p, nil
+			return a.get()
 		}
 	}
 	if m.Scope == protocol.AllHosts {
@@ -212,6 +255,50 @@ func (a *agent) bundle(payload []byte, now time.Time) error {
 		a.send(protocol.AppliedFrame, protocol.Applied{Scope: m.Scope, Generation: m.Generation})
 	})
 	return nil
+}
+
+func (a *agent) get() error {
+	g := protocol.Get{Offset: uint64(len(a.have))}
+	if _, err := hex.Decode(g.SHA256[:], []byte(a.missing.SHA256)); err != nil {
+		return err
+	}
+	return a.sendRaw(protocol.GetFrame, g.Encode())
+}
+
+// piece takes a piece of a large part.
+func (a *agent) piece(payload []byte, now time.Time) error {
+	p, err := protocol.ParsePiece(payload)
+	if err != nil {
+		return err
+	}
+	a.f.bytes.Add(int64(len(payload) + 5))
+	if a.have = append(a.have, p.Bytes...); len(p.Bytes) > 0 && len(a.have) < a.missing.Size {
+		return a.get()
+	}
+	if protocol.PartOf(a.missing.Name, a.have) != a.missing {
+		return errors.New("another part than the manifest names")
+	}
+	a.f.parts.LoadOrStore(a.missing.SHA256, a.have)
+	a.has, a.have = a.missing.SHA256, nil
+	return a.take(a.waits, now)
+}
+
+// patch applies a patch once for all.
+func (f *fleet) patch(m protocol.Manifest, p protocol.Patch) error {
+	target := hex.EncodeToString(p.Target[:])
+	if _, ok := f.parts.Load(target); ok {
+		return nil
+	}
+	before, ok := f.parts.Load(hex.EncodeToString(p.Base[:]))
+	i := slices.IndexFunc(m.Parts, func(q protocol.Part) bool { return q.SHA256 == target })
+	if !ok || i < 0 {
+		return errors.New("a patch of what is not here, or to what the manifest does not name")
+	}
+	after, err := p.Apply(before.([]byte), m.Parts[i])
+	if err == nil {
+		f.parts.Store(target, after)
+	}
+	return err
 }
 
 func names(m protocol.Manifest, p protocol.Part) bool {

@@ -30,7 +30,7 @@ func TestBench(t *testing.T) {
 	if err := b.run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{"enrolment: 5 machines", "connect: 5 streams", "idle: ", "push of a changed policy (40", "the last of 5", "findings: one of each", "all 5 agents were back"} {
+	for _, want := range []string{"enrolment: 5 machines", "connect: 5 streams", "idle: ", "push of a changed rule (4", "delta: the first large policy (20", "MEASURE", "<= 60 KB", "<= 2000 bytes", "the last of 5", "findings: one of each", "all 5 agents were back"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, out.String())
 		}

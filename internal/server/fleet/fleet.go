@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -180,7 +181,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // accept takes connections until the listener is closed.
 func (s *Server) accept(ctx context.Context) error {
-	config := s.auth.TLS()
+	config := s.auth.TLS(s.belongs)
 	for {
 		conn, err := s.listener.Accept()
 		if ctx.Err() != nil {
@@ -224,6 +225,9 @@ func (s *Server) meet(ctx context.Context, conn *tls.Conn) error {
 		return errors.Join(err, conn.Close())
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, ErrUnknownHost) {
+			s.linger(conn.NetConn())
+		}
 		return errors.Join(err, conn.NetConn().Close())
 	}
 	if conn.ConnectionState().NegotiatedProtocol == protocol.Enrolling {
@@ -236,6 +240,19 @@ func (s *Server) meet(ctx context.Context, conn *tls.Conn) error {
 	}
 	s.serving.Go(func() { ss.read(ctx) }) // on a stack that no handshake has grown
 	return nil
+}
+
+// lingerTime is how long a machine that was put out may take to read the alert that says so.
+const lingerTime = time.Second
+
+// linger lets the other side read the last alert: what it sent after its part of the handshake is read, as closing with it unread resets the
+// connection, and on some systems what came before is lost then.
+func (s *Server) linger(conn net.Conn) {
+	t, ok := conn.(*net.TCPConn)
+	if !ok || t.CloseWrite() != nil || t.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	io.CopyN(io.Discard, t, 64<<10) // it hangs up, or is hung up on
 }
 
 func addressOf(c net.Conn) string {

@@ -112,9 +112,14 @@ func TestRevoked(t *testing.T) {
 	for len(a.applied) > 0 {
 		<-a.applied
 	}
+	a.log.Reset()
 	a.run()
 	if got := a.next(); got.Generation != g {
 		t.Errorf("generation %d in force, want %d", got.Generation, g)
+	}
+	eventually(t, "it is told why", func() bool { return strings.Contains(a.log.String(), "this agent's certificate was revoked") })
+	if strings.Contains(a.log.String(), "connected to the fleet server") {
+		t.Error("it was greeted")
 	}
 	if err := client.Enrol(t.Context(), client.EnrolOptions{Dir: a.dir, Server: r.address, Code: r.code(), Machine: client.Machine{Name: "x"}}); !errors.Is(err, client.ErrDenied) {
 		t.Errorf("the key of a machine that was put out enrols again: %v", err)

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -196,6 +197,27 @@ type agent struct {
 	execute func(o protocol.Order) protocol.Report
 	now     func() time.Time
 	stop    func()
+	log     journal
+}
+
+// journal is what an agent logs.
+type journal struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.Buffer.Write(b)
+}
+
+// String returns all of it.
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.Buffer.String()
 }
 
 // Apply implements client.Applier.
@@ -237,7 +259,7 @@ func (a *agent) run() {
 	if a.spool, err = spool.Open(a.dir+"/spool", 0); err != nil {
 		a.r.t.Fatal(err)
 	}
-	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Server: a.server, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond})
+	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Server: a.server, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&a.log, nil))})
 	if err != nil {
 		a.r.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -51,15 +52,24 @@ type session struct {
 	deltas        bool   // the agent takes patches
 }
 
+// belongs reports whether the machine with a certificate of ours belongs to the fleet.
+func (s *Server) belongs(leaf *x509.Certificate) error {
+	h, ok := s.roster.get(leaf.Subject.CommonName)
+	if !ok || h.State != Approved || protocol.Fingerprint(leaf.RawSubjectPublicKeyInfo) != h.Fingerprint {
+		return ErrUnknownHost
+	}
+	return nil
+}
+
 // greet admits an agent that the handshake has proven to hold a certificate of ours.
 func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*session, error) {
 	leaf := conn.ConnectionState().PeerCertificates[0]
-	h, ok := s.roster.get(leaf.Subject.CommonName)
-	ss := &session{s: s, host: h.ID, conn: conn}
-	if !ok || h.State != Approved || protocol.Fingerprint(leaf.RawSubjectPublicKeyInfo) != h.Fingerprint {
+	ss := &session{s: s, host: leaf.Subject.CommonName, conn: conn}
+	if s.belongs(leaf) != nil { // it did when they shook hands
 		ss.refuse("this machine does not belong to the fleet (any more)", 3600)
 		return nil, ErrUnknownHost
 	}
+	h, _ := s.roster.get(ss.host)
 	kind, payload, err := protocol.Read(conn)
 	if err != nil {
 		return nil, err

@@ -46,8 +46,14 @@ type Options struct {
 	FirstTry time.Duration // the longest wait before a second try to connect; it doubles from there. Default 5s
 }
 
-// Longest wait between two tries to connect.
-const maxWait = 5 * time.Minute
+// Longest wait between two tries to connect, and between two of a machine that was put out.
+const (
+	maxWait    = 5 * time.Minute
+	revokedTry = time.Hour
+)
+
+// ErrRevoked says that the fleet put this machine out.
+var ErrRevoked = errors.New("this agent's certificate was revoked, or belongs to no machine of the fleet any more: enrol again, with the state folder removed if an administrator put the machine out")
 
 // Client is an enrolled agent.
 type Client struct {
@@ -153,6 +159,11 @@ func (c *Client) Run(ctx context.Context) error {
 			wait = c.FirstTry
 		}
 		c.away.Store(&err)
+		if errors.Is(err, ErrRevoked) {
+			c.Log.Error("the fleet server refuses this machine; the last policy stays in force", "error", err)
+			clock.Pause(ctx, revokedTry)
+			continue
+		}
 		c.Log.Info("no connection to the fleet server; the last policy stays in force", "error", err)
 		clock.Pause(ctx, max(after, time.Duration(rand.Int64N(int64(wait)+1))))
 		wait = min(2*wait, maxWait)
@@ -257,6 +268,18 @@ func (c *Client) approved(i protocol.OrderItem) (protocol.Approval, bool) {
 	return protocol.Approval{}, false
 }
 
+// word tells what the server says by hanging up in the handshake. Of TLS 1.3 the client hears it with the first read only.
+func word(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == badCertificate.Error() {
+		return fmt.Errorf("%w: %w", ErrRevoked, err)
+	}
+	return err
+}
+
+// badCertificate is the alert with which a fleet server refuses a certificate that it issued itself (RFC 8446, section 6.2).
+const badCertificate tls.AlertError = 42
+
 // dial connects and proves who we are.
 func (c *Client) dial(ctx context.Context) (*tls.Conn, *credentials, error) {
 	creds, err := loadCredentials(c.Dir)
@@ -270,7 +293,7 @@ func (c *Client) dial(ctx context.Context) (*tls.Conn, *credentials, error) {
 	defer cancel()
 	conn, err := d.DialContext(ctx, "tcp", c.Server)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, word(err)
 	}
 	t, ok := conn.(*tls.Conn)
 	if !ok {

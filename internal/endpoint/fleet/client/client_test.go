@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -39,7 +40,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", a.TLS())
+	l, err := tls.Listen("tcp", "127.0.0.1:0", a.TLS(func(*x509.Certificate) error { return nil }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func (s *stream) greet(conn interface {
 	}
 	kind, payload, err := protocol.Read(conn)
 	if err != nil {
-		return w, err
+		return w, word(err)
 	}
 	if kind == protocol.RefusedFrame {
 		return w, s.refused(payload)

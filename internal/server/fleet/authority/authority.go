@@ -171,8 +171,9 @@ func (a *Authority) Issue(r *x509.CertificateRequest, host string) ([]byte, time
 
 // TLS returns the configuration of the listener: those who enrol show no certificate, agents one of ours. There is no resumption: a host that
 // was revoked must not come back by a ticket. Records are as large as they may be: small ones at first, which help browsers, cost a system call
-// each when a policy goes to ten thousand.
-func (a *Authority) TLS() *tls.Config {
+// each when a policy goes to ten thousand. Belongs says whether the machine of a certificate of ours, which is proven to have its key, belongs to
+// the fleet; one that does not gets the alert bad_certificate, which nothing else here sends, and no stream.
+func (a *Authority) TLS(belongs func(*x509.Certificate) error) *tls.Config {
 	agents := x509.NewCertPool()
 	agents.AddCert(a.cert)
 	base := &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.serverCertificate() }}
@@ -180,6 +181,7 @@ func (a *Authority) TLS() *tls.Config {
 	enrol.NextProtos = []string{protocol.Enrolling}
 	stream.NextProtos = []string{protocol.Streaming}
 	stream.ClientAuth, stream.ClientCAs = tls.RequireAndVerifyClientCert, agents
+	stream.VerifyConnection = func(s tls.ConnectionState) error { return belongs(s.PeerCertificates[0]) }
 	stream.Time, enrol.Time = a.clock.Now, a.clock.Now
 	base.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		for _, p := range h.SupportedProtos {
