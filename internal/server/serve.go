@@ -75,7 +75,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, version stri
 		return nil, err
 	}
 	if err = s.rules.upgrade(ctx, s.store); err == nil {
-		err = s.build()
+		err = s.build(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.discard())
@@ -91,7 +91,7 @@ func (s *Server) discard() error {
 	return s.store.Close()
 }
 
-func (s *Server) build() error {
+func (s *Server) build(ctx context.Context) error {
 	s.board.Set("policy", health.OK, "version "+s.rules.Policy().Version(), "")
 	s.checkAccounts()
 	var err error
@@ -104,7 +104,7 @@ func (s *Server) build() error {
 	if s.recorder, err = s.alerts(); err != nil {
 		return err
 	}
-	if err := s.execution(); err != nil {
+	if err := s.execution(ctx); err != nil {
 		return err
 	}
 	s.observations()
@@ -201,9 +201,12 @@ func (s *Server) santa() error {
 }
 
 // execution sums up what is recorded of programs, for rules of other enforcers and for lockdown.
-func (s *Server) execution() error {
+func (s *Server) execution(ctx context.Context) error {
 	t, err := execution.Open(s.store.Dir, s.store.Clock, s.log)
 	if err != nil {
+		return err
+	}
+	if err := t.Follow(ctx, s.store.Journal, s.store.opener); err != nil {
 		return err
 	}
 	s.recorder = t.Recorder(s.recorder)

@@ -79,8 +79,7 @@ func (d *Desk) Decide(ctx context.Context, by string, a DecideArgs) ([]fleet.App
 		if err != nil {
 			return nil, fmt.Errorf("it could not be recorded, and was not done: %w", err)
 		}
-		d.Tally.forget(&p)
-		return nil, nil
+		return nil, d.Tally.forget(&p)
 	}
 	if d.Grant == nil {
 		return nil, errors.New("this server serves no fleet: there is nobody to approve for")
@@ -96,8 +95,7 @@ func (d *Desk) Decide(ctx context.Context, by string, a DecideArgs) ([]fleet.App
 		}
 		granted = append(granted, g)
 	}
-	d.Tally.forget(&p)
-	return granted, nil
+	return granted, d.Tally.forget(&p)
 }
 
 // approvals are what accepting a proposal grants: the publisher, or each file by its content.

@@ -2,7 +2,8 @@
 // would stop in lockdown.
 //
 // Both are sums over records, kept in one file beside the journal, so that they are there without reading anybody's record. The file is written
-// some seconds after a change: a crash loses the counts of those seconds, never a record.
+// some seconds after a change, and says up to where in the journal it counts: after a crash what came behind that is counted from the records
+// (see Follow). Where no key is unlocked records cannot be read, and a crash loses the counts of those seconds, never a record.
 package execution
 
 import (
@@ -68,6 +69,7 @@ type state struct {
 	Since   time.Time                    `json:"since"`   // of the counts
 	Fired   map[string]map[string]*Count `json:"fired"`   // by enforcer and key
 	Learned map[string]*File             `json:"learned"` // by SHA-256
+	Through map[string]uint64            `json:"through"` // the last frame of each stream that is counted
 }
 
 // Tally is the sums of one data directory. It is safe for concurrent use.
@@ -76,6 +78,8 @@ type Tally struct {
 	clock clock.Clock
 	log   *slog.Logger
 
+	gate    sync.RWMutex // held for reading from before a record is durable until it is counted
+	frames  func() (map[string]uint64, error)
 	mu      sync.Mutex
 	d       state
 	changed chan struct{}
@@ -122,13 +126,27 @@ func (t *Tally) Run(ctx context.Context) error {
 }
 
 func (t *Tally) save() error {
-	t.mu.Lock()
-	b, err := json.Marshal(t.d)
-	t.mu.Unlock()
+	b, err := t.state()
 	if err != nil {
 		return err
 	}
 	return durable.Replace(t.path, b, 0o600)
+}
+
+// state encodes the sums, with the place in the journal up to which they count: nobody is between recording and counting.
+func (t *Tally) state() ([]byte, error) {
+	t.gate.Lock()
+	defer t.gate.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.frames != nil {
+		through, err := t.frames()
+		if err != nil {
+			return nil, err
+		}
+		t.d.Through = through
+	}
+	return json.Marshal(t.d)
 }
 
 // Recorder returns a recorder that sums up what the next one made durable.
@@ -141,16 +159,24 @@ type tap struct {
 
 // Record implements event.Recorder.
 func (r tap) Record(ctx context.Context, events ...*event.Event) error {
+	if !slices.ContainsFunc(events, counts) {
+		return r.next.Record(ctx, events...)
+	}
+	r.t.gate.RLock()
+	defer r.t.gate.RUnlock()
 	if err := r.next.Record(ctx, events...); err != nil {
 		return err
 	}
 	for _, e := range events {
-		if e.Kind == event.ProgramRun && e.Program != nil {
+		if counts(e) {
 			r.t.add(e)
 		}
 	}
 	return nil
 }
+
+// counts reports whether a record is summed up.
+func counts(e *event.Event) bool { return e.Kind == event.ProgramRun && e.Program != nil }
 
 // add sums up one start of a program.
 func (t *Tally) add(e *event.Event) {

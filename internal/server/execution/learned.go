@@ -137,14 +137,11 @@ func (t *Tally) proposal(id string) (Proposal, error) {
 }
 
 // forget drops what a proposal holds: it was decided. What runs and is stopped all the same comes back.
-func (t *Tally) forget(p *Proposal) {
+func (t *Tally) forget(p *Proposal) error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	maps.DeleteFunc(t.d.Learned, func(sum string, _ *File) bool {
 		return slices.ContainsFunc(p.Files, func(f File) bool { return f.SHA256 == sum })
 	})
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
+	t.mu.Unlock()
+	return t.save()
 }
