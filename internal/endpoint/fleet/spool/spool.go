@@ -1,7 +1,7 @@
 // Package spool keeps what an agent has to say until the server has it on record: a folder of numbered segments, append-only and synced.
 //
 // Each item has a number. Numbers go on over restarts and are never given twice, so that the server can tell what it has already. When the
-// spool is full nothing more is taken and what was not is counted: it is never dropped silently (law 3).
+// spool is full nothing more is taken, and the recorder counts what was not: it is never dropped silently (law 3).
 package spool
 
 import (
@@ -46,7 +46,6 @@ type Spool struct {
 	next     uint64 // number of the next item
 	acked    uint64
 	size     int64
-	lost     uint64
 	wake     chan struct{} // closed when something is added
 }
 
@@ -203,7 +202,6 @@ func (s *Spool) Add(items ...protocol.Item) error {
 		return fmt.Errorf("spool: %w", os.ErrClosed)
 	}
 	if s.size+int64(len(b)) > s.limit {
-		s.lost += uint64(len(items))
 		return ErrFull
 	}
 	if err := s.write(b); err != nil {
@@ -233,15 +231,6 @@ func (s *Spool) write(b []byte) error {
 		return errors.Join(err, s.active.Truncate(end))
 	}
 	return nil
-}
-
-// Lost returns how many items were refused since it was last asked.
-func (s *Spool) Lost() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.lost
-	s.lost = 0
-	return n
 }
 
 // Waiting returns how many items nobody has acknowledged.

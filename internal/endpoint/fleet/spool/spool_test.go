@@ -160,8 +160,61 @@ func TestFull(t *testing.T) {
 	if err != nil || gap.Kind != event.Gap || !strings.Contains(gap.Explanation, fmt.Sprintf("%d events", refused)) || len(items.List) != 2 {
 		t.Errorf("%+v, %v", gap, err)
 	}
-	if n := s.Lost(); n < uint64(refused) {
-		t.Errorf("%d lost, %d refused", n, refused)
+}
+
+// TestRefusedOnce: who keeps an event and tries it again makes it no more than one that is missing, and none once it is recorded.
+func TestRefusedOnce(t *testing.T) {
+	s := open(t, t.TempDir(), 1<<20)
+	r := spool.NewRecorder(s, event.Host{Name: "laptop-17"}, time.Now)
+	made := func(n int) *event.Event {
+		return &event.Event{ID: event.NewID(), Kind: event.FindingHit, Content: event.Content{Explanation: strings.Repeat("x", n)}}
+	}
+	for r.Record(t.Context(), made(100<<10)) == nil {
+	}
+	empty := func() {
+		t.Helper()
+		for s.Waiting() > 0 {
+			if err := s.Ack(next(t, s).Last()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first := func() *event.Event {
+		t.Helper()
+		items := next(t, s)
+		e, err := protocol.DecodeEvent(items.List[0].Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	kept, dropped := made(150<<10), made(150<<10)
+	for range 5 {
+		if err := r.Record(t.Context(), kept); !errors.Is(err, spool.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Record(t.Context(), kept, dropped); !errors.Is(err, spool.ErrFull) {
+		t.Fatal(err)
+	}
+	empty()
+	if err := r.Record(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	if gap := first(); gap.Kind != event.Gap || !strings.Contains(gap.Explanation, ": 2 events were refused") { // that which filled it up, and what was dropped
+		t.Errorf("%s", gap.Explanation)
+	}
+	for r.Record(t.Context(), kept) == nil {
+	}
+	for range 3 {
+		r.Record(t.Context(), kept)
+	}
+	empty()
+	if err := r.Record(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	if e := first(); e.ID != kept.ID {
+		t.Errorf("a gap for what was recorded after all: %s", e.Explanation)
 	}
 }
 
