@@ -164,7 +164,7 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 	var out []protocol.Order
 	for _, id := range slices.Sorted(maps.Keys(c.list)) {
 		x := c.list[id]
-		if len(out) == orderedAtOnce || filesOf(out) >= orderedFiles {
+		if len(out) == orderedAtOnce {
 			break
 		}
 		if x.Stage == Planned || x.Stage == Stopped {
@@ -174,18 +174,27 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 		if i < 0 {
 			continue
 		}
-		p := x.Hosts[i]
-		if x.Stage == Undoing {
-			if items := undoable(p); p.Undone == nil && len(items) > 0 {
-				out = append(out, protocol.Order{ID: x.undoID(), Plan: x.Digest, Action: protocol.RestoreOrder, Expires: x.Made.Add(2 * orderLife), Items: items})
-			}
+		o := x.order(&x.Hosts[i], held)
+		if len(o.Items) == 0 {
 			continue
 		}
-		if p.Done == nil && len(p.Items) > 0 && !held && (x.Stage == All || p.Canary) {
-			out = append(out, protocol.Order{ID: x.doID(), Plan: x.Digest, Action: x.Action, Expires: x.Made.Add(orderLife), Items: p.Items})
+		if len(out) > 0 && filesOf(out)+len(o.Items) > orderedFiles {
+			break
 		}
+		out = append(out, o)
 	}
 	return out
+}
+
+// order is what a host is told to do for a campaign; without files it is nothing.
+func (x *Campaign) order(p *PlanHost, held bool) protocol.Order {
+	switch {
+	case x.Stage == Undoing && p.Undone == nil:
+		return protocol.Order{ID: x.undoID(), Plan: x.Digest, Action: protocol.RestoreOrder, Expires: x.Made.Add(2 * orderLife), Items: undoable(*p)}
+	case x.Stage != Undoing && p.Done == nil && !held && (x.Stage == All || p.Canary):
+		return protocol.Order{ID: x.doID(), Plan: x.Digest, Action: x.Action, Expires: x.Made.Add(orderLife), Items: p.Items}
+	}
+	return protocol.Order{}
 }
 
 // filesOf counts the files of orders.

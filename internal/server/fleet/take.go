@@ -57,7 +57,11 @@ func (s *Server) takeOther(ctx context.Context, h Host, i protocol.Item) error {
 		if err != nil {
 			return s.undecodable(ctx, h, i.Body, err)
 		}
-		return s.campaigns.report(h, r, s.deps.Clock.Now())
+		err = s.campaigns.report(h, r, s.deps.Clock.Now())
+		if ss := s.session(h.ID); ss != nil { // what else it is to do comes at once
+			ss.poke(hostFlag)
+		}
+		return err
 	case protocol.RequestItem:
 		r, err := protocol.Decode[protocol.Request](i.Body)
 		if err != nil {
