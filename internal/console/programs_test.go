@@ -41,7 +41,7 @@ func (r *rig) programs(grant func(context.Context, string, fleet.Approval) (flee
 		stopped("fapolicyd", "path=/usr/bin/telegram-desktop", "laptop-17", 5*day), stopped("fapolicyd", "path=/opt/other", "laptop-18", day), stopped("santa", "TEAMID:6N38VWS5BX", "mac-<i>2</i>", day)); err != nil {
 		r.t.Fatal(err)
 	}
-	d := &execution.Desk{Tally: sums, Acts: r.acts, Grant: grant, Plan: func() *export.Plan { return exporttest.Plan(r.t, exporttest.Policy, export.Options{}) }}
+	d := &execution.Desk{Tally: sums, Acts: r.acts, Grant: grant, Plan: func([]export.Found) *export.Plan { return exporttest.Plan(r.t, exporttest.Policy, export.Options{}) }}
 	r.web.Programs = execution.Pages{Desk: d}
 	return d
 }

@@ -197,7 +197,7 @@ type agent struct {
 	execute func(o protocol.Order) protocol.Report
 	now     func() time.Time
 	stop    func()
-	log     journal
+	log     *journal
 }
 
 // journal is what an agent logs.
@@ -238,7 +238,7 @@ func (a *agent) Execute(_ context.Context, o protocol.Order) protocol.Report { r
 // enrol enrols a machine and approves it.
 func (r *rig) enrol(name string) *agent {
 	r.t.Helper()
-	a := &agent{r: r, dir: r.t.TempDir(), name: name, applied: make(chan client.Bundle, 100)}
+	a := &agent{log: &journal{}, r: r, dir: r.t.TempDir(), name: name, applied: make(chan client.Bundle, 100)}
 	a.execute = func(o protocol.Order) protocol.Report { return protocol.Report{} }
 	err := client.Enrol(r.t.Context(), client.EnrolOptions{Dir: a.dir, Server: r.address, Code: r.code(), Machine: client.Machine{Name: name, Version: "1"}, Every: 20 * time.Millisecond,
 		Waiting: func(print string) {
@@ -259,7 +259,7 @@ func (a *agent) run() {
 	if a.spool, err = spool.Open(a.dir+"/spool", 0); err != nil {
 		a.r.t.Fatal(err)
 	}
-	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Server: a.server, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&a.log, nil))})
+	a.Client, err = client.New(a.r.t.Context(), client.Options{Dir: a.dir, Server: a.server, Machine: client.Machine{Name: a.name, Version: "1", Mode: "once"}, Apply: a, Execute: a, Spool: a.spool, Now: a.now, FirstTry: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(a.log, nil))})
 	if err != nil {
 		a.r.t.Fatal(err)
 	}
