@@ -9,21 +9,29 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/harden"
 )
 
-// agentSocket is where the agent of this machine answers.
-const agentSocket = "/run/chaperone/agent.sock"
-
-// execution looks at what closes the ways around the agent, where one runs.
+// execution looks at the agent of this machine, and at what closes the ways around it, where one runs.
 func execution(ctx context.Context, x *exam) {
-	if _, err := os.Stat(agentSocket); err != nil {
+	socket := x.c.Path(x.c.Agent.Socket)
+	_, err := os.Stat(socket)
+	if err != nil && x.c.Agent.Server == "" {
 		x.ok("no agent runs on this machine")
 		return
 	}
-	reply, err := agent.Ask(ctx, agentSocket, &agent.Request{Status: true})
+	var reply *agent.Reply
+	if err == nil {
+		reply, err = agent.Ask(ctx, socket, &agent.Request{Status: true})
+	}
 	if err != nil {
-		x.add(Fail, "the agent does not answer: "+err.Error(), "programs are decided by what was allowed before, if its holder is alive", "systemctl status chaperone-agent")
+		x.add(Fail, "no agent answers at "+socket+": "+err.Error(), "nothing is decided here, or by what was allowed before while its holder is alive", "systemctl status chaperone-agent")
 		return
 	}
 	x.ok("the agent decides, in mode %s", reply.Mode)
+	if reply.Problem != "" {
+		x.add(Fail, reply.Problem, "the agent does not decide by what it is told", "correct it; chaperone policy check says the place")
+	}
+	if reply.Note != "" {
+		x.add(Warn, reply.Note, "the agent looks at programs and stops none", "chaperone policy check tells the mode of each rule")
+	}
 	for _, s := range harden.Settings("", agent.Removable) {
 		wanted := slices.Contains(x.c.Agent.Harden, string(s.Part))
 		if s.Closed || s.Absent && !wanted {

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxFile  = 4 << 20
-	maxTries = 5 // wrong codes a minute
+	maxTries = 5 // wrong codes of one user a minute
 )
 
 // Exception is one program that was approved.
@@ -37,14 +37,14 @@ type Store struct {
 
 	mu    sync.RWMutex
 	all   []Exception
-	until map[string]time.Time // by hash
-	tries []time.Time
+	until map[string]time.Time   // by hash
+	tries map[string][]time.Time // wrong codes of the last minute, by who gave them in
 }
 
 // Open opens the store in a folder. Without a secret no code is taken. A file that cannot be read approves nothing, and is no reason to decide
 // nothing at all: it is set aside, and Damage tells of it.
 func Open(dir, host string, secret []byte) *Store {
-	s := &Store{path: filepath.Join(dir, "exceptions.json"), secret: secret, host: host, until: map[string]time.Time{}}
+	s := &Store{path: filepath.Join(dir, "exceptions.json"), secret: secret, host: host, until: map[string]time.Time{}, tries: map[string][]time.Time{}}
 	all, err := load(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -104,15 +104,18 @@ func (s *Store) Redeem(sha256, code, by string, now time.Time, record func(until
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.tries) > 0 && now.Sub(s.tries[0]) > time.Minute {
-		s.tries = s.tries[1:]
+	for who, times := range s.tries {
+		if now.Sub(times[len(times)-1]) > time.Minute {
+			delete(s.tries, who)
+		}
 	}
-	if len(s.tries) >= maxTries {
+	if recent := s.tries[by]; len(recent) >= maxTries && now.Sub(recent[len(recent)-maxTries]) <= time.Minute {
 		return time.Time{}, ErrOften
 	}
 	until, err := Verify(s.secret, s.host, sha256, code, now)
 	if err != nil {
-		s.tries = append(s.tries, now)
+		last := s.tries[by]
+		s.tries[by] = append(last[max(0, len(last)-maxTries+1):], now)
 		return time.Time{}, err
 	}
 	kept := make([]Exception, 0, len(s.all)+1)
