@@ -569,3 +569,31 @@ func TestPartsOfTwoScopes(t *testing.T) {
 		t.Errorf("in force: %d bytes for %q", len(got.Policy), got.Person)
 	}
 }
+
+// TestOfferIsRefused: an agent takes no program from its server, signed with the fleet's key or not: it hangs up, and that is on record.
+func TestOfferIsRefused(t *testing.T) {
+	s := newServer(t)
+	dir, err := s.enrol(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.machine(dir)
+	m.run(t)
+	conn := s.stream()
+	signed, err := s.auth.Sign(protocol.Manifest{Scope: protocol.AllHosts, Generation: 9, Created: time.Now().UTC(), Parts: []protocol.Part{protocol.PartOf("agent", []byte("program"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.raw(conn, protocol.OfferFrame, signed)
+	if !hangsUp(conn) {
+		t.Error("the agent goes on")
+	}
+	items, err := m.spool.Next()
+	if err != nil || len(items.List) != 1 {
+		t.Fatalf("%d items, %v", len(items.List), err)
+	}
+	e, err := protocol.DecodeEvent(items.List[0].Body)
+	if err != nil || e.Phase != client.OfferRefused || e.Act == nil || e.Act.Action != client.OfferRefused {
+		t.Errorf("on record: %+v, %v", e, err)
+	}
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // stream is one connection to the server.
@@ -237,9 +239,28 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 		return nil
 	case protocol.RefusedFrame:
 		return s.refused(payload)
+	case protocol.OfferFrame:
+		return errors.Join(s.refuseOffer(payload), fmt.Errorf("%w: an offer of another program", protocol.ErrMalformed))
 	}
 	return fmt.Errorf("%w: a frame of kind %q from the server", protocol.ErrMalformed, byte(kind))
 }
+
+// refuseOffer puts on record that the server offered another program for this agent: agents are replaced by the machine's packages and by nothing
+// that comes over the stream, whoever signed it. The stream ends after it, so that a server cannot fill the spool with offers.
+func (s *stream) refuseOffer(payload []byte) error {
+	sum := sha256.Sum256(payload)
+	now := s.Now().UTC()
+	body, err := protocol.EncodeEvent(&event.Event{ID: event.NewID(), Kind: event.Act, Phase: OfferRefused, Time: now, Received: now, Connector: "agent", Host: event.Host{Name: s.Machine.Name},
+		Content: event.Content{Act: &event.ActDetail{Action: OfferRefused, Object: "another program for the agent", Details: []event.Fact{{Name: "sha256", Value: hex.EncodeToString(sum[:])}}}}})
+	if err != nil {
+		return err
+	}
+	s.Log.Error("the server offered another program for this agent, which was refused: agents come by the machine's packages alone")
+	return s.Spool.Add(protocol.Item{Kind: protocol.EventItem, Body: body})
+}
+
+// OfferRefused is the act of refusing another program for the agent.
+const OfferRefused = "agent.update.refuse"
 
 // bundle begins with a bundle that was pushed. A patch that makes nothing of what is here costs nothing: the part is asked for whole.
 func (s *stream) bundle(ctx context.Context, d protocol.Delivery, patches []protocol.Patch) error {

@@ -26,6 +26,7 @@ const (
 	AckFrame      Kind = 'a' // number up to which the spool is on record
 	RenewedFrame  Kind = 'r' // the certificate, DER
 	PongFrame     Kind = 'o' // empty
+	OfferFrame    Kind = 'u' // another program for the agent: no server here sends it, and every agent refuses it
 	RefusedFrame  Kind = 'x' // Refused
 )
 
@@ -46,7 +47,7 @@ func (k Kind) Limit() (int, bool) {
 	switch k {
 	case EnrolFrame, EnrolledFrame, HelloFrame:
 		return maxEnrol, true
-	case AppliedFrame, GetFrame, RenewFrame, WelcomeFrame, AckFrame, RefusedFrame, RenewedFrame:
+	case AppliedFrame, GetFrame, RenewFrame, WelcomeFrame, AckFrame, RefusedFrame, RenewedFrame, OfferFrame:
 		return Small, true
 	case PingFrame, PongFrame:
 		return 0, true
