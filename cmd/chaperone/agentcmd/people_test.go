@@ -17,7 +17,8 @@ import (
 )
 
 // spooled waits for an event in the agent's spool: without keys in the data directory everything stays there.
-func (f *field) spooled(what string, is func(*event.Event) bool) *event.Event {
+// Meanwhile something may be done again and again.
+func (f *field) spooled(what string, is func(*event.Event) bool, meanwhile ...func()) *event.Event {
 	f.t.Helper()
 	path := filepath.Join(f.work, "data", "agent", "spool", "spool.jsonl")
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -30,6 +31,9 @@ func (f *field) spooled(what string, is func(*event.Event) bool) *event.Event {
 		}
 		if time.Now().After(end) {
 			f.t.Fatalf("no %s in the spool:\n%s", what, b)
+		}
+		for _, do := range meanwhile {
+			do()
 		}
 	}
 }
