@@ -97,7 +97,7 @@ func (c Campaign) Done() int {
 
 // May reports whether the campaign can go to a stage from where it is.
 func (c Campaign) May(stage string) bool {
-	return slices.Contains(map[string][]string{"canary": {"planned"}, "all": {"planned", "canary", "stopped"}, "stopped": {"canary", "all"}, "undoing": {"canary", "all", "stopped"}}[stage], c.Stage)
+	return slices.Contains(map[string][]string{"canary": {"planned"}, "all": {"planned", "canary", "stopped"}, "stopped": {"canary", "all", "undoing"}, "undoing": {"canary", "all", "stopped", "ended"}}[stage], c.Stage)
 }
 
 // FleetAct is one thing that an administrator does with a fleet.

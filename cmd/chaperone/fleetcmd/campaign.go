@@ -5,6 +5,7 @@ package fleetcmd
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/printable"
@@ -17,7 +18,7 @@ type campaignCmd struct {
 	List  listCmd    `cmd:"" help:"List campaigns and how far they are."`
 	Show  showCmd    `cmd:"" help:"Show what a campaign does on each machine, and what became of it."`
 	Start advanceCmd `cmd:"" help:"Begin with the canary machines; with --all, on all."`
-	Stop  stopCmd    `cmd:"" help:"Give no more orders. What was done stays done."`
+	Stop  stopCmd    `cmd:"" help:"Give no more orders. What was done stays done. An undoing that some machines never answer is ended by it."`
 	Undo  undoCmd    `cmd:"" help:"Bring back what lies in the quarantines of machines."`
 }
 
@@ -49,15 +50,51 @@ func (c *planCmd) Run(e *command.Env) error {
 
 // show prints a campaign for people.
 func show(e *command.Env, x fleet.Campaign) error {
-	fmt.Fprintf(e.Out, "campaign %s: %s %s %s, stage %s, by %s\n", x.ID, x.Action, printable.Line(x.App), printable.Line(x.Version), x.Stage, x.By)
+	fmt.Fprintf(e.Out, "campaign %s: %s %s, stage %s, by %s\n", x.ID, x.Action, printable.Line(what(x)), x.Stage, x.By)
 	for _, h := range x.Hosts {
 		fmt.Fprintf(e.Out, "%s%s: %s\n", printable.Line(h.Name), mark(h), progress(h))
-		for _, i := range h.Items {
-			fmt.Fprintf(e.Out, "    %s\n", printable.Line(i.Path))
+		for _, line := range fates(h) {
+			fmt.Fprintf(e.Out, "    %s\n", line)
 		}
 	}
+	stillOpen(e, x)
 	_, err := fmt.Fprintf(e.Out, "plan %s\n", x.Digest)
 	return err
+}
+
+// what is the messenger of a campaign, with its version where it is of one.
+func what(x fleet.Campaign) string { return strings.TrimSpace(x.App + " " + x.Version) }
+
+// fates are the files of a machine, with what became of each once that is known.
+func fates(h fleet.PlanHost) []string {
+	last := h.Done
+	if h.Undone != nil {
+		last = h.Undone
+	}
+	var out []string
+	if last == nil || len(last.Outcomes) == 0 {
+		for _, i := range h.Items {
+			out = append(out, printable.Line(i.Path))
+		}
+		return out
+	}
+	for _, o := range last.Outcomes {
+		out = append(out, outcome(o))
+	}
+	return out
+}
+
+// stillOpen names the machines that have not answered.
+func stillOpen(e *command.Env, x fleet.Campaign) {
+	open := x.Open()
+	if len(open) == 0 {
+		return
+	}
+	names := strings.Join(open[:min(len(open), mostShown)], ", ")
+	if more := len(open) - mostShown; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	fmt.Fprintf(e.Out, "not answered by %d of %d machines: %s\n", len(open), len(x.Hosts), printable.Line(names))
 }
 
 func mark(h fleet.PlanHost) string {
@@ -86,15 +123,28 @@ type listCmd struct{ listing }
 
 // Run lists campaigns.
 func (c *listCmd) Run(e *command.Env) error {
-	return table(e, &c.listing, "fleet.campaigns", struct{}{}, "ID\tWHAT\tACTION\tSTAGE\tHOSTS\tDONE\tBY\tREASON", "there is no campaign", func(x fleet.Campaign) []string {
-		done := 0
-		for _, h := range x.Hosts {
-			if h.Done != nil {
-				done++
-			}
-		}
-		return []string{x.ID, x.App + " " + x.Version, x.Action, string(x.Stage), fmt.Sprint(len(x.Hosts)), fmt.Sprint(done), x.By, x.Reason}
+	return table(e, &c.listing, "fleet.campaigns", struct{}{}, "ID\tWHAT\tACTION\tSTAGE\tHOSTS\tDONE\tFAILED\tOPEN\tBY\tREASON", "there is no campaign", func(x fleet.Campaign) []string {
+		done, failed := tally(x)
+		return []string{x.ID, what(x), x.Action, string(x.Stage), fmt.Sprint(len(x.Hosts)), fmt.Sprint(done), fmt.Sprint(failed), fmt.Sprint(len(x.Open())), x.By, x.Reason}
 	})
+}
+
+// tally counts the machines on which all was done, and those that refused it or could not do it all.
+func tally(x fleet.Campaign) (done, failed int) {
+	for _, h := range x.Hosts {
+		last := h.Done
+		if h.Undone != nil {
+			last = h.Undone
+		}
+		switch {
+		case last == nil:
+		case last.Refused != "" || last.Failed() > 0:
+			failed++
+		default:
+			done++
+		}
+	}
+	return done, failed
 }
 
 type showCmd struct {
@@ -148,8 +198,9 @@ func advance(e *command.Env, d *command.DataFlags, args fleet.AdvanceArgs) error
 		return err
 	}
 	return lines(&b, func(_ []byte, x fleet.Campaign) error {
-		_, err := fmt.Fprintf(e.Out, "campaign %s is at stage %s\n", x.ID, x.Stage)
-		return err
+		fmt.Fprintf(e.Out, "campaign %s is at stage %s\n", x.ID, x.Stage)
+		stillOpen(e, x)
+		return nil
 	})
 }
 

@@ -90,33 +90,73 @@ func (c *enrollCmd) Run(e *command.Env) error {
 	return err
 }
 
-// Rules builds what decides from a bundle of a fleet: its policy with the approvals of this machine, and its catalog.
+// Rules builds what decides from a bundle of a fleet: its policy with the approvals of this machine, and its catalog. An approval that could
+// be no rule is left out: it lets nothing run, and never keeps the policy from coming.
 func Rules(b client.Bundle) (*rules.Set, error) {
+	set, _, err := understood(b)
+	return set, err
+}
+
+// understood is Rules, and says which approvals were left out.
+func understood(b client.Bundle) (set *rules.Set, wrong []error, err error) {
+	cat, err := catalogOf(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if set, err = build(b, cat); err == nil || len(b.Approvals) == 0 {
+		return set, nil, err
+	}
+	var apps []string
+	for _, app := range cat.Apps() {
+		apps = append(apps, app.ID)
+	}
+	all := b.Approvals
+	b.Approvals = nil
+	for _, a := range all {
+		if err := client.CheckApproval(a, apps); err != nil {
+			wrong = append(wrong, fmt.Errorf("exception %s: %w", a.ID, err))
+			continue
+		}
+		b.Approvals = append(b.Approvals, a)
+	}
+	set, err = build(b, cat)
+	return set, wrong, err
+}
+
+func build(b client.Bundle, cat *catalog.Catalog) (*rules.Set, error) {
 	file, err := b.File()
 	if err != nil {
 		return nil, err
 	}
-	var cat *catalog.Catalog
-	if b.Catalog != nil {
-		_, files, err := bundle.Open(b.Catalog, b.CatalogKeys)
-		if err != nil {
-			return nil, err
-		}
-		if cat, err = catalog.Load(files); err != nil {
-			return nil, err
-		}
-	}
 	return rules.Build(file, cat)
 }
 
+// catalogOf is the catalog of a bundle, or the built-in one.
+func catalogOf(b client.Bundle) (*catalog.Catalog, error) {
+	if b.Catalog == nil {
+		return catalog.Default()
+	}
+	_, files, err := bundle.Open(b.Catalog, b.CatalogKeys)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Load(files)
+}
+
 // inForce is what a machine decides by.
-type inForce struct{ set atomic.Pointer[rules.Set] }
+type inForce struct {
+	set   atomic.Pointer[rules.Set]
+	wrong func(error) // told of what could not be taken of it
+}
 
 // Apply implements client.Applier.
 func (f *inForce) Apply(_ context.Context, b client.Bundle) error {
-	set, err := Rules(b)
+	set, wrong, err := understood(b)
 	if err != nil {
 		return err
+	}
+	for _, w := range wrong {
+		f.wrong(w)
 	}
 	f.set.Store(set)
 	return nil
@@ -145,6 +185,7 @@ type joined struct {
 // join opens the state of an enrolled machine.
 func join(e *command.Env, o joining) (*joined, error) {
 	j := &joined{log: telemetry.NewLog(e.ErrOut, true, o.level)}
+	j.wrong = func(err error) { j.log.Error("left out of the policy of the fleet", "error", err) }
 	m, err := client.ThisMachine(e.Version, o.mode)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/identity"
 )
 
 // Subject says for whom an approval is.
@@ -93,7 +95,7 @@ const (
 // Errors of approvals.
 var (
 	ErrNoApproval = errors.New("no approval or request of that id")
-	ErrApproval   = errors.New("an approval names a host, person or group, a messenger, a file by its SHA-256 or a publisher, a reason, and a time at most a year ahead")
+	ErrApproval   = errors.New("that is no exception")
 )
 
 // approvals are kept in one file, whole.
@@ -202,9 +204,11 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 		}
 	}
 	now := s.deps.Clock.Now()
-	known := a.Subject == OneHost || a.Subject == OnePerson || a.Subject == OneGroup
-	if !known || a.Name == "" || a.names() != 1 || a.Reason == "" || !a.Until.After(now) || a.Until.Sub(now) > MaxApprovalLife || a.SHA256 != "" && len(a.SHA256) != 64 {
-		return a, ErrApproval
+	if err := a.wrong(now); err != nil {
+		return a, err
+	}
+	if err := s.knows(a); err != nil {
+		return a, err
 	}
 	if len(inForce) >= maxApprovals {
 		return a, fmt.Errorf("there are %d approvals already", maxApprovals)
@@ -229,6 +233,75 @@ func (s *Server) Grant(ctx context.Context, by string, a Approval) (Approval, er
 	})
 	s.pokeAll(hostFlag)
 	return a, err
+}
+
+// wrong says what an approval lacks.
+func (a Approval) wrong(now time.Time) error {
+	text := ""
+	switch {
+	case a.Subject != OneHost && a.Subject != OnePerson && a.Subject != OneGroup || a.Name == "":
+		text = "it names no host, person or group that it is for"
+	case a.names() == 0:
+		text = "it names nothing that may run: a messenger, a file by its SHA-256, or a publisher"
+	case a.names() > 1:
+		text = "it names more than one of a messenger, a file and a publisher"
+	case a.SHA256 != "" && len(a.SHA256) != 64:
+		text = "a SHA-256 has 64 hexadecimal digits"
+	case a.Reason == "":
+		text = "it has no reason"
+	case !a.Until.After(now):
+		text = "it has ended already"
+	case a.Until.Sub(now) > MaxApprovalLife:
+		text = "it ends more than a year ahead"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrApproval, text)
+}
+
+// knows refuses an approval for a person whom nobody knows, for a group that there is not, and of what could be no rule: it would let nothing
+// run, and nobody would see that.
+func (s *Server) knows(a Approval) error {
+	if err := s.deps.Source.Check(a); err != nil {
+		return fmt.Errorf("%w: %w", ErrApproval, err)
+	}
+	all, ok := s.deps.Directory.(interface{ Enrol(r identity.Roll) })
+	if a.Subject != OnePerson || !ok {
+		return nil
+	}
+	who := persons{}
+	if all.Enrol(who); !who[a.Name] {
+		return fmt.Errorf("%w: the table of people has no %q; it has %s", ErrApproval, a.Name, who.some())
+	}
+	return nil
+}
+
+// persons are those of a directory, by their ids.
+type persons map[string]bool
+
+// Person implements identity.Roll.
+func (p persons) Person(id, _ string) { p[id] = true }
+
+// Handle implements identity.Roll.
+func (p persons) Handle(_, _, person string) { p[person] = true }
+
+// Host implements identity.Roll.
+func (p persons) Host(_, _, person string) { p[person] = true }
+
+// mostSaid is how many names an error tells.
+const mostSaid = 10
+
+// some names some of them.
+func (p persons) some() string {
+	list := slices.Sorted(maps.Keys(p))
+	if len(list) == 0 {
+		return "nobody"
+	}
+	text := strings.Join(list[:min(len(list), mostSaid)], ", ")
+	if more := len(list) - mostSaid; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Withdraw ends an approval, or refuses a request.

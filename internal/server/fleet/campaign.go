@@ -29,6 +29,8 @@ const (
 	All     Stage = "all"
 	Stopped Stage = "stopped"
 	Undoing Stage = "undoing"
+	Undone  Stage = "undone" // all that could be brought back was
+	Ended   Stage = "ended"  // by an administrator, while machines had not answered
 )
 
 // Campaign removes a messenger from all hosts that have it. Field names are API.
@@ -77,6 +79,7 @@ var (
 	ErrStage      = errors.New("the campaign is not at a stage from which that goes")
 	ErrPlan       = errors.New("that is not the plan that was shown: look at it again")
 	ErrNothing    = errors.New("no host has it: nothing is to be done")
+	ErrCanary     = errors.New("no machine to begin with")
 )
 
 // campaigns are kept in a file each.
@@ -167,7 +170,7 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 		if len(out) == orderedAtOnce {
 			break
 		}
-		if x.Stage == Planned || x.Stage == Stopped {
+		if x.Stage != Canary && x.Stage != All && x.Stage != Undoing {
 			continue
 		}
 		i := slices.IndexFunc(x.Hosts, func(p PlanHost) bool { return p.ID == host })
@@ -206,6 +209,34 @@ func filesOf(orders []protocol.Order) int {
 	return n
 }
 
+// Open are the names of the machines that have not answered what the campaign wants of them at its stage, or wanted when it ended.
+func (x Campaign) Open() []string {
+	var out []string
+	for _, p := range x.Hosts {
+		open := false
+		switch x.Stage {
+		case Canary, All:
+			open = p.Done == nil && len(p.Items) > 0 && (x.Stage == All || p.Canary)
+		case Undoing, Undone, Ended:
+			open = p.Undone == nil && len(undoable(p)) > 0
+		}
+		if open {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
+// settle ends an undoing once all have answered, and goes on with one where a machine says only now that it did something.
+func (x *Campaign) settle() {
+	switch open := len(x.Open()); {
+	case x.Stage == Undoing && open == 0:
+		x.Stage = Undone
+	case x.Stage == Undone && open > 0:
+		x.Stage = Undoing
+	}
+}
+
 // undoable are the files that a host can bring back: those in its quarantine. A removed package is brought back by its manager.
 func undoable(p PlanHost) []protocol.OrderItem {
 	if p.Done == nil {
@@ -236,6 +267,7 @@ func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 		} else {
 			p.Undone, p.UndoneAt = &r, now
 		}
+		x.settle()
 		return nil
 	})
 	if errors.Is(err, ErrNoCampaign) {
@@ -261,6 +293,9 @@ func (s *Server) Plan(ctx context.Context, by string, x Campaign, canary []strin
 	}
 	if len(x.Hosts) == 0 {
 		return x, ErrNothing
+	}
+	if err := s.checkCanary(x.Hosts, canary); err != nil {
+		return x, err
 	}
 	chooseCanary(x.Hosts, len(canary) > 0)
 	digest, err := planDigest(x)
@@ -297,6 +332,24 @@ func (s *Server) planHost(h Host, x Campaign) (PlanHost, error) {
 		p.Held, err = s.held(s.hostOf(h))
 	}
 	return p, err
+}
+
+// checkCanary refuses names of machines on which the campaign does nothing: it would begin nowhere.
+func (s *Server) checkCanary(hosts []PlanHost, canary []string) error {
+	for _, name := range canary {
+		i := slices.IndexFunc(hosts, func(p PlanHost) bool { return p.ID == name || p.Name == name })
+		switch {
+		case i >= 0 && hosts[i].Held:
+			return fmt.Errorf("%w: %s is under a hold", ErrCanary, name)
+		case i >= 0 && len(hosts[i].Items) > 0:
+			continue
+		}
+		if _, err := s.roster.find(name, Approved); err != nil {
+			return fmt.Errorf("%w: %w", ErrCanary, err)
+		}
+		return fmt.Errorf("%w: the last scan of %s found nothing that is surely of it", ErrCanary, name)
+	}
+	return nil
 }
 
 // chooseCanary makes a twentieth of the hosts the canary group, at least one, when nobody was named.
@@ -341,7 +394,10 @@ func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest st
 	if err != nil {
 		return x, err
 	}
-	from := map[Stage][]Stage{Canary: {Planned}, All: {Planned, Canary, Stopped}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped}}[to]
+	if to == Stopped && x.Stage == Undoing {
+		to = Ended
+	}
+	from := map[Stage][]Stage{Canary: {Planned}, All: {Planned, Canary, Stopped}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped, Ended}, Ended: {Undoing}}[to]
 	if !slices.Contains(from, x.Stage) {
 		return x, fmt.Errorf("%w: from %s to %s", ErrStage, x.Stage, to)
 	}
@@ -353,6 +409,7 @@ func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest st
 	}
 	err = s.campaigns.change(id, func(x *Campaign) error {
 		x.Stage = to
+		x.settle()
 		return nil
 	})
 	if err != nil {

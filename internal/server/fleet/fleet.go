@@ -40,6 +40,7 @@ type Source interface {
 	Policy() []byte                      // the policy file in force
 	Catalog() (bundle []byte, err error) // the signed bundle in force; nil for the built-in one
 	Groups(host event.Host) []string     // those of the policy that a machine or its person is in
+	Check(a Approval) error              // why an exception could be no rule, or has no group of the policy; its messenger and group in the first place
 }
 
 // Config says how a fleet is served.

@@ -61,6 +61,13 @@ func (s *source) Groups(h event.Host) []string {
 	return nil
 }
 
+func (s *source) Check(a fleet.Approval) error {
+	if a.App == "nosuchapp" || a.Subject == fleet.OneGroup && a.Name != "sales" {
+		return errors.New("not in the policy, and not in the catalog")
+	}
+	return nil
+}
+
 // recorder keeps what was recorded; while broken it refuses.
 type recorder struct {
 	mu     sync.Mutex
@@ -146,7 +153,7 @@ func newRig(t *testing.T) *rig {
 // start starts the server, again on the same data and address after stop.
 func (r *rig) start() {
 	r.t.Helper()
-	people, err := identity.ParsePeople(strings.NewReader("person,host\nalice,laptop-17\n"))
+	people, err := identity.ParsePeople(strings.NewReader("person,host\nalice,laptop-17\nbob,laptop-55\n"))
 	if err != nil {
 		r.t.Fatal(err)
 	}

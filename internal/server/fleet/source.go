@@ -1,14 +1,18 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/config"
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/client"
+	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
@@ -56,4 +60,23 @@ func (r Rules) Groups(host event.Host) []string {
 		}
 	}
 	return out
+}
+
+// Check implements Source.
+func (r Rules) Check(a Approval) error {
+	set := r.Pair().First.Set
+	if groups := slices.Sorted(maps.Keys(set.Policy.File().Groups)); a.Subject == OneGroup && !slices.Contains(groups, a.Name) {
+		if len(groups) == 0 {
+			return errors.New("the policy has no groups")
+		}
+		return fmt.Errorf("the policy has no group %q; it has %s", a.Name, strings.Join(groups, ", "))
+	}
+	if a.App == "*" {
+		return errors.New("an exception is for one messenger: what everybody may run is a rule of the policy")
+	}
+	var apps []string
+	for _, app := range set.Catalog.Apps() {
+		apps = append(apps, app.ID)
+	}
+	return client.CheckApproval(protocol.Approval{ID: "check", App: a.App, SHA256: a.SHA256, Publisher: a.Publisher, Until: a.Until, Reason: a.Reason}, apps)
 }
