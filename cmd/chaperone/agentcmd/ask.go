@@ -99,6 +99,7 @@ type requestCmd struct {
 	doorFlags
 	Reason string `name:"reason" placeholder:"TEXT" help:"What the program is needed for."`
 	Code   string `name:"code" placeholder:"CODE" help:"Code that an administrator gave: the program may run at once."`
+	JSON   bool   `name:"json" help:"One JSON object."`
 	File   string `arg:"" type:"existingfile" help:"The program."`
 }
 
@@ -116,6 +117,15 @@ func (c *requestCmd) Run(e *command.Env) error {
 	r, err := c.ask(e, &agent.Request{Path: file, SHA256: sum, Reason: c.Reason, Code: c.Code})
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		answer := map[string]any{"type": "request", "path": file, "sha256": sum}
+		if c.Code != "" {
+			answer["until"] = r.Until
+		} else {
+			answer["id"] = r.ID
+		}
+		return json.NewEncoder(e.Out).Encode(answer)
 	}
 	if c.Code != "" {
 		_, err = fmt.Fprintf(e.Out, "%s may run until %s\n", c.File, r.Until.Format(time.RFC3339))
@@ -182,6 +192,7 @@ type codeCmd struct {
 	Host   string        `name:"host" required:"" placeholder:"NAME" help:"The machine, as its agent calls it."`
 	SHA256 string        `name:"sha256" required:"" placeholder:"HASH" help:"The program, as chaperone agent request prints it."`
 	For    time.Duration `name:"for" default:"24h" help:"How long it may run, rounded up to the full hour (UTC)."`
+	JSON   bool          `name:"json" help:"One JSON object."`
 }
 
 // Run makes a code.
@@ -197,6 +208,9 @@ func (c *codeCmd) Run(e *command.Env) error {
 	code, err := exception.NewCode(secret, c.Host, c.SHA256, until)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(e.Out).Encode(map[string]any{"type": "code", "code": code, "host": c.Host, "sha256": c.SHA256, "until": until})
 	}
 	if _, err = fmt.Fprintln(e.Out, code); err != nil {
 		return err

@@ -1,11 +1,16 @@
 package agentcmd
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 )
 
@@ -29,5 +34,25 @@ func TestSecretsThatCanBeGuessed(t *testing.T) {
 	}
 	if _, err := readSecret("file:none", dir); err == nil {
 		t.Error("a secret that is not there was read")
+	}
+}
+
+// TestCodeForPrograms: a code in JSON holds what it is for.
+func TestCodeForPrograms(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := codeCmd{Secret: "file:" + secret, Host: "field", SHA256: strings.Repeat("ab", 32), For: time.Hour, JSON: true}
+	if err := c.Run(&command.Env{Ctx: t.Context(), Out: &out, ErrOut: io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Type, Code, Host, SHA256 string
+		Until                    time.Time
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Type != "code" || got.Code == "" || got.Host != "field" || got.SHA256 != c.SHA256 || got.Until.Before(time.Now()) {
+		t.Errorf("%s: %v", out.String(), err)
 	}
 }

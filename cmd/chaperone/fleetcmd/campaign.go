@@ -177,7 +177,7 @@ func (c *showCmd) Run(e *command.Env) error {
 }
 
 type advanceCmd struct {
-	command.DataFlags
+	listing
 	All  bool   `name:"all" help:"On all machines, not only on the canary ones."`
 	Plan string `name:"plan" required:"" placeholder:"DIGEST" help:"The plan that you have seen, as plan and show print it."`
 	ID   string `arg:"" help:"Of the campaign."`
@@ -189,12 +189,16 @@ func (c *advanceCmd) Run(e *command.Env) error {
 	if c.All {
 		to = fleet.All
 	}
-	return advance(e, &c.DataFlags, fleet.AdvanceArgs{ID: c.ID, To: to, Plan: c.Plan})
+	return advance(e, &c.listing, fleet.AdvanceArgs{ID: c.ID, To: to, Plan: c.Plan})
 }
 
-func advance(e *command.Env, d *command.DataFlags, args fleet.AdvanceArgs) error {
+func advance(e *command.Env, l *listing, args fleet.AdvanceArgs) error {
 	var b bytes.Buffer
-	if err := operate(e, d, "fleet.campaign.advance", args, &b); err != nil {
+	if err := operate(e, &l.DataFlags, "fleet.campaign.advance", args, &b); err != nil {
+		return err
+	}
+	if l.JSON {
+		_, err := e.Out.Write(b.Bytes())
 		return err
 	}
 	return lines(&b, func(_ []byte, x fleet.Campaign) error {
@@ -205,21 +209,21 @@ func advance(e *command.Env, d *command.DataFlags, args fleet.AdvanceArgs) error
 }
 
 type stopCmd struct {
-	command.DataFlags
+	listing
 	ID string `arg:"" help:"Of the campaign."`
 }
 
 // Run stops a campaign.
 func (c *stopCmd) Run(e *command.Env) error {
-	return advance(e, &c.DataFlags, fleet.AdvanceArgs{ID: c.ID, To: fleet.Stopped})
+	return advance(e, &c.listing, fleet.AdvanceArgs{ID: c.ID, To: fleet.Stopped})
 }
 
 type undoCmd struct {
-	command.DataFlags
+	listing
 	ID string `arg:"" help:"Of the campaign."`
 }
 
 // Run undoes a campaign.
 func (c *undoCmd) Run(e *command.Env) error {
-	return advance(e, &c.DataFlags, fleet.AdvanceArgs{ID: c.ID, To: fleet.Undoing})
+	return advance(e, &c.listing, fleet.AdvanceArgs{ID: c.ID, To: fleet.Undoing})
 }

@@ -119,8 +119,22 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04")
 }
 
+// codeLine is a code that was made. Field names are API.
+type codeLine struct {
+	Type    string `json:"type"` // "code"
+	Code    string `json:"code"`
+	Uses    int    `json:"uses"`
+	Comment string `json:"comment,omitempty"`
+}
+
+// endedLine is what was ended. Field names are API.
+type endedLine struct {
+	Type string `json:"type"` // "ended"
+	ID   string `json:"id"`
+}
+
 type enrollCodeCmd struct {
-	command.DataFlags
+	listing
 	For     time.Duration `name:"for" default:"24h" help:"How long it may be used, up to 720h."`
 	Uses    int           `name:"uses" default:"1" help:"How many machines may use it."`
 	Comment string        `name:"comment" placeholder:"TEXT" help:"What it is for; shown beside it."`
@@ -128,7 +142,15 @@ type enrollCodeCmd struct {
 
 // Run makes a code.
 func (c *enrollCodeCmd) Run(e *command.Env) error {
-	return operate(e, &c.DataFlags, "fleet.code", fleet.CodeArgs{Life: c.For, Uses: c.Uses, Comment: c.Comment}, e.Out)
+	var b bytes.Buffer
+	if err := operate(e, &c.DataFlags, "fleet.code", fleet.CodeArgs{Life: c.For, Uses: c.Uses, Comment: c.Comment}, &b); err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(e.Out).Encode(codeLine{"code", strings.TrimSpace(b.String()), c.Uses, c.Comment})
+	}
+	_, err := e.Out.Write(b.Bytes())
+	return err
 }
 
 type codesCmd struct {
@@ -157,7 +179,7 @@ func (c *pendingCmd) Run(e *command.Env) error {
 }
 
 type approveCmd struct {
-	command.DataFlags
+	listing
 	All   bool     `name:"all" help:"All that wait."`
 	Code  string   `name:"code" placeholder:"NAME" help:"With --all: only those that showed the code of that name."`
 	Hosts []string `arg:"" optional:"" name:"host" help:"Fingerprints as the machines show them, ids or names."`
@@ -168,24 +190,28 @@ func (c *approveCmd) Run(e *command.Env) error {
 	if c.All == (len(c.Hosts) > 0) {
 		return hint.New(errors.New("name the machines, or all"), "chaperone fleet pending lists them; compare the fingerprint with what the machine shows")
 	}
-	return decide(e, &c.DataFlags, fleet.DecideArgs{Hosts: c.Hosts, All: c.All, Code: c.Code}, "approved")
+	return decide(e, &c.listing, fleet.DecideArgs{Hosts: c.Hosts, All: c.All, Code: c.Code}, "approved")
 }
 
 type refuseCmd struct {
-	command.DataFlags
+	listing
 	Reason string   `name:"reason" required:"" help:"Why."`
 	Hosts  []string `arg:"" name:"host" help:"Fingerprints, ids or names."`
 }
 
 // Run refuses machines.
 func (c *refuseCmd) Run(e *command.Env) error {
-	return decide(e, &c.DataFlags, fleet.DecideArgs{Hosts: c.Hosts, Refuse: true, Reason: c.Reason}, "refused")
+	return decide(e, &c.listing, fleet.DecideArgs{Hosts: c.Hosts, Refuse: true, Reason: c.Reason}, "refused")
 }
 
-func decide(e *command.Env, d *command.DataFlags, args fleet.DecideArgs, word string) error {
+func decide(e *command.Env, l *listing, args fleet.DecideArgs, word string) error {
 	var b bytes.Buffer
-	failed := operate(e, d, "fleet.decide", args, &b)
-	err := lines(&b, func(_ []byte, x fleet.HostLine) error {
+	failed := operate(e, &l.DataFlags, "fleet.decide", args, &b)
+	err := lines(&b, func(raw []byte, x fleet.HostLine) error {
+		if l.JSON {
+			_, err := fmt.Fprintf(e.Out, "%s\n", raw)
+			return err
+		}
 		_, err := fmt.Fprintf(e.Out, "%s %s (%s)\n", word, printable.Line(x.Name), x.ID)
 		return err
 	})
@@ -260,15 +286,20 @@ type approvalsCmd struct{ listing }
 func (c *approvalsCmd) Run(e *command.Env) error {
 	return table(e, &c.listing, "fleet.approvals", struct{}{}, "ID\tWHAT\tFOR\tUNTIL (UTC)\tREASON\tBY", "nothing is approved, and nobody asks", func(x fleet.ApprovalLine) []string {
 		if q := x.Request; q != nil {
-			return []string{q.ID, q.App + " " + q.SHA256, "asked on " + q.Name + " by " + q.User, "-", q.Reason, ""}
+			return []string{q.ID, spaced(q.App, q.Path, q.SHA256), "asked on " + q.Name + " by " + q.User, "-", q.Reason, ""}
 		}
 		a := x.Approval
-		return []string{a.ID, a.App + a.SHA256, a.For(), stamp(a.Until), a.Reason, a.By}
+		return []string{a.ID, a.What(), a.For(), stamp(a.Until), a.Reason, a.By}
 	})
 }
 
+// spaced joins the texts that are not empty.
+func spaced(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), " ")
+}
+
 type allowCmd struct {
-	command.DataFlags
+	listing
 	Host    string        `name:"host" xor:"who" help:"For one machine."`
 	Person  string        `name:"person" xor:"who" help:"For the machines of one person, by the table of people."`
 	Group   string        `name:"group" xor:"who" help:"For the machines of a group of the policy."`
@@ -303,19 +334,30 @@ func (c *allowCmd) Run(e *command.Env) error {
 	if err := operate(e, &c.DataFlags, "fleet.approval", fleet.GrantArgs{Approval: a, For: c.For}, &b); err != nil {
 		return err
 	}
-	return lines(&b, func(_ []byte, x fleet.ApprovalLine) error {
+	return lines(&b, func(raw []byte, x fleet.ApprovalLine) error {
+		if c.JSON {
+			_, err := fmt.Fprintf(e.Out, "%s\n", raw)
+			return err
+		}
 		_, err := fmt.Fprintf(e.Out, "approved until %s UTC: %s for %s (%s)\n", stamp(x.Approval.Until), printable.Line(x.Approval.What()), printable.Line(x.Approval.For()), x.Approval.ID)
 		return err
 	})
 }
 
 type withdrawCmd struct {
-	command.DataFlags
+	listing
 	Reason string `name:"reason" required:"" help:"Why."`
 	ID     string `arg:"" help:"Of the exception or request."`
 }
 
 // Run ends an exception.
 func (c *withdrawCmd) Run(e *command.Env) error {
-	return operate(e, &c.DataFlags, "fleet.approval", fleet.GrantArgs{Approval: fleet.Approval{Reason: c.Reason}, Withdraw: c.ID}, e.Out)
+	if err := operate(e, &c.DataFlags, "fleet.approval", fleet.GrantArgs{Approval: fleet.Approval{Reason: c.Reason}, Withdraw: c.ID}, e.Out); err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(e.Out).Encode(endedLine{"ended", c.ID})
+	}
+	_, err := fmt.Fprintf(e.Out, "ended %s\n", printable.Line(c.ID))
+	return err
 }
