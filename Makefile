@@ -5,6 +5,7 @@
 # make samples make the captures of real programs in catalog/samples anew (root, namespaces)
 # make package deb and rpm into dist/
 # make wine    run the scanner and the fleet's client for Windows under Wine (root, apt)
+# make machine install the deb on a Debian that QEMU emulates with its own kernel, and try what the agent promises (root, debootstrap, QEMU)
 # make boot    install the deb on a bare Debian that boots in a container, and use it (root, debootstrap, systemd-container)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -12,7 +13,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO ?= go
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build demo test test-setup soak check generate bench package boot wine clean
+.PHONY: build demo test test-setup soak check generate bench package boot machine wine clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/chaperone ./cmd/chaperone
@@ -61,6 +62,13 @@ package: build
 
 boot: package
 	./packaging/boot.sh dist/chaperone_*_amd64.deb
+
+# It takes half an hour. Two versions, for the upgrade.
+machine: build
+	./packaging/package.sh 0.0.1
+	./packaging/package.sh 0.0.2
+	./packaging/machine.sh dist/chaperone_0.0.1_amd64.deb dist/chaperone_0.0.2_amd64.deb
+	rm -f dist/chaperone[_-]0.0.[12][_-]*
 
 wine:
 	command -v wine >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends wine wine64; }
