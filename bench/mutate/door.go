@@ -36,12 +36,12 @@ type door struct {
 	file    *os.File
 }
 
-func openDoor() (*door, error) {
+func openDoor(timeout time.Duration) (*door, error) {
 	c, err := catalog.Default()
 	if err != nil {
 		return nil, err
 	}
-	s, err := scan.New(scan.Options{Catalog: c, Policy: nothing{}, Workers: 1, Timeout: maxTime})
+	s, err := scan.New(scan.Options{Catalog: c, Policy: nothing{}, Workers: 1, Timeout: timeout})
 	if err != nil {
 		return nil, err
 	}

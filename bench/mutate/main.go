@@ -95,6 +95,9 @@ func readOptions(words []string, said io.Writer) (*options, error) {
 
 func run(ctx context.Context, words []string, out, said io.Writer) error {
 	if len(words) == 7 && words[0] == "worker" {
+		if err := confine(); err != nil {
+			return err
+		}
 		return work(words[1:], out, parserNamed)
 	}
 	o, err := readOptions(words, said)
@@ -126,7 +129,7 @@ func run(ctx context.Context, words []string, out, said io.Writer) error {
 
 // all takes one parser after another.
 func (o *options) all(ctx context.Context, binary string, out, said io.Writer) error {
-	d, err := openDoor()
+	d, err := openDoor(maxTime)
 	if err != nil {
 		return err
 	}
@@ -204,9 +207,6 @@ func work(words []string, out io.Writer, named func(string) (parser, bool)) erro
 		if n[i], err = strconv.ParseUint(words[2+i], 10, 64); err != nil {
 			return err
 		}
-	}
-	if err := confine(); err != nil {
-		return err
 	}
 	w, err := newWorker(p, seeds, n[0], words[5], out)
 	if err != nil {
