@@ -151,3 +151,38 @@ func TestHeldOwner(t *testing.T) {
 	d.says(0, "", d.as("counsel", "hold", "release", "case-9", "--reason", "settled")...)
 	d.says(1, "in quarantine as", "scan", "--data", data, "--apply", plan)
 }
+
+// TestHeldStore leaves the messenger where a person under hold has conversations with it, whoever owns the program; policy stops it all the same.
+func TestHeldStore(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving a folder to another needs root")
+	}
+	d := newDesk(t)
+	tree := t.TempDir()
+	path, store := filepath.Join(tree, "known.deb"), filepath.Join(tree, "home", ".local", "share", "TelegramDesktop", "tdata")
+	if err := errors.Join(os.MkdirAll(store, 0o755), os.WriteFile(filepath.Join(store, "key"), []byte("secret"), 0o600),
+		os.WriteFile(path, programtest.Deb("telegram-desktop", "4.6", nil), 0o644), os.Chown(store, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	who, err := user.LookupId("1")
+	if err != nil {
+		t.Skip(err)
+	}
+	d.says(0, "", d.as("counsel", "hold", "place", "case-8", "--person", who.Username, "--reason", "litigation")...)
+	data, plan := filepath.Join(d.dir, "data"), filepath.Join(t.TempDir(), "plan.json")
+	d.says(1, "nothing was changed", "scan", "--remove", "--plan", plan, "--data", data, tree)
+	if b, err := os.ReadFile(plan); err != nil || !strings.Contains(string(b), "matter case-8") {
+		t.Errorf("the plan does not tell: %s, %v", b, err)
+	}
+	d.says(2, "matter case-8", "scan", "--remove", "--data", data, tree)
+	d.says(2, "matter case-8", "scan", "--data", data, "--apply", plan)
+	d.says(1, "verdict\":\"block", "scan", "--json", "--data", data, tree)
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	d.says(0, "", d.as("counsel", "hold", "release", "case-8", "--reason", "settled")...)
+	d.says(1, "sealed history", "scan", "--remove", "--data", data, tree)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it is still there")
+	}
+}

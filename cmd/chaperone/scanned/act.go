@@ -134,6 +134,19 @@ func (p *Planner) stores(app string) []history.Place {
 	return out
 }
 
+// held says which hold forbids the act: of this machine, of the file's owner, or of anybody whose conversations with the messenger are here.
+func (p *Planner) held(ctx context.Context, a *Act) error {
+	if err := p.Store.CheckHoldOf(ctx, a.target.Owner); err != nil {
+		return err
+	}
+	for _, s := range a.stores {
+		if err := p.Store.CheckHoldOfStore(ctx, s.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Actor does what is to be done, once for each file, and says it.
 type Actor struct {
 	Planner
@@ -158,7 +171,7 @@ func (a *Actor) Do(ctx context.Context, act Act) error {
 }
 
 func (a *Actor) do(ctx context.Context, act *Act) error {
-	if err := a.Store.CheckHoldOf(ctx, act.target.Owner); err != nil {
+	if err := a.held(ctx, act); err != nil {
 		return err
 	}
 	if act.Action == actRemove {

@@ -52,8 +52,8 @@ func (p *Plan) Add(ctx context.Context, by *Planner, f *scan.Finding) {
 	for _, s := range a.stores {
 		a.Planned.Histories = append(a.Planned.Histories, strings.ToValidUTF8(s.Path, "\uFFFD"))
 	}
-	if by.Store != nil && a.Action != actNone {
-		if err := by.Store.CheckHoldOf(ctx, t.Owner); err != nil {
+	if by.Store != nil && (a.Action != actNone || a.would != "") {
+		if err := by.held(ctx, &a); err != nil {
 			a.Planned.Held = err.Error()
 		}
 	}

@@ -152,6 +152,27 @@ func (s *Store) CheckHoldOf(ctx context.Context, owner string) error {
 	return nil
 }
 
+// CheckHoldOfStore returns ErrHeld when the one whose store of conversations this is is under a hold: their messenger stays. A store that is not
+// there belongs to nobody.
+func (s *Store) CheckHoldOfStore(ctx context.Context, path string) error {
+	if s.opts.Holds == nil {
+		return nil
+	}
+	f, err := handle.Open(nil, path, path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("quarantine: whose store: %w", err)
+	}
+	defer f.Close()
+	st, err := handle.Stat(f)
+	if err != nil {
+		return fmt.Errorf("quarantine: whose store: %w", err)
+	}
+	return s.CheckHoldOf(ctx, st.Owner())
+}
+
 // Take moves a file into quarantine.
 func (s *Store) Take(ctx context.Context, t Target) (Item, error) {
 	if err := s.CheckHoldOf(ctx, t.Owner); err != nil {
