@@ -100,9 +100,17 @@ func (p *Planner) Act(ctx context.Context, f *scan.Finding) Act {
 		return a.leave(unproven(f, owner), would)
 	}
 	if owned {
-		a.Action, a.Note = actRemove, "undo: "+o.Undo()
+		a.Action, a.Note = actRemove, "undo: "+p.undo(o)
 	}
 	return a
+}
+
+// undo is what brings a package back, with a copy of it in the quarantine that would be.
+func (p *Planner) undo(o quarantine.Owner) string {
+	if p.Store == nil {
+		return o.Undo("QUARANTINE")
+	}
+	return o.Undo(p.Store.Dir())
 }
 
 // target is the file of a finding, to be moved away.

@@ -43,7 +43,7 @@ func (p *Plan) Add(ctx context.Context, by *Planner, f *scan.Finding) {
 		Confidence: f.Event.Program.Confidence.Float(), Manager: a.owner.Manager, Package: a.owner.Package, Version: a.owner.Version}
 	switch a.Action {
 	case actRemove:
-		a.Planned.Undo = a.owner.Undo()
+		a.Planned.Undo = by.undo(a.owner)
 	case actQuarantine:
 		a.Planned.Undo = "chaperone quarantine restore"
 	case actNone:

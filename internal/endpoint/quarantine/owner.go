@@ -27,6 +27,9 @@ type Owner struct {
 	Title   string // on Windows, for people
 }
 
+// Dpkg is the manager of whose packages copies are kept.
+const Dpkg = "dpkg"
+
 // What manages programs on Windows: Windows Installer, and installers of all kinds that leave a command in the registry.
 const (
 	MSI       = "msi"
@@ -36,7 +39,7 @@ const (
 // Command returns the command that removes the package, as its words.
 func (o Owner) Command() []string {
 	switch o.Manager {
-	case "dpkg":
+	case Dpkg:
 		return []string{"dpkg", "--remove", o.Package}
 	case "rpm":
 		return []string{"rpm", "--erase", o.Package}
@@ -49,11 +52,11 @@ func (o Owner) Command() []string {
 	}
 }
 
-// Undo returns what brings the package back, in words for people and for the record.
-func (o Owner) Undo() string {
+// Undo returns what brings the package back, in words for people and for the record. Dir is the quarantine.
+func (o Owner) Undo(dir string) string {
 	switch o.Manager {
-	case "dpkg":
-		return "apt-get install " + o.Package + "=" + o.Version
+	case Dpkg:
+		return "dpkg --install " + o.Kept(dir)
 	case "rpm":
 		return "dnf install " + o.Package + "-" + o.Version
 	case MSI, Installer:
@@ -103,12 +106,15 @@ func (s *Store) Remove(ctx context.Context, o Owner, t Target) error {
 	if words == nil || !o.named() {
 		return fmt.Errorf("remove: no way to remove %s %q", o.Manager, o.Package)
 	}
+	if err := s.keep(ctx, o); err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
 	if s.opts.Recorder != nil {
 		now := s.opts.Now()
 		e := &event.Event{ID: event.NewID(), Kind: event.Act, Phase: "program.remove", Time: now, Received: now, Connector: "quarantine",
 			Host: s.opts.Host, From: s.opts.Account, Content: event.Content{
 				Act: &event.ActDetail{Action: "program.remove", Object: o.Manager + ":" + o.Package, Details: []event.Fact{
-					{Name: "command", Value: strings.Join(words, " ")}, {Name: "undo", Value: o.Undo()}, {Name: "reason", Value: t.Reason},
+					{Name: "command", Value: strings.Join(words, " ")}, {Name: "undo", Value: o.Undo(s.path)}, {Name: "reason", Value: t.Reason},
 				}},
 				Program: &event.Program{Path: t.Path, App: t.App, SHA256: t.SHA256, Size: t.Size},
 			}}

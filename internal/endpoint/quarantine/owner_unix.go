@@ -38,7 +38,7 @@ func dpkgOwner(ctx context.Context, path string) (Owner, bool) {
 			if err != nil {
 				continue
 			}
-			return Owner{Manager: "dpkg", Package: name, Version: strings.TrimSpace(string(version))}, true
+			return Owner{Manager: Dpkg, Package: name, Version: strings.TrimSpace(string(version))}, true
 		}
 	}
 	return Owner{}, false

@@ -89,6 +89,9 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// Dir is where the store is.
+func (s *Store) Dir() string { return s.path }
+
 // Close closes the folder.
 func (s *Store) Close() error { return s.dir.Close() }
 

@@ -53,12 +53,14 @@ func (r *teller) Record(_ context.Context, events ...*event.Event) error {
 // TestRemove calls the package manager with the words that are on record, after they are, and never when they are not.
 func TestRemove(t *testing.T) {
 	for _, c := range []struct{ manager, words, undo string }{
-		{"dpkg", "[--remove][telegram-desktop]", "apt-get install telegram-desktop=4.1-1"},
+		{"dpkg", "[--remove][telegram-desktop]", "dpkg --install DIR/packages/telegram-desktop_4.1-1.deb"},
 		{"rpm", "[--erase][telegram-desktop]", "dnf install telegram-desktop-4.1-1"},
 		{"snap", "[remove][telegram-desktop]", "snap install telegram-desktop"},
 		{"flatpak", "[uninstall][--system][--assumeyes][telegram-desktop]", "flatpak install telegram-desktop"},
 	} {
 		t.Run(c.manager, func(t *testing.T) {
+			manager(t, "dpkg-query", `case "$1" in --listfiles) echo /.;; esac`)
+			manager(t, "dpkg-deb", `for last; do :; done; : >"$last"`)
 			calls := manager(t, c.manager, "exit 0")
 			rec := &teller{calls: calls}
 			s := open(t, realTemp(t), quarantine.Options{Recorder: rec, Host: event.Host{Name: "laptop-17"}, Account: event.Party{Handle: "root"}})
@@ -74,7 +76,7 @@ func TestRemove(t *testing.T) {
 				e.Program.Path != "/usr/bin/telegram" || e.Program.App != "telegram" || e.Time.IsZero() {
 				t.Errorf("on record: %+v %+v", e, e.Act)
 			}
-			if e.Act.Details[1].Value != c.undo || e.Act.Details[2].Value != "no-messengers" {
+			if e.Act.Details[1].Value != strings.Replace(c.undo, "DIR", s.Dir(), 1) || e.Act.Details[2].Value != "no-messengers" {
 				t.Errorf("undo %q, reason %q", e.Act.Details[1].Value, e.Act.Details[2].Value)
 			}
 			rec.err = errors.New("disk full")

@@ -71,7 +71,7 @@ func (r *Remover) take(ctx context.Context, action string, i protocol.OrderItem,
 		if err := r.store.Remove(ctx, owner, t); err != nil {
 			return err
 		}
-		done.Action, done.Undo = "removed", owner.Undo()
+		done.Action, done.Undo = "removed", owner.Undo(r.store.Dir())
 		return nil
 	}
 	item, err := r.store.Take(ctx, t)

@@ -75,7 +75,8 @@ func TestPackage(t *testing.T) {
 	path := filepath.Join(dir, "telegram")
 	for name, text := range map[string]string{
 		"telegram":   "x",
-		"dpkg-query": "#!/bin/sh\ncase \"$1\" in --search) echo \"tg: " + path + "\";; *) printf 4.1;; esac\n",
+		"dpkg-query": "#!/bin/sh\ncase \"$1\" in --search) echo \"tg: " + path + "\";; --show) printf 4.1;; --listfiles) echo /.;; esac\n",
+		"dpkg-deb":   "#!/bin/sh\nfor last; do :; done; : >\"$last\"\n",
 		"dpkg":       "#!/bin/sh\nrm " + path + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
@@ -95,7 +96,7 @@ func TestPackage(t *testing.T) {
 		t.Fatal("it was removed all the same")
 	}
 	item.Identity = true
-	if got := execute(); got.Action != "removed" || got.Error != "" || got.Undo != "apt-get install tg=4.1" {
+	if got := execute(); got.Action != "removed" || got.Error != "" || got.Undo != "dpkg --install "+filepath.Join(store.Dir(), "packages", "tg_4.1.deb") {
 		t.Errorf("identified: %+v", got)
 	}
 }
