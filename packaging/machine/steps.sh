@@ -137,7 +137,7 @@ look /home/alice/holiday.jpg | diff /tmp/was -
 dpkg -V irssi
 scan --remove /usr/bin | tee /tmp/scan
 ! dpkg -s irssi 2>/dev/null | grep -q 'install ok installed'
-grep -i 'back' /tmp/scan
+grep -q 'undo: apt-get install irssi=' /tmp/scan
 dpkg -i /root/irssi.deb
 dpkg -V irssi
 say "the package went and came, the file too"
