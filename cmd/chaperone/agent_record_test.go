@@ -29,6 +29,7 @@ func TestWhatAnAgentSends(t *testing.T) {
 		{event.Event{Kind: event.Gap, Connector: "agent", Until: now}, true},
 		{event.Event{Kind: event.Gap, Connector: "office", Until: now}, false},
 		{event.Event{Kind: event.Act, Phase: "harden.apply", Connector: "agent", Content: event.Content{Act: &event.ActDetail{Action: "harden.apply", Object: "memfd"}}}, true},
+		{event.Event{Kind: event.Act, Phase: "agent.decides", Connector: "agent", Content: event.Content{Act: &event.ActDetail{Action: "agent.decides"}}}, true},
 		{event.Event{Kind: event.Message, Connector: "agent", Content: event.Content{Text: "forged"}}, false},
 	} {
 		test.e.ID, test.e.Time, test.e.Received = event.NewID(), now, now

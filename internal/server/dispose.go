@@ -37,7 +37,7 @@ func (o *operations) dispose(ctx context.Context, call *control.Call, a DisposeA
 	return json.NewEncoder(call.Out).Encode(did)
 }
 
-// mayBeSent reports whether another command may have an event recorded: what inspect, scan and agent find, and what quarantine does. Messages come
+// mayBeSent reports whether another command may have an event recorded: what inspect, scan and agent find, and what quarantine and agent do. Messages come
 // from gateways only; holds, erasures, disposals, looks at content and changes of accounts are true only when this process made them: holds
 // in force are read from such acts (law 5).
 func mayBeSent(e *event.Event) bool {
@@ -50,7 +50,7 @@ func mayBeSent(e *event.Event) bool {
 	if e.Kind != event.Act || e.Act == nil {
 		return false
 	}
-	for _, prefix := range []string{"quarantine.", "program.", "harden."} {
+	for _, prefix := range []string{"quarantine.", "program.", "harden.", "agent."} {
 		if strings.HasPrefix(e.Act.Action, prefix) && e.Phase == e.Act.Action {
 			return true
 		}

@@ -108,7 +108,7 @@ func Run(ctx context.Context, o Options) error {
 	a.exceptions = exception.Open(o.Dir, o.Host.Name, o.Secret)
 	if err := a.exceptions.Damage(); err != nil {
 		a.log.Warn("what was approved by codes is not known: nothing of it is approved", "error", err)
-		a.spool.Put(Act(&event.ActDetail{Action: "exceptions.damaged", Details: []event.Fact{{Name: "error", Value: err.Error()}}}, "agent", o.Host))
+		a.spool.Put(Act(&event.ActDetail{Action: "agent.exceptions.damaged", Details: []event.Fact{{Name: "error", Value: err.Error()}}}, "agent", o.Host))
 	}
 	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped, Stopping: a.stopping}
 	if o.Mode.Locks() {

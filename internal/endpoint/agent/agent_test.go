@@ -295,7 +295,7 @@ func TestDamagedExceptions(t *testing.T) {
 	}
 	d := newDesk(t, agent.Options{Load: load(blocking), Dir: dir})
 	d.opened()
-	e := d.records.await(t, "word of the damage", func(e *event.Event) bool { return e.Phase == "exceptions.damaged" })
+	e := d.records.await(t, "word of the damage", func(e *event.Event) bool { return e.Phase == "agent.exceptions.damaged" })
 	if len(e.Act.Details) != 1 || !strings.Contains(e.Act.Details[0].Value, "exceptions.json") {
 		t.Errorf("%+v", e.Act)
 	}

@@ -23,7 +23,7 @@ func mustPatterns() []string {
 		"/usr/sbin/sshd", "/usr/lib/openssh/*", "/usr/libexec/openssh/*", "/usr/bin/ssh",
 		// packages
 		"/usr/bin/dpkg*", "/usr/bin/apt*", "/usr/lib/apt/methods/*", "/usr/lib/apt/apt*", "/usr/bin/rpm*", "/usr/bin/dnf*", "/usr/bin/yum", "/usr/bin/zypper",
-		"/usr/bin/snap", "/usr/lib/snapd/*", "/usr/bin/flatpak",
+		"/usr/bin/snap", "/usr/lib/snapd/*", "/usr/bin/flatpak", "/usr/libexec/platform-python*", // which dnf is written in
 		// network and VPN
 		"/usr/sbin/NetworkManager", "/usr/lib/NetworkManager/*", "/usr/libexec/nm-*", "/usr/bin/nmcli", "/sbin/dhclient", "/usr/sbin/dhclient",
 		"/usr/sbin/dhcpcd", "/sbin/wpa_supplicant", "/usr/sbin/wpa_supplicant", "/usr/sbin/iwd", "/usr/libexec/iwd", "/bin/ip", "/sbin/ip", "/usr/sbin/nft", "/usr/sbin/iptables*",
@@ -34,7 +34,7 @@ func mustPatterns() []string {
 		"/opt/CrowdStrike/*", "/opt/microsoft/mdatp/sbin/*", "/opt/microsoft/intune/bin/*", "/opt/microsoft/omsagent/bin/*", "/usr/bin/landscape-*",
 		"/usr/sbin/fleet*", "/opt/orbit/bin/*", "/usr/sbin/auditd", "/usr/sbin/zabbix_agent*", "/usr/bin/node_exporter",
 		// ourselves
-		"/usr/bin/chaperone*",
+		"/usr/bin/chaperone*", "/var/lib/dpkg/info/chaperone.*",
 	}
 }
 
