@@ -41,7 +41,7 @@ type parser struct {
 
 // memory is what one input may keep alive. A model of RAR's PPMd takes what the archive asks for, up to 256 MiB, in a third more.
 func (p *parser) memory() uint64 {
-	if p.name == "rar4" {
+	if p.name == "rar4" || p.name == "self-extracting" { // which may be a RAR behind a program
 		return 384 << 20
 	}
 	return maxMemory

@@ -27,6 +27,7 @@ func (s inForce) Version() string                          { return "0123456789a
 func (s inForce) Policy() []byte                           { return []byte(s.text) }
 func (s inForce) Catalog() ([]byte, error)                 { return nil, nil }
 func (s inForce) Groups(event.Host) []string               { return nil }
+func (s inForce) Check(fleet.Approval) error               { return nil }
 func (machine) Apply(context.Context, client.Bundle) error { return nil }
 
 // Execute takes everything into quarantine, in words.

@@ -17,7 +17,7 @@ import (
 func TestAForeignGrammarReadsTheScripts(t *testing.T) {
 	folder := os.Getenv("CHAPERONE_POWERSHELL_GRAMMAR")
 	if folder == "" {
-		t.Skip("CHAPERONE_POWERSHELL_GRAMMAR names no node_modules: npm install tree-sitter-powershell@0.26.4 web-tree-sitter@0.26 makes one")
+		t.Skip("CHAPERONE_POWERSHELL_GRAMMAR names no node_modules: npm install tree-sitter-powershell@0.26.4 web-tree-sitter@0.27.2 makes one")
 	}
 	parse := func(name, text string) (string, error) {
 		file := filepath.Join(t.TempDir(), name+".ps1")
