@@ -251,8 +251,9 @@ func (a *agent) take(m protocol.Manifest, now time.Time) error {
 		a.host = m.Generation
 	}
 	a.f.applied.Add(1)
+	conn := a.conn                                        // of now: there may be another when the time has come
 	time.AfterFunc(rand.N(500*time.Millisecond), func() { // as agents do
-		a.send(protocol.AppliedFrame, protocol.Applied{Scope: m.Scope, Generation: m.Generation})
+		a.sendTo(conn, protocol.AppliedFrame, protocol.Applied{Scope: m.Scope, Generation: m.Generation})
 	})
 	return nil
 }
@@ -321,18 +322,20 @@ func (f *fleet) open(signed []byte) (protocol.Manifest, error) {
 	return m, err
 }
 
-func (a *agent) send(k protocol.Kind, v any) error {
+func (a *agent) sendTo(conn *tls.Conn, k protocol.Kind, v any) error {
 	b, err := protocol.Encode(v)
 	if err != nil {
 		return err
 	}
-	return a.sendRaw(k, b)
+	return a.writeTo(conn, k, b)
 }
 
-func (a *agent) sendRaw(k protocol.Kind, payload []byte) error {
+func (a *agent) sendRaw(k protocol.Kind, payload []byte) error { return a.writeTo(a.conn, k, payload) }
+
+func (a *agent) writeTo(conn *tls.Conn, k protocol.Kind, payload []byte) error {
 	a.write.Lock()
 	defer a.write.Unlock()
-	_, err := a.conn.Write(protocol.Frame(k, payload))
+	_, err := conn.Write(protocol.Frame(k, payload))
 	return err
 }
 
