@@ -3,6 +3,7 @@ package lsm
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"testing"
 	"unicode/utf8"
 
@@ -100,7 +101,7 @@ func TestProgram(t *testing.T) {
 	if spec.License != licence || spec.AttachTo != hook || len(spec.Instructions) > 100 {
 		t.Errorf("%+v", spec)
 	}
-	if _, err := spec.Tag(); err != nil {
+	if err := spec.Instructions.Marshal(io.Discard, binary.NativeEndian); err != nil {
 		t.Error(err)
 	}
 }
