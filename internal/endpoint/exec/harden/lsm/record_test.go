@@ -101,7 +101,7 @@ func TestProgram(t *testing.T) {
 	if spec.License != licence || spec.AttachTo != hook || len(spec.Instructions) > 100 {
 		t.Errorf("%+v", spec)
 	}
-	if err := spec.Instructions.Marshal(io.Discard, binary.NativeEndian); err != nil {
+	if err := spec.Instructions.Marshal(io.Discard, binary.LittleEndian); err != nil {
 		t.Error(err)
 	}
 }
