@@ -28,13 +28,14 @@ import (
 
 // Command is `chaperone agent`.
 type Command struct {
-	Run     runCmd     `cmd:"" default:"withargs" help:"Decide on every program that is started on this machine, until ended. Needs root."`
-	Status  statusCmd  `cmd:"" help:"Say how the agent of this machine does."`
-	Request requestCmd `cmd:"" help:"Ask for an exception for a program, or give in the code of one."`
-	Harden  hardenCmd  `cmd:"" help:"Say which ways around the agent this machine leaves open, and close some."`
-	Code    codeCmd    `cmd:"" help:"Make the code of an exception, for one program on one machine."`
-	Worker  workerCmd  `cmd:"" hidden:"" help:"The part that decides; the agent starts it."`
-	Tell    tellCmd    `cmd:"" hidden:"" help:"The part that tells people; the worker starts it."`
+	Run        runCmd        `cmd:"" default:"withargs" help:"Decide on every program that is started on this machine, until ended. Needs root."`
+	Status     statusCmd     `cmd:"" help:"Say how the agent of this machine does."`
+	Request    requestCmd    `cmd:"" help:"Ask for an exception for a program, or give in the code of one."`
+	Harden     hardenCmd     `cmd:"" help:"Say which ways around the agent this machine leaves open, and close some."`
+	Exceptions exceptionsCmd `cmd:"" help:"List what codes approved on this machine, or withdraw it. Needs root."`
+	Code       codeCmd       `cmd:"" help:"Make the code of an exception, for one program on one machine."`
+	Worker     workerCmd     `cmd:"" hidden:"" help:"The part that decides; the agent starts it."`
+	Tell       tellCmd       `cmd:"" hidden:"" help:"The part that tells people; the worker starts it."`
 }
 
 // flags are those of agent and worker.

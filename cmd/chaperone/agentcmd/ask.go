@@ -144,6 +144,8 @@ func refused(err error) string {
 		return "ask for a new code: each is taken once, until its time"
 	case exception.ErrNone.Error():
 		return "its agent has no secret for them (agent.secret of its configuration): ask without --code, so that an administrator may approve it"
+	case exception.ErrUnknown.Error():
+		return "chaperone agent exceptions lists what codes approved; what a fleet approved is withdrawn there, what policy allows in the policy"
 	case exception.ErrOften.Error():
 		return "five wrong codes a minute are heard, the right one too only after that"
 	}

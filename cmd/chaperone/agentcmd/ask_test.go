@@ -48,7 +48,7 @@ func TestHintsOfCodes(t *testing.T) {
 	}()
 	for err, want := range map[error]string{
 		exception.ErrCode: "one host name, one sha256 and one time", exception.ErrExpired: "new code", exception.ErrUsed: "new code",
-		exception.ErrOften: "five wrong codes a minute", exception.ErrNone: "no secret", errors.New("no room"): "agent status",
+		exception.ErrOften: "five wrong codes a minute", exception.ErrNone: "no secret", exception.ErrUnknown: "agent exceptions", errors.New("no room"): "agent status",
 	} {
 		answers <- err.Error()
 		got := ask()

@@ -301,6 +301,25 @@ func TestDamagedExceptions(t *testing.T) {
 	}
 }
 
+// withdraws lists what a code approved, and ends it.
+func (d *desk) withdraws(t *testing.T, sum, code string) {
+	t.Helper()
+	r, err := agent.Ask(t.Context(), d.door, &agent.Request{List: true})
+	if err != nil || len(r.Approved) != 1 || r.Approved[0].SHA256 != sum || r.Approved[0].Code != "" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, err = agent.Ask(t.Context(), d.door, &agent.Request{SHA256: sum, Withdraw: true, Reason: "left"}); err != nil || r.Exceptions != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	e := d.records.await(t, "withdrawal", func(e *event.Event) bool { return e.Phase == "program.withdraw" })
+	if e.Act.Object != sum || e.Act.Purpose != "left" {
+		t.Errorf("%+v", e.Act)
+	}
+	if _, err := agent.Ask(t.Context(), d.door, &agent.Request{SHA256: sum, Code: code}); err == nil || err.Error() != exception.ErrUsed.Error() {
+		t.Errorf("the code of what was withdrawn: %v", err)
+	}
+}
+
 // TestDoor asks for an exception, and gives in a code.
 func TestDoor(t *testing.T) {
 	d := newDesk(t, agent.Options{Load: load(blocking)})
@@ -332,6 +351,7 @@ func TestDoor(t *testing.T) {
 	if r, err = ask(agent.Request{Status: true}); err != nil || r.Mode != "deny-list" || r.Exceptions != 1 || r.Policy == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
+	d.withdraws(t, sum, code)
 	for _, bad := range []string{strings.Repeat("Z", 64), strings.Repeat("AB", 32)} {
 		if _, err := ask(agent.Request{SHA256: bad}); err == nil {
 			t.Errorf("%s was taken for a hash", bad)
@@ -348,6 +368,16 @@ func TestDoor(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("anybody may ask without end")
+	}
+	other := strings.Repeat("cd", 32)
+	if code, err = exception.NewCode(secret, "field", other, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(agent.Request{SHA256: other, Code: code}); err != nil {
+		t.Errorf("whoever asked too often cannot give in a code: %v", err)
+	}
+	if _, err := ask(agent.Request{SHA256: other, Reason: strings.Repeat("x", 1001)}); err == nil || !strings.Contains(err.Error(), "1000 bytes") {
+		t.Errorf("of a long reason is said %v", err)
 	}
 }
 

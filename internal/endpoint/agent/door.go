@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -32,6 +33,9 @@ type Request struct {
 	Code   string           `json:"code,omitempty"`
 	Status bool             `json:"status,omitempty"` // nothing is asked for but how the agent does
 	Act    *event.ActDetail `json:"act,omitempty"`    // root did something to the agent's machine: it is put on record
+	// List asks root's question what codes approved, and Withdraw that what approves the program SHA256 end.
+	List     bool `json:"list,omitempty"`
+	Withdraw bool `json:"withdraw,omitempty"`
 }
 
 // Reply is the agent's answer.
@@ -49,15 +53,21 @@ type Reply struct {
 	NotInspected int64     `json:"not_inspected,omitempty"`
 	Spooled      int64     `json:"spooled_bytes,omitempty"`
 	Exceptions   int       `json:"exceptions,omitempty"`
+	// Approved is what codes approve, without the codes; More is how many of them there are beyond MaxListed.
+	Approved []exception.Exception `json:"approved,omitempty"`
+	More     int                   `json:"more,omitempty"`
 }
 
 const (
 	doorTimeout = 5 * time.Second
 	maxRequest  = 16 << 10
-	maxVisitors = 256 // at once
-	maxPlaces   = 4   // of one user
-	maxReason   = 1000
-	perMinute   = 6 // requests of one user
+	maxVisitors = 256  // at once
+	maxPlaces   = 4    // of one user
+	maxReason   = 1000 // bytes
+	perMinute   = 6    // requests of one user
+	// MaxListed is how many exceptions one reply holds.
+	MaxListed = 1000
+	maxReply  = 1 << 20
 )
 
 // Ask asks the agent of this machine.
@@ -75,7 +85,7 @@ func Ask(ctx context.Context, door string, r *Request) (*Reply, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	var reply Reply
-	if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&reply); err != nil {
+	if err := json.NewDecoder(io.LimitReader(conn, maxReply)).Decode(&reply); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	if reply.Error != "" {
@@ -153,6 +163,8 @@ func peer(conn net.Conn) (uint32, error) {
 
 var (
 	errRequest = errors.New("this is no request")
+	errReason  = fmt.Errorf("the reason is longer than %d bytes", maxReason)
+	errRoot    = errors.New("only root sees and withdraws what codes approved")
 	errOften   = errors.New("too many requests: wait a minute")
 	errKeep    = errors.New("the agent cannot keep this on record, as when its disk is full: nothing was asked for and nothing approved")
 )
@@ -168,33 +180,57 @@ func (a *Agent) reply(in io.Reader, uid uint32, v *visits) (*Reply, error) {
 	if r.Act != nil {
 		return a.act(r.Act, uid)
 	}
-	if !r.sound() {
-		return nil, errRequest
+	if r.List || r.Withdraw {
+		return a.approved(&r, uid)
+	}
+	if err := r.sound(); err != nil {
+		return nil, err
 	}
 	now := time.Now()
-	if !v.may(uid, now) {
-		return nil, errOften
-	}
 	who := a.current().Owner(uid)
 	e := Act(&event.ActDetail{Action: "program.request", Object: r.SHA256, Purpose: r.Reason, Details: []event.Fact{{Name: "path", Value: r.Path}}},
 		who, a.o.Host)
-	reply := &Reply{ID: string(e.ID)}
 	if r.Code == "" {
-		return reply, a.keep(e)
+		if !v.may(uid, now) {
+			return nil, errOften
+		}
+		return &Reply{ID: string(e.ID)}, a.keep(e)
 	}
-	var err error
-	reply.Until, err = a.exceptions.Redeem(r.SHA256, r.Code, who, now, func(until time.Time) error {
+	until, err := a.exceptions.Redeem(r.SHA256, r.Code, who, now, func(until time.Time) error { // it bounds the tries itself
 		e.Phase, e.Act.Action = "program.except", "program.except"
 		e.Act.Details = append(e.Act.Details, event.Fact{Name: "until", Value: until.Format(time.RFC3339)})
 		return a.keep(e)
 	})
-	return reply, err
+	return &Reply{ID: string(e.ID), Until: until}, err
 }
 
-// sound reports whether a request may be put on record, and makes its texts fit to be shown on a terminal.
-func (r *Request) sound() bool {
+// approved tells root what codes approved, or withdraws it.
+func (a *Agent) approved(r *Request, uid uint32) (*Reply, error) {
+	if uid != 0 {
+		return nil, errRoot
+	}
+	now := time.Now()
+	if r.Withdraw {
+		if err := r.sound(); err != nil {
+			return nil, err
+		}
+		e := Act(&event.ActDetail{Action: "program.withdraw", Object: r.SHA256, Purpose: r.Reason}, a.current().Owner(uid), a.o.Host)
+		n, err := a.exceptions.Withdraw(r.SHA256, now, func() error { return a.keep(e) })
+		return &Reply{ID: string(e.ID), Exceptions: n}, err
+	}
+	all := a.exceptions.List(now)
+	reply := &Reply{Exceptions: len(all), Approved: all[:min(len(all), MaxListed)]}
+	reply.More = len(all) - len(reply.Approved)
+	for i := range reply.Approved {
+		reply.Approved[i].Code = ""
+	}
+	return reply, nil
+}
+
+// sound says why a request may not be put on record, and makes its texts fit to be shown on a terminal.
+func (r *Request) sound() error {
 	if _, err := hex.DecodeString(r.SHA256); err != nil || len(r.SHA256) != 2*sha256.Size || r.SHA256 != strings.ToLower(r.SHA256) {
-		return false
+		return errRequest
 	}
 	plain := func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -203,7 +239,13 @@ func (r *Request) sound() bool {
 		return c
 	}
 	r.Path, r.Reason = strings.Map(plain, r.Path), strings.Map(plain, r.Reason)
-	return len(r.Path) <= unix.PathMax && len(r.Reason) <= maxReason
+	switch {
+	case len(r.Reason) > maxReason:
+		return errReason
+	case len(r.Path) > unix.PathMax:
+		return errRequest
+	}
+	return nil
 }
 
 // keep makes an event durable before anybody is told that it is.
@@ -240,7 +282,7 @@ func (a *Agent) status() *Reply {
 	r := a.rules
 	a.mu.Unlock()
 	return &Reply{Mode: string(a.o.Mode), Policy: r.Policy.Version(), Problem: r.Problem, Note: Lenient(a.o.Mode, r.Policy), Since: a.since, Asked: c.Asked, Refused: c.Refused, NotInspected: c.NotInspected,
-		Spooled: a.spool.Pending(), Exceptions: len(a.exceptions.List())}
+		Spooled: a.spool.Pending(), Exceptions: len(a.exceptions.List(time.Now()))}
 }
 
 // visits bounds how often one user asks, and how many places he takes meanwhile.

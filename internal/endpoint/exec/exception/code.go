@@ -24,6 +24,7 @@ var (
 	ErrUsed    = errors.New("this code was used before")
 	ErrOften   = errors.New("too many wrong codes: wait a minute")
 	ErrNone    = errors.New("this machine takes no codes")
+	ErrUnknown = errors.New("no code approves this program")
 )
 
 const (

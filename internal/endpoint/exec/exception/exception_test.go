@@ -79,7 +79,7 @@ func TestStore(t *testing.T) {
 	if err != nil || !s.Approved(sum, now) || s.Approved(sum, until) {
 		t.Fatal(err, until)
 	}
-	if s = exception.Open(dir, "h", secret); s.Damage() != nil || !s.Approved(sum, now) || len(s.List()) != 1 {
+	if s = exception.Open(dir, "h", secret); s.Damage() != nil || !s.Approved(sum, now) || len(s.List(now)) != 1 || len(s.List(until)) != 0 {
 		t.Fatal(s.Damage())
 	}
 	if _, err := s.Redeem(sum, strings.ToLower(c), "bob", now, kept); !errors.Is(err, exception.ErrUsed) {
@@ -107,6 +107,36 @@ func TestGuessing(t *testing.T) {
 	s = exception.Open(t.TempDir(), "h", nil)
 	if _, err := s.Redeem(sum, good, "alice", now, kept); !errors.Is(err, exception.ErrNone) {
 		t.Errorf("a code without a secret: %v", err)
+	}
+}
+
+// TestWithdrawn ends an exception before its time, over a restart too, takes its code no more, and does nothing that is not on record.
+func TestWithdrawn(t *testing.T) {
+	dir := t.TempDir()
+	s := exception.Open(dir, "h", secret)
+	other := strings.Repeat("c", 64)
+	first, second := code(t, "h", sum, now.Add(time.Hour)), code(t, "h", sum, now.Add(2*time.Hour))
+	for c, program := range map[string]string{first: sum, second: sum, code(t, "h", other, now.Add(time.Hour)): other} {
+		if _, err := s.Redeem(program, c, "alice", now, kept); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := errors.New("no space left")
+	if _, err := s.Withdraw(sum, now, func() error { return full }); !errors.Is(err, full) || !s.Approved(sum, now) {
+		t.Fatalf("withdrawn without a record: %v", err)
+	}
+	if n, err := s.Withdraw(sum, now, func() error { return nil }); err != nil || n != 2 || s.Approved(sum, now) || !s.Approved(other, now) {
+		t.Fatal(n, err)
+	}
+	s = exception.Open(dir, "h", secret)
+	if s.Approved(sum, now) || !s.Approved(other, now) || len(s.List(now)) != 1 {
+		t.Error("withdrawn until the next start only")
+	}
+	if _, err := s.Redeem(sum, second, "alice", now.Add(90*time.Minute), kept); !errors.Is(err, exception.ErrUsed) {
+		t.Errorf("the code of what was withdrawn: %v", err)
+	}
+	if _, err := s.Withdraw(sum, now, func() error { return nil }); !errors.Is(err, exception.ErrUnknown) {
+		t.Errorf("withdrawn twice: %v", err)
 	}
 }
 

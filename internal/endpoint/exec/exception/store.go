@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,11 @@ const (
 type Exception struct {
 	SHA256 string    `json:"sha256"`
 	Until  time.Time `json:"until"`
-	Code   string    `json:"code"` // that approved it, kept so that it is taken once
-	By     string    `json:"by"`   // who gave the code in
+	Code   string    `json:"code,omitempty"` // that approved it, kept so that it is taken once
+	By     string    `json:"by"`             // who gave the code in
 	Since  time.Time `json:"since"`
+	// Withdrawn is when it ended before its time. It is kept until that, so that its code is not taken again.
+	Withdrawn time.Time `json:"withdrawn,omitzero"`
 }
 
 // Store keeps exceptions in a file. It is safe for concurrent use.
@@ -84,7 +87,7 @@ func (s *Store) Damage() error { return s.damage }
 func (s *Store) index() {
 	clear(s.until)
 	for _, e := range s.all {
-		if e.Until.After(s.until[e.SHA256]) {
+		if e.Withdrawn.IsZero() && e.Until.After(s.until[e.SHA256]) {
 			s.until[e.SHA256] = e.Until
 		}
 	}
@@ -128,24 +131,58 @@ func (s *Store) Redeem(sha256, code, by string, now time.Time, record func(until
 		}
 	}
 	kept = append(kept, Exception{SHA256: sha256, Until: until, Code: code, By: by, Since: now})
-	b, err := json.MarshalIndent(kept, "", "  ")
-	if err != nil {
+	if err := s.keep(kept, func() error { return record(until) }); err != nil {
 		return time.Time{}, err
 	}
-	if err := record(until); err != nil {
-		return time.Time{}, err
-	}
-	if err := durable.Replace(s.path, b, 0o600); err != nil {
-		return time.Time{}, fmt.Errorf("exceptions: %w", err)
-	}
-	s.all = kept
-	s.index()
 	return until, nil
 }
 
-// List returns what is approved.
-func (s *Store) List() []Exception {
+// Withdraw ends what approves a program, and returns how many exceptions that were. What record refuses stays in force.
+func (s *Store) Withdraw(sha256 string, now time.Time, record func() error) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := slices.Clone(s.all)
+	n := 0
+	for i := range kept {
+		if e := &kept[i]; e.SHA256 == sha256 && e.inForce(now) {
+			e.Withdrawn = now
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, ErrUnknown
+	}
+	return n, s.keep(kept, record)
+}
+
+// keep puts other exceptions in the place of those there are, once they are on record and in the file.
+func (s *Store) keep(all []Exception, record func() error) error {
+	b, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := record(); err != nil {
+		return err
+	}
+	if err := durable.Replace(s.path, b, 0o600); err != nil {
+		return fmt.Errorf("exceptions: %w", err)
+	}
+	s.all = all
+	s.index()
+	return nil
+}
+
+func (e *Exception) inForce(now time.Time) bool { return e.Withdrawn.IsZero() && e.Until.After(now) }
+
+// List returns what is approved now.
+func (s *Store) List(now time.Time) []Exception {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return append([]Exception(nil), s.all...)
+	var in []Exception
+	for i := range s.all {
+		if s.all[i].inForce(now) {
+			in = append(in, s.all[i])
+		}
+	}
+	return in
 }
