@@ -70,7 +70,7 @@ func scenes() []scene {
 		{"A folder: a renamed installer found by what it is", (*stage).folder},
 		{"A renamed client is not started, nor is what lies on a stick", (*stage).start},
 		{"In a network namespace: the resolver refuses a messenger's site and says why; an approved site opens", (*stage).namespace},
-		{"One time line: a phrase, a flow and a program, minutes apart", (*stage).join},
+		{"One time line: a phrase, a flow and a program", (*stage).join},
 		{"Somebody with root and the signing key removes a message and re-signs everything", (*stage).adversary},
 	}
 }
