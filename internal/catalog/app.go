@@ -66,6 +66,7 @@ type Programs struct {
 	Linux   []LinuxProgram   `yaml:"linux" json:"linux,omitempty"`
 	Any     []AnyProgram     `yaml:"any" json:"any,omitempty"`
 	Hashes  []HashFact       `yaml:"hashes" json:"hashes,omitempty"`
+	Builds  []BuildFact      `yaml:"build_ids" json:"build_ids,omitempty"`
 }
 
 // WindowsProgram is a PE or MSI: the exe name is a hint, publisher and product identify.
@@ -142,6 +143,14 @@ type TokenFact struct {
 // HashFact is the SHA-256 of a file.
 type HashFact struct {
 	SHA256  string `yaml:"sha256" json:"sha256"` // hex
+	Version string `yaml:"version" json:"version,omitempty"`
+	Source  string `yaml:"source" json:"source,omitempty"`
+}
+
+// BuildFact is the build id that the linker left in a program (NT_GNU_BUILD_ID): it stays when the file is stripped, patched or padded. Whoever makes
+// another program can write it there as well, so it does not identify alone.
+type BuildFact struct {
+	ID      string `yaml:"id" json:"id"` // hex
 	Version string `yaml:"version" json:"version,omitempty"`
 	Source  string `yaml:"source" json:"source,omitempty"`
 }

@@ -26,6 +26,7 @@ const (
 	kindTeam      kind = "team"
 	kindDesktop   kind = "desktop"
 	kindHash      kind = "hash"
+	kindBuildID   kind = "build-id"
 	kindExe       kind = "exe"
 	kindToken     kind = "token"
 	kindAppX      kind = "appx"
@@ -96,6 +97,9 @@ func (a *App) facts() []fact {
 	c.history()
 	for _, h := range a.Programs.Hashes {
 		c.add(fact{kind: kindHash, text: h.SHA256, source: h.Source, strength: event.Exact, identity: true})
+	}
+	for _, b := range a.Programs.Builds {
+		c.add(fact{kind: kindBuildID, text: b.ID, source: b.Source, strength: event.High})
 	}
 	return c.facts
 }

@@ -224,6 +224,9 @@ func (c *Catalog) ByDesktop(id string) []Match {
 // ByHash returns the facts about the hex SHA-256 of a file.
 func (c *Catalog) ByHash(sha256hex string) []Match { return c.lookUp(kindHash, sha256hex) }
 
+// ByBuildID returns the facts about the hex build id of an ELF file. It does not identify alone: any program can be given it.
+func (c *Catalog) ByBuildID(id string) []Match { return c.lookUp(kindBuildID, id) }
+
 // ByExe returns the facts about the name of an executable: a hint, which renaming removes and any other program may bear.
 func (c *Catalog) ByExe(name string) []Match { return c.lookUp(kindExe, name) }
 

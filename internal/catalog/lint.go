@@ -186,6 +186,7 @@ func dated(source string) bool { return datePattern.MatchString(source) }
 var (
 	datePattern    = regexp.MustCompile(`\b(19|20)\d\d-(0[1-9]|1[0-2])\b`)
 	hashPattern    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	buildPattern   = regexp.MustCompile(`^([0-9a-f]{2}){8,64}$`)
 	codePattern    = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
 	webAppPattern  = regexp.MustCompile(`^[a-p]{32}$`)
 	historyPattern = regexp.MustCompile(`^[^/]+(/[^/]+)+$`)
@@ -231,6 +232,8 @@ func checkPattern(f *fact) string {
 	switch f.kind {
 	case kindHash:
 		return wrong(hashPattern, f.key, "is not a SHA-256 in hex")
+	case kindBuildID:
+		return wrong(buildPattern, f.key, "is not a build id in hex (8 to 64 bytes, as file prints it)")
 	case kindUpgrade:
 		return wrong(codePattern, f.key, "is not a GUID")
 	case kindTeam:

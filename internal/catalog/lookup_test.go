@@ -35,6 +35,7 @@ programs:
   macos: [{bundle: example.pigeon.Mac, team: ABCDE12345}, {bundle: example.pigeon.Mini, team: ZZZZZ99999, shared_team: true}]
   linux: [{deb: [pigeon-desktop], rpm: [pigeon-rpm], snap: [pigeon-snap], flatpak: [example.pigeon.Pigeon], appimage: [Pigeon], desktop: [pigeon], binary: [pigeon]}]
   hashes: [{sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, version: "1.0"}]
+  build_ids: [{id: 0b2588d040195d37334aa4581531976b266a29ad, version: "1.0"}]
 `
 
 const dove = `id: dove
@@ -167,6 +168,8 @@ func TestProgramsByEachLookUp(t *testing.T) {
 		"desktop file":         {c.ByDesktop("pigeon.desktop"), "pigeon desktop:pigeon medium"},
 		"desktop, other":       {c.ByDesktop("pigeons"), ""},
 		"hash":                 {c.ByHash("9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08"), "pigeon hash:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 exact!"},
+		"build id":             {c.ByBuildID("0B2588D040195D37334AA4581531976B266A29AD"), "pigeon build-id:0b2588d040195d37334aa4581531976b266a29ad high"},
+		"no build id":          {c.ByBuildID(""), ""},
 		"no hash":              {c.ByHash(""), ""},
 		"exe of two":           {c.ByExe("PIGEON.EXE"), "dove exe:pigeon.exe low; pigeon exe:Pigeon.exe low"},
 		"binary":               {c.ByExe("pigeon"), "pigeon exe:pigeon low"},

@@ -58,6 +58,8 @@ func (c *Catalog) lookUpSpelled(f *fact) []Match {
 		return c.ByDesktop(f.text + ".desktop")
 	case kindHash:
 		return c.ByHash(f.text)
+	case kindBuildID:
+		return c.ByBuildID(strings.ToUpper(f.text))
 	case kindExe:
 		return c.ByExe(f.text)
 	case kindAppX:

@@ -1,7 +1,10 @@
 package agentcmd_test
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/hex"
 	"errors"
 	"os"
 	"os/exec"
@@ -50,6 +53,32 @@ func TestNamesCountForNothing(t *testing.T) {
 	f.want(f.program("one more byte", messenger+"x"), false)
 	f.want(f.program("root-owned", messenger), false)
 	f.want(f.program("good again", "x"), true)
+	telegram, err := hex.DecodeString("0b2588d040195d37334aa4581531976b266a29ad")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.builtAs("without its texts", telegram), false)
+	f.want(f.builtAs("of a build that nobody knows", make([]byte, 20)), true)
+}
+
+// builtAs makes a program whose build id is all that tells what it is.
+func (f *field) builtAs(name string, id []byte) string {
+	f.t.Helper()
+	path := f.program(name, "")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	parsed, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	note := parsed.Section(".note.gnu.build-id")
+	if note == nil || note.Size != 36 {
+		f.t.Skip("the programs of this machine have no build id of 20 bytes")
+	}
+	copy(b[note.Offset+16:], id)
+	return f.write(path, string(b), 0o755)
 }
 
 // TestOtherWaysToTheSameFile goes through bind mounts, another mount namespace, layers, and file systems that are mounted later.

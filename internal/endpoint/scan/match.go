@@ -123,6 +123,7 @@ func (m *matcher) facts(id *program.Identity) []catalog.Match {
 		return func(name string) []catalog.Match { return c.ByPackage(manager, name) }
 	}
 	look(c.ByHash, id.SHA256)
+	look(c.ByBuildID, id.BuildID)
 	for i := range id.Signers {
 		s := &id.Signers[i]
 		out = append(out, signed(s, c.ByPublisherProduct(s.Subject, id.Product, s.Time))...)

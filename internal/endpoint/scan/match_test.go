@@ -32,6 +32,7 @@ programs:
   macos: [{bundle: example.pigeon.Desktop, team: ABCDE12345}]
   linux: [{deb: [pigeon-desktop], rpm: [pigeon], snap: [pigeon], flatpak: [example.pigeon.Desktop], appimage: [Pigeon], desktop: [pigeon], binary: [pigeon-bin]}]
   hashes: [{sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, version: "1.0", source: "x, 2026-11"}]
+  build_ids: [{id: 0b2588d040195d37334aa4581531976b266a29ad, version: "1.0", source: "x, 2026-11"}]
 `)},
 		"apps/owl.yaml": {Data: []byte(`id: owl
 name: Owl
@@ -83,6 +84,8 @@ func TestMatch(t *testing.T) {
 	}{
 		{"nothing", program.Identity{Format: program.ELF}, "", 0},
 		{"hash", program.Identity{SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}, "pigeon", event.Exact},
+		{"build id", program.Identity{Format: program.ELF, BuildID: "0b2588d040195d37334aa4581531976b266a29ad"}, "pigeon", event.High},
+		{"another build id", program.Identity{Format: program.ELF, BuildID: "0b2588d040195d37334aa4581531976b266a29ae"}, "", 0},
 		{"publisher of that time", program.Identity{Format: program.PE, Signers: signed("CN=Pigeon Ltd.,O=Pigeon Ltd.,C=GB", 2023)}, "pigeon", event.High},
 		{"publisher at another time", program.Identity{Format: program.PE, Signers: signed("CN=Pigeon Ltd.,O=Pigeon Ltd.,C=GB", 2026)}, "", 0},
 		{"publisher and product", program.Identity{Format: program.PE, Product: "Pigeon Desktop", Signers: signed("O=Pigeon Holding\\, Inc.", 2025)}, "pigeon", event.Exact},

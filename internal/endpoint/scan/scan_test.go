@@ -74,11 +74,13 @@ func need(t *testing.T, tool string) string {
 
 func newScanner(t testing.TB, o scan.Options) *scan.Scanner {
 	t.Helper()
-	c, err := catalog.Default()
-	if err != nil {
-		t.Fatal(err)
+	if o.Catalog == nil {
+		c, err := catalog.Default()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Catalog = c
 	}
-	o.Catalog = c
 	if o.Policy == nil {
 		o.Policy = decider{}
 	}

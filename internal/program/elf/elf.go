@@ -29,7 +29,7 @@ func Parse(data []byte, format program.Format) (id program.Identity, err error) 
 	if err != nil {
 		return id, fmt.Errorf("elf: %w", err)
 	}
-	id.BuildID = buildID(section(f, ".note.gnu.build-id"), f.ByteOrder)
+	id.BuildID = buildID(f)
 	if names, err := f.DynString(elf.DT_SONAME); err == nil && len(names) > 0 {
 		id.Binary = program.Text(names[0])
 		id.Kind = program.Library
@@ -61,15 +61,57 @@ func section(f *elf.File, name string) []byte {
 	return b
 }
 
-func buildID(note []byte, order binary.ByteOrder) string {
-	if len(note) < 16 {
-		return ""
+// buildID finds the build id in the section of its name, else, since a program starts without sections, in what is loaded of it.
+func buildID(f *elf.File) string {
+	if id := noted(section(f, ".note.gnu.build-id"), 4, f.ByteOrder); id != "" {
+		return id
 	}
-	name, size := order.Uint32(note), order.Uint32(note[4:])
-	if name != 4 || size > 64 || 16+int(size) > len(note) {
-		return ""
+	seen := 0
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_NOTE || p.Filesz > maxSection {
+			continue
+		}
+		if seen++; seen > maxNotes {
+			break
+		}
+		b := make([]byte, p.Filesz)
+		if _, err := p.ReadAt(b, 0); err != nil {
+			continue
+		}
+		if id := noted(b, p.Align, f.ByteOrder); id != "" {
+			return id
+		}
 	}
-	return hex.EncodeToString(note[16 : 16+size])
+	return ""
+}
+
+const (
+	maxNotes  = 16 // segments of notes: programs have two
+	noteHead  = 12
+	gnuBuild  = 3 // NT_GNU_BUILD_ID
+	maxBuild  = 64
+	gnuVendor = "GNU\x00"
+)
+
+// noted returns the build id in a list of notes (elf(5)), each padded to align bytes.
+func noted(notes []byte, align uint64, order binary.ByteOrder) string {
+	if align != 8 {
+		align = 4
+	}
+	padded := func(n uint64) uint64 { return (n + align - 1) / align * align }
+	for len(notes) >= noteHead {
+		name, size, kind := order.Uint32(notes), order.Uint32(notes[4:]), order.Uint32(notes[8:])
+		notes = notes[noteHead:]
+		begin := padded(noteHead+uint64(name)) - noteHead
+		if begin > uint64(len(notes)) || uint64(size) > uint64(len(notes))-begin {
+			return ""
+		}
+		if kind == gnuBuild && size <= maxBuild && name == 4 && string(notes[:4]) == gnuVendor {
+			return hex.EncodeToString(notes[begin : begin+uint64(size)])
+		}
+		notes = notes[min(begin+padded(uint64(size)), uint64(len(notes))):]
+	}
+	return ""
 }
 
 // updateName takes the repository out of an AppImage's update information, e.g. "gh-releases-zsync|owner|Name|latest|Name*.zsync".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/chaperone-im/chaperone/internal/program"
@@ -45,17 +46,52 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-func TestBuildID(t *testing.T) {
-	note := binary.LittleEndian.AppendUint32(nil, 4)
-	note = binary.LittleEndian.AppendUint32(note, 2)
-	note = append(binary.LittleEndian.AppendUint32(note, 3), "GNU\x00\xab\xcd"...)
-	if got := buildID(note, binary.LittleEndian); got != "abcd" {
-		t.Errorf("got %q", got)
-	}
-	for _, bad := range [][]byte{nil, note[:15], note[:17]} {
-		if got := buildID(bad, binary.LittleEndian); got != "" {
-			t.Errorf("%q from a cut note", got)
+// note is one note, padded to align bytes.
+func note(align int, name string, kind uint32, desc []byte) []byte {
+	pad := func(b []byte) []byte { return append(b, make([]byte, (align-len(b)%align)%align)...) }
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(name)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(desc)))
+	return pad(append(pad(append(binary.LittleEndian.AppendUint32(b, kind), name...)), desc...))
+}
+
+// TestNoted finds the build id among other notes, and nothing in what is cut, of others, or lies about its size.
+func TestNoted(t *testing.T) {
+	id := []byte{0xab, 0xcd, 1}
+	const gnu = "GNU\x00"
+	for _, align := range []int{4, 8} {
+		good := note(align, gnu, 3, id)
+		whole := slices.Concat(note(align, gnu, 1, make([]byte, 16)), note(align, "Go\x00\x00", 4, []byte("x")), good)
+		for title, notes := range map[string][]byte{"alone": good, "behind others": whole, "without its padding": good[:len(good)-1]} {
+			if got := noted(notes, uint64(align), binary.LittleEndian); got != "abcd01" {
+				t.Errorf("%d, %s: %q", align, title, got)
+			}
 		}
+		huge := bytes.Clone(good)
+		binary.LittleEndian.PutUint32(huge, 0xfffffff8)
+		for title, notes := range map[string][]byte{"nothing": nil, "a head": good[:12], "a cut id": good[:17], "of another vendor": note(align, "FSF\x00", 3, id),
+			"another kind": note(align, gnu, 5, id), "too long": note(align, gnu, 3, make([]byte, 65)), "a name beyond its end": huge} {
+			if got := noted(notes, uint64(align), binary.LittleEndian); got != "" {
+				t.Errorf("%d, %s: %q", align, title, got)
+			}
+		}
+	}
+}
+
+// TestBuildIDWithoutSections reads it from what is loaded, as when the table of sections was cut off.
+func TestBuildIDWithoutSections(t *testing.T) {
+	data, err := os.ReadFile("/usr/bin/env")
+	if err != nil || !bytes.HasPrefix(data, []byte("\x7fELF\x02\x01")) {
+		t.Skip("no such program here")
+	}
+	whole, err := Parse(data, program.ELF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data[40:48]) // e_shoff
+	clear(data[58:64]) // e_shentsize, e_shnum, e_shstrndx
+	id, err := Parse(data, program.ELF)
+	if err != nil || id.BuildID == "" || id.BuildID != whole.BuildID {
+		t.Errorf("%q, with sections %q, %v", id.BuildID, whole.BuildID, err)
 	}
 }
 
