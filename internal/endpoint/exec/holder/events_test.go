@@ -43,6 +43,18 @@ func work(mode string) int {
 	if unix.Stat(os.Getenv("CHAPERONE_TEST_MUST"), &st) == nil {
 		send(wire.Message{Kind: wire.MustRun, Key: wire.KeyOf(&st)})
 	}
+	if strings.HasPrefix(mode, "hands") && unix.Stat(filepath.Join(filepath.Dir(os.Getenv("CHAPERONE_TEST_MUST")), "handed"), &st) == nil {
+		m := wire.Message{Kind: wire.Answer, Flags: wire.Allow | wire.Remember, Generation: generation, Key: wire.KeyOf(&st)}
+		switch mode {
+		case "hands what was allowed under another policy":
+			m.Generation = 99
+		case "hands what was not allowed":
+			m.Flags = wire.Remember
+		case "hands what was allowed once":
+			m.Flags = wire.Allow
+		}
+		send(m)
+	}
 	send(wire.Message{Kind: wire.Ready})
 	b, oob := make([]byte, wire.Size), make([]byte, unix.CmsgSpace(4))
 	for {
@@ -63,7 +75,7 @@ func work(mode string) int {
 			answer.Flags = wire.Allow | wire.Remember
 		}
 		switch mode {
-		case "silent":
+		case "silent", "hands", "hands what was allowed under another policy", "hands what was not allowed", "hands what was allowed once":
 			continue
 		case "nonsense":
 			_ = unix.Send(3, []byte("nonsense"), 0)
@@ -228,6 +240,35 @@ func TestOldAnswersAreForgotten(t *testing.T) {
 	s.until("refusal", func() bool { return !s.starts("good") })
 	s.replace("silent")
 	s.want("good", false)
+}
+
+// TestHandedOver lets through what the first worker says was allowed before this holder was there, where that was under the policy in force, where
+// nobody else can write it, and as long as it is not changed.
+func TestHandedOver(t *testing.T) {
+	for _, mode := range []string{"hands", "hands what was allowed under another policy", "hands what was not allowed", "hands what was allowed once"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newScene(t, mode, "handed", "bad")
+			s.want("bad", false)
+			if s.starts("handed") != (mode == "hands") {
+				t.Error("handed started, or did not")
+			}
+			if mode != "hands" {
+				return
+			}
+			s.mode.Store("silent")
+			before := s.started.Load()
+			s.until("replaced worker", func() bool { s.want("bad", false); return s.started.Load() > before })
+			s.want("handed", true)
+			f, err := os.OpenFile(filepath.Join(s.dir, "handed"), os.O_WRONLY|os.O_APPEND, 0)
+			if err == nil {
+				_, err = f.WriteString("x")
+			}
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			s.want("handed", false)
+		})
+	}
 }
 
 // TestNonsense replaces a worker that says what is no message.

@@ -230,6 +230,7 @@ func (h *Holder) asked(e fanotify.Event, now time.Time) {
 		}
 	}
 	if !h.o.Opens && h.knows(a) {
+		h.complain(h.ignore(a)) // again, where the kernel let go of it
 		h.answer(a, true, 0)
 		return
 	}
@@ -259,6 +260,12 @@ func (h *Holder) answer(a *ask, allow bool, refusal unix.Errno) {
 	}
 }
 
+// hangs reports whether the worker hangs, or was stopped: it was silent for too long while somebody waited, or while it should come to decide.
+func (h *Holder) hangs(late int, silent time.Duration) bool {
+	w := h.worker
+	return w != nil && (w.ready && late > 0 && silent > h.grace || !w.ready && h.started && silent > h.o.Start)
+}
+
 // expire answers what the worker left, and ends leases.
 func (h *Holder) expire(now time.Time) {
 	late, refused := 0, 0
@@ -282,9 +289,9 @@ func (h *Holder) expire(now time.Time) {
 	if late > 0 {
 		h.log.Warn("no answer from the worker in time: decided by what was allowed before", "files", late)
 	}
-	if w := h.worker; w != nil && (w.ready && late > 0 && now.Sub(h.heard) > h.grace || !w.ready && h.started && now.Sub(h.heard) > h.o.Start) {
-		w.kill() // it hangs, or was stopped; the next one gets more time, in case that the machine is slow
-		h.grace = min(2*h.grace, maxGrace)
+	if h.hangs(late, now.Sub(h.heard)) {
+		h.worker.kill()
+		h.grace = min(2*h.grace, maxGrace) // of the next one, in case that the machine is slow
 	}
 	if n := h.leases.Expire(now); n > 0 {
 		h.log.Warn("killed what was started, did not come to run, and was to be written meanwhile", "processes", n)

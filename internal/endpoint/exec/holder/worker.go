@@ -239,8 +239,11 @@ func (h *Holder) hear(m *wire.Message) {
 // answered carries out what the worker decided.
 func (h *Holder) answered(m *wire.Message) {
 	a := h.pending[m.ID]
-	if a == nil {
-		return // it came too late
+	if a == nil { // it came too late, or is what was allowed before this holder was there
+		if m.ID == 0 && m.Has(wire.Allow|wire.Remember) && h.tables.Current(m.Generation) {
+			h.tables.Remember(m.Key)
+		}
+		return
 	}
 	h.grace = h.o.Deadline
 	allow := m.Has(wire.Allow)

@@ -19,7 +19,7 @@ type Kind uint8
 // The kinds of messages. Ask goes from holder to worker, all others the other way.
 const (
 	Ask        Kind = 1 + iota // may this file, whose descriptor comes along, be started or opened?
-	Answer                     // of the Ask with the same ID
+	Answer                     // of the Ask with the same ID; with ID 0, which no Ask has, Key is what a worker before allowed under this Generation
 	Generation                 // the policy in force is this one: what was allowed under another is forgotten, Generation says it
 	MustRun                    // Key is a program that the machine cannot do without
 	Ready                      // the worker decides from now on
