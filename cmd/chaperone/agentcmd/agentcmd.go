@@ -235,11 +235,20 @@ func (c *workerCmd) Run(e *command.Env) error {
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
 		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
-		Door: settings.Path(settings.Agent.Socket), Sys: c.Sys, Programs: c.Only == "", Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
+		Door: settings.Path(settings.Agent.Socket), Sys: c.Sys, Programs: c.Only == "", System: system(c.Only), Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
 			return c.rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, settings) // where nobody reads, notes would stop us
 		},
 	})
+}
+
+// system are the file systems of which is kept what was allowed: those of the system, or all that are watched instead.
+func system(only string) []string {
+	if only == "" {
+		return nil
+	}
+	found, _ := filepath.Glob(filepath.Join(only, "*")) // a pattern in the folder's own name finds nothing
+	return append(found, only)
 }
 
 // rules are what an agent decides by: the policy of its fleet, else its own.

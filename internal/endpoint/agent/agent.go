@@ -22,8 +22,10 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/exception"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/inflight"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/kept"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/ring"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/spool"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/policy"
@@ -48,10 +50,11 @@ type Options struct {
 	Recorder  event.Recorder // where the record is, nil when there is none
 	Secret    []byte         // for codes; none are taken without
 	Host      event.Host
-	Door      string // socket that people ask at; none without
-	Sys       string // where sysfs is; default /sys
-	Programs  bool   // see to the programs in the kernel, as one agent of a machine does
-	Teller    Teller // nil: nobody is told
+	Door      string   // socket that people ask at; none without
+	Sys       string   // where sysfs is; default /sys
+	Programs  bool     // see to the programs in the kernel, as one agent of a machine does
+	System    []string // folders on whose file systems lies what a holder that starts anew must not look at again; default /, /usr and /opt
+	Teller    Teller   // nil: nobody is told
 	Reload    <-chan os.Signal
 	Memory    *inflight.Memory // of what is about to be reported; nil: what is, is lost when the worker is killed
 	Log       io.Writer        // written to outside of the decision path
@@ -78,8 +81,12 @@ type Agent struct {
 	seen       *seen
 	tickets    tickets
 	since      time.Time
-	trust      *freshTrust // in lockdown
-	complained time.Time   // when it was last said that programs cannot be loaded; of one goroutine at a time
+	kept       *kept.Store
+	boot       string // of the machine, and our binary: what is kept is for these
+	self       wire.Key
+	steady     map[uint64]bool // devices of the system
+	trust      *freshTrust     // in lockdown
+	complained time.Time       // when it was last said that programs cannot be loaded; of one goroutine at a time
 
 	mu      sync.Mutex
 	rules   Rules
@@ -110,7 +117,7 @@ func Run(ctx context.Context, o Options) error {
 		a.log.Warn("what was approved by codes is not known: nothing of it is approved", "error", err)
 		a.spool.Put(Act(&event.ActDetail{Action: "agent.exceptions.damaged", Details: []event.Fact{{Name: "error", Value: err.Error()}}}, "agent", o.Host))
 	}
-	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped, Stopping: a.stopping}
+	jo := judge.Options{Rules: decide, Mode: o.Mode, Removable: o.Removable, Exceptions: a.exceptions, Host: o.Host, Stopped: a.stopped, Stopping: a.stopping, Allowed: a.allowed}
 	if o.Mode.Locks() {
 		if a.trust, err = packages(ctx); err != nil {
 			return fmt.Errorf("agent: %w", err)
@@ -120,6 +127,7 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("agent: %w", err)
 		}
 	}
+	a.openKept(decide.Generation)
 	a.judge = judge.New(jo)
 	return a.serve(ctx, decide)
 }
@@ -128,7 +136,7 @@ func Run(ctx context.Context, o Options) error {
 func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := errors.Join(a.judge.SetRules(a.o.Socket, r), a.judge.SetMust(a.o.Socket, mustRun())); err != nil {
+	if err := errors.Join(a.judge.SetRules(a.o.Socket, r), a.judge.SetMust(a.o.Socket, mustRun()), a.judge.HandOver(a.o.Socket, a.kept.Keys())); err != nil {
 		return err
 	}
 	left := a.left() // before more comes
@@ -153,6 +161,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 		beside(what, func(ctx context.Context) error { return every(ctx, pause, a.log, what, f) })
 	}
 	again("must-run programs", mustEvery, a.keepMust)
+	again("what was allowed", keptEvery, func(context.Context) error { return a.kept.Write() })
 	beside("reload", a.reload)
 	beside("media", a.watchMedia)
 	if a.o.Programs {
@@ -170,6 +179,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	}
 	cancel()
 	wg.Wait()
+	err = errors.Join(err, a.kept.Write())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return errors.Join(err, a.scanner.Close())
@@ -278,6 +288,7 @@ func (a *Agent) reload(ctx context.Context) error {
 		} else if err == nil {
 			var next judge.Rules
 			if next, err = a.adopt(rules); err == nil {
+				a.kept.Renew(a.keptID(next.Generation))
 				err = a.judge.SetRules(a.o.Socket, next)
 			}
 		}

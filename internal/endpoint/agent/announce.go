@@ -37,11 +37,13 @@ func (a *Agent) announce() {
 	})
 }
 
+const noBoot = "?"
+
 // boot tells one start of the machine from another, as process numbers do not.
 func boot() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return "?"
+		return noBoot
 	}
 	return string(b[:min(len(b), 36)])
 }

@@ -78,6 +78,7 @@ type Options struct {
 	Host       event.Host
 	Timeout    time.Duration // for the look at one file; default 1.5 s, less than the holder waits
 	Stopped    func(Stop)    // is told of what policy stops; never waits
+	Allowed    func(Allowed) // is told of files that root alone can change, when they start from now on without asking; never waits
 	Stopping   func(Stop)    // is told the same before the answer: it copies, and asks nobody for anything
 	Now        func() time.Time
 }
@@ -131,6 +132,9 @@ func New(o Options) *Judge {
 	}
 	if o.Stopped == nil {
 		o.Stopped = func(Stop) {}
+	}
+	if o.Allowed == nil {
+		o.Allowed = func(Allowed) {}
 	}
 	if o.Stopping == nil {
 		o.Stopping = func(Stop) {}
@@ -299,6 +303,9 @@ func (j *Judge) answer(s Socket, q *question, d decision) error {
 	}
 	if d.stop != nil {
 		j.o.Stopped(*d.stop)
+	}
+	if d.remember && d.ignore {
+		j.o.Allowed(Allowed{q.rules.Generation, q.key})
 	}
 	return err
 }
