@@ -108,6 +108,7 @@ type LinuxProgram struct {
 	AppImage []string    `yaml:"appimage" json:"appimage,omitempty"`
 	Desktop  []string    `yaml:"desktop" json:"desktop,omitempty"` // id of the desktop file, without its extension
 	Binary   []string    `yaml:"binary" json:"binary,omitempty"`   // a hint, as a Windows exe name is
+	Install  []string    `yaml:"install" json:"install,omitempty"` // where packages have it, no symbolic link: a folder of its own, which ends in a slash, or a program
 	Tokens   []TokenFact `yaml:"tokens" json:"tokens,omitempty"`
 	Source   string      `yaml:"source" json:"source,omitempty"`
 }

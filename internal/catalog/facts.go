@@ -34,6 +34,7 @@ const (
 	kindJar       kind = "jar"
 	kindPython    kind = "python"
 	kindHistory   kind = "history"
+	kindInstall   kind = "install"
 )
 
 // fact is one statement of one app's file, in the one form that index, lint and self-check share.
@@ -187,7 +188,7 @@ func (c *collector) linux(p *LinuxProgram) {
 	}{
 		{kindDeb, p.Deb, event.Exact, true}, {kindRPM, p.RPM, event.Exact, true}, {kindSnap, p.Snap, event.Exact, true},
 		{kindFlatpak, p.Flatpak, event.Exact, true}, {kindAppImage, p.AppImage, event.High, true},
-		{kindDesktop, p.Desktop, event.Medium, false}, {kindExe, p.Binary, event.Low, false},
+		{kindDesktop, p.Desktop, event.Medium, false}, {kindExe, p.Binary, event.Low, false}, {kindInstall, p.Install, event.Low, false},
 	} {
 		for _, text := range list.texts {
 			c.add(fact{kind: list.kind, text: text, system: "linux", source: p.Source, strength: list.strength, identity: list.identity})

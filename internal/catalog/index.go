@@ -39,6 +39,7 @@ func buildIndex(apps []App) index {
 				x.traffic = append(x.traffic, f.signature())
 			case kindToken:
 				tokens = append(tokens, f)
+			case kindInstall: // a place identifies nothing, and nothing looks it up
 			case kindHistory:
 				x.histories = append(x.histories, HistoryPlace{App: f.app, System: f.system, Path: f.text, Evidence: f.match("").Evidence})
 			default:

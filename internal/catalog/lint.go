@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/publicsuffix"
 
@@ -242,11 +243,31 @@ func checkPattern(f *fact) string {
 		return wrong(webAppPattern, f.text, "is not the id of a web application (32 letters a to p)")
 	case kindHistory:
 		return wrong(historyPattern, f.text, noHistory)
+	case kindInstall:
+		return checkInstall(f.text)
 	}
 	if strings.TrimSpace(f.text) == "" {
 		return "is empty"
 	}
 	return ""
+}
+
+// checkInstall holds that a place is one program's own: a rule for it must not stop others.
+func checkInstall(text string) string {
+	place, folder := strings.CutSuffix(text, "/")
+	names := strings.Split(strings.TrimPrefix(place, "/"), "/")
+	switch {
+	case !path.IsAbs(text) || path.Clean(place) != place || strings.ContainsFunc(text, unicode.IsControl):
+		return "is not a whole path without .. and repeated slashes; that of a folder ends in a slash"
+	case len(names) < 2, folder && names[0] != "opt" && len(names) < 3, folder && slices.Contains(sharedFolders(), place):
+		return "is a folder of many programs: name the messenger's own"
+	}
+	return ""
+}
+
+// sharedFolders are those below which each program has a folder of its own.
+func sharedFolders() []string {
+	return []string{"/usr/local/bin", "/usr/local/lib", "/usr/local/libexec", "/usr/local/sbin", "/usr/local/share", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/share/applications", "/var/lib/flatpak", "/var/lib/snapd"}
 }
 
 func checkName(f *fact) string {

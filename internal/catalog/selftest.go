@@ -29,6 +29,8 @@ func (c *Catalog) tryFact(f *fact) string {
 		return c.tryPublisher(f)
 	case kindHistory:
 		return tryList(slices.ContainsFunc(c.histories, func(h HistoryPlace) bool { return h.App == f.app && h.Path == f.text && h.System == f.system }))
+	case kindInstall: // what is exported reads it in the app
+		return ""
 	case kindToken:
 		return tryList(slices.ContainsFunc(c.tokens, func(t Token) bool { return t.App == f.app && t.Text == f.text }))
 	case kindTraffic:

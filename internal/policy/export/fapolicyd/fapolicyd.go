@@ -35,6 +35,7 @@ func Write(w io.Writer, p *export.Plan) (left []string, err error) {
 	for i := range p.Apps {
 		a := &p.Apps[i]
 		places := places(a)
+		left = append(left, unwritable(a)...)
 		if len(places) == 0 {
 			continue
 		}
@@ -88,7 +89,8 @@ func Rules(p *export.Plan) []export.Rule {
 // removable are the folders that removable media are mounted below.
 func removable() []string { return []string{"/media/", "/run/media/"} }
 
-// places returns where packages of a messenger have their programs.
+// places returns where packages of a messenger have their programs. The daemon compares the path of the file itself, after all symbolic links: the
+// name in /usr/bin is the program of some packages, and a link into a folder of its own in those of most vendors.
 func places(a *export.App) []string {
 	var out []string
 	add := func(kind, prefix, name, suffix string) {
@@ -100,6 +102,15 @@ func places(a *export.App) []string {
 		for _, n := range l.Binary {
 			add("path=", "/usr/bin/", n, "")
 		}
+		for _, n := range l.Install {
+			switch {
+			case !oneWord(n):
+			case strings.HasSuffix(n, "/"):
+				out = append(out, "dir="+n)
+			default:
+				out = append(out, "path="+n)
+			}
+		}
 		for _, n := range l.Snap {
 			add("dir=", "/snap/", n, "/")
 			add("dir=", "/var/lib/snapd/snap/", n, "/")
@@ -109,6 +120,28 @@ func places(a *export.App) []string {
 		}
 	}
 	return out
+}
+
+// unwritable says which places of a messenger no rule can name: what stands after a space is another attribute, and there is no way to write one.
+func unwritable(a *export.App) (left []string) {
+	for _, l := range a.Programs.Linux {
+		for _, n := range l.Install {
+			if !oneWord(n) {
+				left = append(left, fmt.Sprintf("a rule of fapolicyd cannot name a path with a space or a comma: %s of %s is not denied by its place", n, a.ID))
+			}
+		}
+	}
+	return left
+}
+
+// oneWord tells whether a path stands in a rule as it is.
+func oneWord(path string) bool {
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if name != word(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // word returns s as one word that stands in a rule or comment: what could end a line or a field is replaced.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # daemon.sh RULES CLIENT INNOCENT: run the real fapolicyd with RULES in a mount namespace of its own, over a file system of its own, and say
-# which of the two programs it lets run. Nothing of the machine is marked: only mounts of type ramfs are watched, and there is one.
+# which of the programs it lets run. Nothing of the machine is marked: only mounts of type ramfs are watched, and there are two.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -34,6 +34,11 @@ mount -t ramfs ramfs "$dir/files"
 cp "$2" "$dir/files/holiday.jpg"
 cp "$3" "$dir/files/innocent"
 chmod 755 "$dir/files/"*
+mount -t ramfs ramfs /opt # in this namespace alone; where the vendor's package has its program, with the link that the package brings
+mkdir /opt/zoom /opt/neighbour
+cp "$3" /opt/zoom/ZoomLauncher
+cp "$3" /opt/neighbour/ZoomLauncher
+ln -s /opt/zoom/ZoomLauncher "$dir/files/zoom"
 fagenrules --load >/dev/null 2>&1 || true
 timeout 300 fapolicyd --debug-deny >"$dir/log" 2>&1 &
 tries=0
@@ -49,7 +54,10 @@ sed -n 's/^Loading rule file:/loaded/p; s/^Loaded /loaded /p' "$dir/log"
 grep -i 'error\|invalid\|unknown' "$dir/log" | grep -iv 'open_dbi' || true
 "$dir/files/innocent" && echo 'innocent runs'
 "$dir/files/holiday.jpg" 2>/dev/null && echo 'client runs' || echo 'client denied'
+/opt/neighbour/ZoomLauncher && echo 'neighbour runs'
+/opt/zoom/ZoomLauncher 2>/dev/null && echo 'installed runs' || echo 'installed denied'
+"$dir/files/zoom" 2>/dev/null && echo 'link runs' || echo 'link denied'
 kill $!
 wait || true
 grep '^rule=' "$dir/log"
-umount "$dir/files"
+umount "$dir/files" /opt
