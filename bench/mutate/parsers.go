@@ -39,9 +39,13 @@ type parser struct {
 	read func([]byte) outcome
 }
 
-// memory is what one input may keep alive. A model of RAR's PPMd takes what the archive asks for, up to 256 MiB, in a third more.
+// memory is what one input may keep alive. A model or dictionary of 7z takes what the archive asks for, up to 256 MiB, beside all else, and a
+// model of RAR's PPMd a third more.
 func (p *parser) memory() uint64 {
-	if p.name == "rar4" || p.name == "self-extracting" { // which may be a RAR behind a program
+	switch p.name {
+	case "7z":
+		return 288 << 20
+	case "rar4", "self-extracting": // which may be a RAR behind a program
 		return 384 << 20
 	}
 	return maxMemory
