@@ -102,6 +102,9 @@ func (c *quarantineListCmd) items() ([]quarantine.Item, error) {
 
 // ownQuarantine opens the quarantine for acts on this machine, which are recorded as the flags say.
 func ownQuarantine(e *command.Env, d *command.DataFlags) (*quarantine.Store, error) {
+	if err := settle(d); err != nil {
+		return nil, err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this machine: %w", err)

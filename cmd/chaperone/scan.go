@@ -40,12 +40,17 @@ type scanCmd struct {
 
 // Run scans.
 func (c *scanCmd) Run(e *command.Env) error {
-	if c.options.recorder == nil {
-		c.options = acts(e, &c.DataFlags)
-	}
 	plan, err := c.plan()
 	if err != nil {
 		return err
+	}
+	if c.Quarantine || c.Remove {
+		if err := settle(&c.DataFlags); err != nil {
+			return err
+		}
+	}
+	if c.options.recorder == nil {
+		c.options = acts(e, &c.DataFlags)
 	}
 	scanner, err := c.scanner(e)
 	if err != nil {
@@ -61,10 +66,10 @@ func (c *scanCmd) Run(e *command.Env) error {
 		named.Approve(plan)
 	}
 	planner := &scanned.Planner{Scanner: scanner, Remove: true, Named: named}
-	var out scanned.Writer = scanned.NewTable(e.Out, planner)
+	var out scanned.Writer = scanned.NewTable(e.Out, scanner.Watched, planner)
 	if c.Quarantine || c.Remove {
 		planner.Remove = c.Remove
-		out = scanned.NewTable(e.Out, nil)
+		out = scanned.NewTable(e.Out, scanner.Watched, nil)
 	}
 	if c.JSON {
 		out = scanned.NewLines(e.Out)

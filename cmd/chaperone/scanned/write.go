@@ -50,13 +50,17 @@ func (s *lines) Problem(p *scan.Problem) error { return s.encoder.Encode(p.Line(
 func (s *lines) Close(n scan.Summary, _ []*scan.Finding) error { return s.encoder.Encode(n.Line()) }
 
 type table struct {
-	out    io.Writer
-	next   *Planner
-	errors int
+	out     io.Writer
+	watched func(*scan.Finding) bool
+	next    *Planner
+	errors  int
 }
 
-// NewTable returns the Writer for people. next tells what could be done about what is forbidden; nil when the run does it.
-func NewTable(w io.Writer, next *Planner) Writer { return &table{out: w, next: next} }
+// NewTable returns the Writer for people. watched tells whether policy only watches what it forbids, and next what could be done about it; nil when the
+// run does it.
+func NewTable(w io.Writer, watched func(*scan.Finding) bool, next *Planner) Writer {
+	return &table{out: w, watched: watched, next: next}
+}
 
 // maxName bounds the name that people are shown; --json has it whole.
 const maxName = 240
@@ -87,10 +91,8 @@ func (t *table) Finding(f *scan.Finding) error {
 		app = "(no messenger)"
 	}
 	verdict := string(l.Verdict)
-	if f.Event.Verdict.Action.Stops() {
-		if !f.Event.Verdict.Enforced {
-			verdict += " (monitor)"
-		}
+	if f.Event.Verdict.Action.Stops() && t.watched(f) {
+		verdict += " (monitor)"
 	}
 	if _, err := fmt.Fprintf(t.out, "%s\n  %s %s %s, confidence %.2f: %s by rule %s\n", Short(name), printable.Line(app), printable.Line(l.Format), l.Kind, l.Confidence, verdict, printable.Line(l.Rule)); err != nil {
 		return err
