@@ -24,6 +24,7 @@ const (
 	macID    = "A1B2C3D4-0000-4000-8000-00000000000A"
 	macToken = "0123456789abcdef-token"
 	telegram = "6N38VWS5BX" // the team of Telegram
+	signals  = "U68MSDN6DR" // and that of Signal
 )
 
 // firedLine is a line of policy fired --json.
@@ -42,9 +43,10 @@ func TestOtherEnforcersReport(t *testing.T) {
 	}
 	d := onDisk(t, t.TempDir())
 	log := filepath.Join(d.dir, "windows.log")
-	config := fmt.Sprintf("policy: own.yaml\nkeys: {unlock: \"file:data/keys/passphrase\"}\nsanta: {listen: %q, tokens: tokens}\nendpoint: {logs: [{format: windows, path: %q}]}\n", at, log)
+	config := fmt.Sprintf("policy: own.yaml\npeople: {csv: people.csv}\nkeys: {unlock: \"file:data/keys/passphrase\"}\nsanta: {listen: %q, tokens: tokens}\nendpoint: {logs: [{format: windows, path: %q}]}\n", at, log)
 	for name, text := range map[string]string{d.config(): config, filepath.Join(d.dir, "tokens"): macID + " " + macToken + "\n", log: "",
-		filepath.Join(d.dir, "own.yaml"): "version: 1\nrules: [{id: none, apps: ['*'], verdict: block}]\n"} {
+		filepath.Join(d.dir, "people.csv"): "person,host,groups\nalice,mac-a,desk\n",
+		filepath.Join(d.dir, "own.yaml"):   "version: 1\ngroups: {desk: {}}\nrules: [{id: desk, apps: [signal], groups: [desk], verdict: allow}, {id: none, apps: ['*'], verdict: block}]\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -171,6 +173,9 @@ func (m *syncing) wholeSync() {
 	found := false
 	for _, r := range rules {
 		found = found || r.RuleType == "TEAMID" && r.Identifier == telegram && r.Policy == "BLOCKLIST"
+		if r.RuleType == "TEAMID" && r.Identifier == signals {
+			m.t.Errorf("what the group of the directory may is blocked: %+v", r)
+		}
 		if !slices.Contains([]string{"BINARY", "TEAMID", "SIGNINGID"}, r.RuleType) || r.Identifier == "" {
 			m.t.Errorf("rule %+v", r)
 		}

@@ -216,3 +216,21 @@ func TestManyPeople(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupsOfAPerson: they are those that the table gives, for whoever asks by the person.
+func TestGroupsOfAPerson(t *testing.T) {
+	p := parse(t, "person,handle,groups\nalice,a1,traders; desk\nbob,b,\n")
+	for person, want := range map[string][]string{"alice": {"traders", "desk"}, "bob": nil, "carol": nil, "": nil} {
+		groups, known := p.Groups(person)
+		if !slices.Equal(groups, want) || known != (person == "alice" || person == "bob") || !slices.Equal(identity.GroupsOf(p, person), want) {
+			t.Errorf("%q: %q, known %v", person, groups, known)
+		}
+	}
+	identity.GroupsOf(p, "alice")[0] = "changed"
+	if got := identity.GroupsOf(p, "alice"); got[0] != "traders" {
+		t.Error("the table itself was given away")
+	}
+	if got := identity.GroupsOf(nil, "alice"); got != nil {
+		t.Errorf("no directory gives %q", got)
+	}
+}

@@ -16,6 +16,22 @@ type Directory interface {
 	Host(name, address string, at time.Time) event.Host
 }
 
+// Members is a Directory that knows which groups people are in.
+type Members interface {
+	// Groups returns the groups of a person, and whether there is that person at all.
+	Groups(person string) (groups []string, known bool)
+}
+
+// GroupsOf returns the groups that a directory gives a person; none where it knows nothing of groups.
+func GroupsOf(d Directory, person string) []string {
+	m, ok := d.(Members)
+	if !ok || person == "" {
+		return nil
+	}
+	groups, _ := m.Groups(person)
+	return groups
+}
+
 // Namer gives names their random ids, the same one each time, across restarts. The map is state outside the journal, so that erasing an
 // entry makes the ids in headers say nothing.
 type Namer interface {

@@ -19,7 +19,7 @@ type People struct {
 	handles map[string][]binding
 	hosts   map[string][]binding
 	ranges  []ranged // address ranges, the narrowest first
-	people  int
+	people  map[string]*person
 }
 
 type binding struct {
@@ -95,7 +95,7 @@ func ParsePeople(r io.Reader) (*People, error) {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
-	p.people = len(known)
+	p.people = known
 	return p, p.index(addresses)
 }
 
@@ -246,7 +246,16 @@ func at(list []binding, t time.Time) *binding {
 }
 
 // Len returns how many people there are.
-func (p *People) Len() int { return p.people }
+func (p *People) Len() int { return len(p.people) }
+
+// Groups implements Members.
+func (p *People) Groups(id string) (groups []string, known bool) {
+	x, known := p.people[id]
+	if !known {
+		return nil, false
+	}
+	return slices.Clone(x.groups), true
+}
 
 // Roll is told who there is.
 type Roll interface {
@@ -325,4 +334,7 @@ func (p *People) byAddress(address string, when time.Time) *binding {
 	return nil
 }
 
-var _ Directory = (*People)(nil)
+var (
+	_ Directory = (*People)(nil)
+	_ Members   = (*People)(nil)
+)

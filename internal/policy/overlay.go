@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 )
 
@@ -15,5 +16,19 @@ func (f *File) Before(text []byte, rules ...Rule) *File {
 	out.Rules = append(slices.Clone(rules), f.Rules...)
 	out.source = slices.Concat(f.source, []byte("\x00before\x00"), text)
 	out.places = &places{}
+	return &out
+}
+
+// Joined returns the file for a machine that is in these groups, whatever they name: who stands behind a machine is known where the table of people is,
+// and not on the machine.
+func (f *File) Joined(groups []string) *File {
+	out := *f
+	out.Groups = maps.Clone(f.Groups)
+	for _, name := range groups {
+		if g, ok := out.Groups[name]; ok {
+			g.Hosts = append(slices.Clone(g.Hosts), "*")
+			out.Groups[name] = g
+		}
+	}
 	return &out
 }

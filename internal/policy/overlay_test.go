@@ -36,3 +36,24 @@ func TestBefore(t *testing.T) {
 		t.Error("the file itself was changed, or the text was not")
 	}
 }
+
+// TestJoined: a machine that is in a group has what the rules of the group say, and the file itself is as before.
+func TestJoined(t *testing.T) {
+	f, err := policy.Parse("p", []byte("version: 1\ngroups: {desk: {}, sales: {people: [bob]}}\nrules:\n  - {id: may, apps: [telegram], groups: [desk], verdict: allow}\n  - {id: none, apps: ['*'], verdict: block}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		f    *policy.File
+		want event.Action
+	}{{f, event.Block}, {f.Joined([]string{"desk", "gone"}), event.Allow}, {f.Joined([]string{"sales"}), event.Block}, {f.Joined(nil), event.Block}, {f, event.Block}} {
+		p, err := policy.Compile(c.f, policy.Known{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &event.Event{Kind: event.ProgramRun, Host: event.Host{Name: "pc"}, Content: event.Content{Program: &event.Program{App: "telegram", Confidence: event.Exact}}}
+		if v := p.Decide(&policy.Input{Event: e, Final: true}); v.Action != c.want {
+			t.Errorf("%v: %v by %s, want %v", c.f.Groups, v.Action, v.Rule, c.want)
+		}
+	}
+}

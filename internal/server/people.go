@@ -42,6 +42,9 @@ func (p *People) Party(connector, handle string, at time.Time) event.Party {
 	return p.inForce.Load().Party(connector, handle, at)
 }
 
+// Groups implements identity.Members.
+func (p *People) Groups(person string) ([]string, bool) { return p.inForce.Load().Groups(person) }
+
 // Host implements identity.Directory.
 func (p *People) Host(name, address string, at time.Time) event.Host {
 	return p.inForce.Load().Host(name, address, at)

@@ -172,7 +172,7 @@ func (s *Server) control() error {
 }
 
 func (s *Server) fleet() (err error) {
-	d := fleet.Deps{Source: fleet.Rules{Pair: s.rules.Pair, Data: s.store.Dir}, Directory: s.store.People, Recorder: s.recorder, Acts: s.store.Recorder, Board: s.board, Clock: s.store.Clock, Log: s.log}
+	d := fleet.Deps{Source: fleet.Rules{Pair: s.rules.Pair, Data: s.store.Dir, People: s.store.People}, Directory: s.store.People, Recorder: s.recorder, Acts: s.store.Recorder, Board: s.board, Clock: s.store.Clock, Log: s.log}
 	if s.store.Holds != nil {
 		d.Holds = s.store.Holds
 	}
@@ -186,9 +186,12 @@ func (s *Server) fleet() (err error) {
 }
 
 func (s *Server) santa() error {
-	inForce := func() (*policy.Policy, *catalog.Catalog) {
+	inForce := func(host event.Host) (*policy.Policy, *catalog.Catalog, error) {
 		set := s.rules.Pair().First.Set
-		return set.Policy, set.Catalog
+		if s.agents != nil {
+			return s.agents.DecidesBy(set, host)
+		}
+		return set.Policy, set.Catalog, nil
 	}
 	m, err := santa.New(santa.FromConfig(s.cfg), santa.Deps{Rules: inForce, Directory: s.store.People, Recorder: s.recorder, Observer: s.observer, Acts: s.store.Recorder,
 		Board: s.board, Clock: s.store.Clock, Log: s.log})

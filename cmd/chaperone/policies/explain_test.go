@@ -227,3 +227,27 @@ func TestExportWritesWhatItIsAskedFor(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errOut)
 	}
 }
+
+// TestExportForAPersonOfTheDirectory: the groups of the people table of the configuration hold for a person, and for the machine that is hers.
+func TestExportForAPersonOfTheDirectory(t *testing.T) {
+	config := write(t, "chaperone.yaml", "policy: p.yaml\npeople: {csv: people.csv}\n")
+	for name, text := range map[string]string{"people.csv": "person,host,groups\nalice,mac-a,traders\nbob,mac-b,\n",
+		"p.yaml": "version: 1\ngroups: {traders: {}}\nrules:\n  - {id: may, apps: [telegram], groups: [traders], verdict: allow}\n  - {id: none, apps: ['*'], verdict: block}\n"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(config), name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		who     []string
+		allowed bool
+	}{{[]string{"--person", "alice"}, true}, {[]string{"--host", "MAC-A"}, true}, {[]string{"--person", "bob"}, false}, {[]string{"--host", "mac-b"}, false}, {nil, false}} {
+		code, out, errOut := call(t, "", append([]string{"policy", "export", "--format", "santa", "--enforce", "--config", config}, c.who...)...)
+		if code != 0 || strings.Contains(out, "6N38VWS5BX") == c.allowed || strings.Contains(errOut, "none was asked") != (c.who == nil) {
+			t.Errorf("%q: exit %d, telegram stopped %v: %s", c.who, code, strings.Contains(out, "6N38VWS5BX"), errOut)
+		}
+	}
+	code, _, errOut := call(t, "", "policy", "export", "--format", "santa", "--enforce", "--config", config, "--person", "alcie")
+	if code != 2 || !strings.Contains(errOut, `knows no person "alcie"`) {
+		t.Errorf("a person nobody knows: exit %d, %s", code, errOut)
+	}
+}

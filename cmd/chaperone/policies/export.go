@@ -11,6 +11,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/policy/export"
@@ -108,11 +109,15 @@ func (c *exportCmd) plan(e *command.Env) (*export.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	notes, err := c.known(set.Policy)
+	subject, people, err := c.subject()
 	if err != nil {
 		return nil, err
 	}
-	options := export.Options{Subject: export.Subject{Host: c.Host, Person: c.Person}, Now: time.Now(), Enforce: c.Enforce, ProfileURL: c.URL}
+	notes, err := c.known(set.Policy, people)
+	if err != nil {
+		return nil, err
+	}
+	options := export.Options{Subject: subject, Now: time.Now(), Enforce: c.Enforce, ProfileURL: c.URL}
 	if options.Found, err = readAllFound(c.Found); err != nil {
 		return nil, err
 	}
@@ -121,15 +126,44 @@ func (c *exportCmd) plan(e *command.Env) (*export.Plan, error) {
 	return plan, nil
 }
 
-// known refuses a machine or a person that no group of the policy names, where groups name others: a slip of the pen would export what holds for
-// nobody in particular. Where groups name none, it is said that the name changes nothing.
-func (c *exportCmd) known(p *policy.Policy) (notes []string, err error) {
+// subject is whom the plan is for, with what the people directory of the configuration knows: whose machine it is, and the person's groups. people is
+// nil where no configuration is named, or it has no directory.
+func (c *exportCmd) subject() (export.Subject, *identity.People, error) {
+	subject := export.Subject{Host: c.Host, Person: c.Person}
+	if c.Config == "" || c.Host+c.Person == "" {
+		return subject, nil, nil
+	}
+	config, err := command.LoadConfig(c.Config)
+	if err != nil || config.People.CSV == "" {
+		return subject, nil, err
+	}
+	people, err := identity.LoadPeople(config.Path(config.People.CSV))
+	if err != nil {
+		return subject, nil, err
+	}
+	if subject.Person == "" {
+		subject.Person = people.Host(c.Host, "", time.Now()).Person
+	}
+	subject.Groups, subject.Asked = identity.GroupsOf(people, subject.Person), true
+	return subject, people, nil
+}
+
+// known refuses a machine or a person that neither the people directory knows nor a group of the policy names, where groups name others: a slip of the
+// pen would export what holds for nobody in particular. Where groups name none, it is said that the name changes nothing.
+func (c *exportCmd) known(p *policy.Policy, people *identity.People) (notes []string, err error) {
+	inTable := map[string]bool{}
+	if people != nil {
+		_, inTable["--person"] = people.Groups(c.Person)
+		inTable["--host"] = people.Host(c.Host, "", time.Now()).Person != ""
+	}
 	for _, q := range []struct {
 		flag, name, what string
 		named            policy.Naming
 	}{{"--host", c.Host, "machine", p.NamesHost(c.Host)}, {"--person", c.Person, "person", p.NamesPerson(c.Person)}} {
 		switch {
-		case q.name == "" || q.named.Matches:
+		case q.name == "" || q.named.Matches || inTable[q.flag]:
+		case people != nil && q.flag == "--person" && !q.named.Any:
+			return nil, hint.New(fmt.Errorf("the people directory knows no person %q, and no group of the policy names one", q.name), "what holds for a person in no group is exported without --person")
 		case q.named.Any:
 			return nil, hint.New(fmt.Errorf("no group of the policy names the %s %q", q.what, q.name), fmt.Sprintf("%s (what holds for a %s in no group is exported without %s)", q.named.Hint, q.what, q.flag))
 		default:

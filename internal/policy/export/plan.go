@@ -92,6 +92,8 @@ var ErrWatched = errors.New("the policy only watches here (mode: monitor), and t
 type Subject struct {
 	Host   string
 	Person string
+	Groups []string // of the person by the people directory
+	Asked  bool     // the people directory was asked
 }
 
 // Found is a program that a scan found.
@@ -171,7 +173,7 @@ func stops(v *event.Verdict) bool { return v.Action.Stops() }
 // decide asks about an event of the subject.
 func (m *maker) decide(e *event.Event) event.Verdict {
 	e.Time, e.Received = m.options.Now, m.options.Now
-	e.From = event.Party{Handle: m.options.Subject.Person, Person: m.options.Subject.Person}
+	e.From = event.Party{Handle: m.options.Subject.Person, Person: m.options.Subject.Person, Groups: m.options.Subject.Groups}
 	e.Host = event.Host{Name: m.options.Subject.Host, Person: m.options.Subject.Person}
 	return m.policy.Decide(&policy.Input{Event: e, Now: m.options.Now, Final: true})
 }
@@ -231,12 +233,12 @@ func (m *maker) rules(f *policy.File) {
 				m.note("rule %s matches programs by %s: only Chaperone itself carries that out", r.ID, what)
 			}
 		}
-		if len(r.Groups) > 0 && m.options.Subject == (Subject{}) && (len(r.Apps) > 0 || !emptyPrograms(&r.Programs)) {
+		if len(r.Groups) > 0 && m.options.Subject.Host+m.options.Subject.Person == "" && (len(r.Apps) > 0 || !emptyPrograms(&r.Programs)) {
 			m.note("rule %s holds for the groups %s: name a machine or a person to export what holds for it", r.ID, strings.Join(r.Groups, ", "))
 		}
 		for _, name := range r.Groups {
-			if g := f.Groups[name]; len(g.People)+len(g.Networks)+len(g.Hosts) == 0 {
-				m.note("rule %s holds for the group %s, whose members the people directory gives: that is not looked up here, nobody is a member", r.ID, name)
+			if g := f.Groups[name]; len(g.People)+len(g.Networks)+len(g.Hosts) == 0 && !m.options.Subject.Asked {
+				m.note("rule %s holds for the group %s, whose members the people directory gives: none was asked, nobody is a member", r.ID, name)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/client"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/server/rollout"
@@ -26,8 +27,9 @@ func FromConfig(c *config.Config, version string) Config {
 
 // Rules is a Source: policy and catalog in force on the server, as files.
 type Rules struct {
-	Pair func() *rollout.Pair
-	Data string // data directory, where accepted catalogs are
+	Pair   func() *rollout.Pair
+	Data   string             // data directory, where accepted catalogs are
+	People identity.Directory // of the groups whose members it gives; nil for none
 }
 
 // Version implements Source.
@@ -52,7 +54,8 @@ func (r Rules) Catalog() ([]byte, error) {
 // Groups implements Source.
 func (r Rules) Groups(host event.Host) []string {
 	p := r.Pair().First.Set.Policy
-	in := &policy.Input{Event: &event.Event{Kind: event.ProgramRun, Host: host}}
+	from := event.Party{Person: host.Person, Groups: identity.GroupsOf(r.People, host.Person)}
+	in := &policy.Input{Event: &event.Event{Kind: event.ProgramRun, Host: host, From: from}}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(p.File().Groups)) {
 		if p.Member(name, in) {

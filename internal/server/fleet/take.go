@@ -9,6 +9,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/identity"
 )
 
 // take makes the items of a host's spool durable. Those that are on record already are passed over.
@@ -104,7 +105,7 @@ func (s *Server) eventOf(h Host, body []byte) *event.Event {
 	case e.Kind == event.Act:
 		e.From = event.Party{Handle: "agent on " + h.Name}
 	case e.From.Handle != "":
-		e.From = event.Party{Handle: e.From.Handle + "@" + h.Name, Name: e.From.Handle, Person: e.Host.Person}
+		e.From = event.Party{Handle: e.From.Handle + "@" + h.Name, Name: e.From.Handle, Person: e.Host.Person, Groups: identity.GroupsOf(s.deps.Directory, e.Host.Person)}
 	default:
 		e.From = event.Party{}
 	}

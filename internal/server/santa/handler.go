@@ -163,11 +163,15 @@ func (s *Server) eventUpload(ctx context.Context, c call, q *eventUploadRequest)
 	if !ok {
 		return nil, errUnknown
 	}
-	host := s.host(m.Name, c.address)
+	u := upload{machine: &m, host: s.host(m.Name, c.address)}
+	var err error
+	if u.policy, u.catalog, err = s.deps.Rules(u.host); err != nil {
+		return nil, err
+	}
 	var records []*event.Event
 	var ids []string
 	for _, body := range q.Events {
-		r, ok := s.reportOf(&m, host, body)
+		r, ok := s.reportOf(&u, body)
 		switch {
 		case !ok:
 		case !r.record:
@@ -182,7 +186,7 @@ func (s *Server) eventUpload(ctx context.Context, c call, q *eventUploadRequest)
 			return nil, &problem{http.StatusServiceUnavailable, "it could not be recorded: send it again"}
 		}
 	}
-	err := s.machines.update(c.id, false, func(m *machine) {
+	err = s.machines.update(c.id, false, func(m *machine) {
 		m.Seen = s.deps.Clock.Now()
 		m.reported(ids)
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/endpoint/logs"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
 
@@ -40,9 +41,18 @@ type report struct {
 	record bool // else it is an observation
 }
 
+// upload is what a machine reports at once, and what it is decided by.
+type upload struct {
+	machine *machine
+	host    event.Host
+	policy  *policy.Policy
+	catalog *catalog.Catalog
+}
+
 // reportOf makes an event of what a machine says of an execution; ok is false for what is none. The machine, its person and the id are what
 // we know, not what it says. What cannot be decoded becomes a record of just that (law 3).
-func (s *Server) reportOf(m *machine, host event.Host, body json.RawMessage) (r report, ok bool) {
+func (s *Server) reportOf(u *upload, body json.RawMessage) (r report, ok bool) {
+	m, host := u.machine, u.host
 	var x execution
 	if err := json.Unmarshal(body, &x); err != nil {
 		return report{s.undecodable(m, host, body, err), true}, true
@@ -59,15 +69,14 @@ func (s *Server) reportOf(m *machine, host event.Host, body json.RawMessage) (r 
 	native := fmt.Sprintf("%s %s %s %.6f %d", x.SHA256, x.Path, x.Name, float64(x.Time), int64(x.PID))
 	e.ID = event.ImportID(s.eventKey, "santa "+strings.ToLower(m.ID), native, x.Decision)
 	if user := clip(x.User); user != "" {
-		e.From = event.Party{Handle: user + "@" + host.Name, Name: user, Person: host.Person}
+		e.From = event.Party{Handle: user + "@" + host.Name, Name: user, Person: host.Person, Groups: identity.GroupsOf(s.deps.Directory, host.Person)}
 	}
-	p, c := s.deps.Rules()
 	e.Program = &event.Program{Path: clip(path.Join(x.Path, x.Name)), Format: "macho", Version: clip(x.Version), Publisher: clip(publisherOf(&x)), SHA256: strings.ToLower(x.SHA256)}
-	e.Evidence = identify(c, &x, e.Program)
+	e.Evidence = identify(u.catalog, &x, e.Program)
 	if blocked {
 		e.Evidence = append([]event.Evidence{{Fact: logs.EnforcerFact + logs.Santa, Value: ruleOf(&x), Strength: event.Medium, Source: "said by Santa"}}, e.Evidence...)
 	}
-	e.Verdict = p.Decide(&policy.Input{Event: e, Now: now, Final: true})
+	e.Verdict = u.policy.Decide(&policy.Input{Event: e, Now: now, Final: true})
 	stops := e.Verdict.Action.Stops()
 	e.Verdict.Enforced = e.Verdict.Enforced && (!stops || blocked)
 	switch {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/policy/export"
 	"github.com/chaperone-im/chaperone/internal/policy/export/santa"
 )
@@ -30,8 +31,12 @@ func nothing() santa.Rule {
 
 // rulesFor returns the rules of a machine at a moment. A policy that only watches gives none: a rule of Santa blocks in every mode.
 func (s *Server) rulesFor(host event.Host, now time.Time) (*ruleSet, error) {
-	p, c := s.deps.Rules()
-	plan := export.Make(p, c, export.Options{Subject: export.Subject{Host: host.Name, Person: host.Person}, Now: now})
+	p, c, err := s.deps.Rules(host)
+	if err != nil {
+		return nil, err
+	}
+	subject := export.Subject{Host: host.Name, Person: host.Person, Groups: identity.GroupsOf(s.deps.Directory, host.Person), Asked: true}
+	plan := export.Make(p, c, export.Options{Subject: subject, Now: now})
 	out := &ruleSet{policy: plan.Policy}
 	if !plan.Audit {
 		set, _ := santa.Rules(plan)

@@ -50,7 +50,7 @@ func FromConfig(c *config.Config) Config {
 
 // Deps is what a Server works with.
 type Deps struct {
-	Rules     func() (*policy.Policy, *catalog.Catalog) // in force
+	Rules     func(host event.Host) (*policy.Policy, *catalog.Catalog, error) // in force for a machine, with what is approved for its person
 	Directory identity.Directory
 	Recorder  event.Recorder // of what machines report
 	Observer  event.Observer // of what they let run, where they say so

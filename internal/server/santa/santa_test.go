@@ -70,6 +70,13 @@ func (people) Host(name, _ string, _ time.Time) event.Host {
 	return event.Host{Name: name}
 }
 
+func (people) Groups(person string) ([]string, bool) {
+	if person == "alice" {
+		return []string{"traders"}, true
+	}
+	return nil, false
+}
+
 const (
 	idA, tokenA = "A4B5C6D7-FEED-FACE-BEEF-123456789ABC", "token-of-machine-a-0123456789"
 	idB, tokenB = "B4B5C6D7-FEED-FACE-BEEF-123456789ABC", "token-of-machine-b-0123456789"
@@ -129,10 +136,10 @@ func (r *rig) set(t testing.TB, text string) {
 
 func (r *rig) start(t testing.TB) {
 	t.Helper()
-	s, err := santa.New(r.cfg, santa.Deps{Rules: func() (*policy.Policy, *catalog.Catalog) {
+	s, err := santa.New(r.cfg, santa.Deps{Rules: func(event.Host) (*policy.Policy, *catalog.Catalog, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.policy, r.catalog
+		return r.policy, r.catalog, nil
 	}, Directory: people{}, Recorder: r.found, Observer: r.seen, Acts: r.acts, Board: r.board, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -230,6 +237,29 @@ func TestPolicyOfOneMachine(t *testing.T) {
 	telegram := [2]string{"TEAMID", "6N38VWS5BX"}
 	if a.rules[telegram] != "" || b.rules[telegram] != "BLOCKLIST" {
 		t.Errorf("telegram: alice %q, others %q", a.rules[telegram], b.rules[telegram])
+	}
+}
+
+// TestGroupsOfTheDirectory: a group whose members the people directory gives holds for the rules of a machine, and for what it reports.
+func TestGroupsOfTheDirectory(t *testing.T) {
+	r := newRig(t)
+	r.set(t, "version: 1\ngroups: {traders: {}}\nrules:\n  - {id: may, apps: [telegram], groups: [traders], verdict: allow}\n  - {id: none, apps: ['*'], verdict: block}\n")
+	a, b := r.mac(t, idA, tokenA), r.mac(t, idB, tokenB)
+	telegram := [2]string{"TEAMID", "6N38VWS5BX"}
+	must(t, a, "CLEAN", false, blocked("BLOCK_TEAMID"))
+	must(t, b, "CLEAN", false, blocked("BLOCK_TEAMID"))
+	if a.rules[telegram] != "" || b.rules[telegram] != "BLOCKLIST" {
+		t.Errorf("telegram: alice %q, others %q", a.rules[telegram], b.rules[telegram])
+	}
+	want := map[string]string{"alice": "may", "": "none"}
+	for _, e := range r.found.take() {
+		if e.Verdict.Rule != want[e.Host.Person] || e.From.Person != e.Host.Person || (len(e.From.Groups) > 0) != (e.Host.Person != "") {
+			t.Errorf("%s: rule %s, from %+v", e.Host.Name, e.Verdict.Rule, e.From)
+		}
+		delete(want, e.Host.Person)
+	}
+	if len(want) > 0 {
+		t.Errorf("not on record: %v", want)
 	}
 }
 

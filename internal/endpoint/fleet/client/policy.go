@@ -10,11 +10,16 @@ import (
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
 
-// File returns the policy to compile: that of the fleet, with the approvals in force before its rules.
+// File returns the policy to compile: that of the fleet, with this machine in the groups that the server put it or its person in, and with the
+// approvals in force before its rules.
 func (b Bundle) File() (*policy.File, error) {
 	f, err := policy.Parse("policy of the fleet", b.Policy)
-	if err != nil || len(b.Approvals) == 0 {
-		return f, err
+	if err != nil {
+		return nil, err
+	}
+	f = f.Joined(b.Groups)
+	if len(b.Approvals) == 0 {
+		return f, nil
 	}
 	var rules []policy.Rule
 	for _, a := range b.Approvals {

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,19 @@ func TestCheckApproval(t *testing.T) {
 			t.Errorf("%+v: %v", c.a, err)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%+v: %v, want %s", c.a, err, c.want)
+		}
+	}
+}
+
+// TestGroupsOfTheMachine: the machine is in the groups of the policy that the server put it in, with and without exceptions.
+func TestGroupsOfTheMachine(t *testing.T) {
+	b := client.Bundle{Policy: []byte("version: 1\ngroups: {desk: {}, sales: {people: [bob]}}\nrules: [{id: may, apps: [telegram], groups: [desk], verdict: allow}]\n")}
+	b.Groups = []string{"desk"}
+	for _, approvals := range [][]protocol.Approval{nil, {{ID: "1", App: "signal", Until: time.Now().Add(time.Hour)}}} {
+		b.Approvals = approvals
+		f, err := b.File()
+		if err != nil || !slices.Equal(f.Groups["desk"].Hosts, []string{"*"}) || len(f.Groups["sales"].Hosts) > 0 || len(f.Rules) != 1+len(approvals) {
+			t.Errorf("%d exceptions: %v, %+v", len(approvals), err, f)
 		}
 	}
 }
