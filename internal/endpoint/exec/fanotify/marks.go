@@ -19,6 +19,7 @@ type Marks struct {
 	only  string
 	opens bool
 	said  map[string]struct{} // devices that could not be marked
+	known mounts.Devices
 }
 
 // NewMarks returns marks of a group. With opens the group is also asked about files that are opened on file systems that can be written. With
@@ -35,11 +36,12 @@ func NewMarks(g *Group, only string, opens bool) (*Marks, error) {
 func (m *Marks) Close() error { return unix.Close(m.Table) }
 
 // Update marks every file system of the mount table, also those that are marked: in the place of one that was unmounted there may be another
-// with the same device number. The error says which could not be marked; it says so once for each.
-func (m *Marks) Update() error {
+// with the same device number. It returns what tells which
+// numbers may stand for another by now, nil where none does. The error says which could not be marked; it says so once for each.
+func (m *Marks) Update() (gone func(device uint64) bool, err error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return fmt.Errorf("mounts: %w", err)
+		return nil, fmt.Errorf("mounts: %w", err)
 	}
 	table := mounts.Parse(b)
 	done := map[string]bool{}
@@ -59,7 +61,7 @@ func (m *Marks) Update() error {
 			delete(m.said, t.Device)
 		}
 	}
-	return errors.Join(errs...)
+	return m.known.Update(table), errors.Join(errs...)
 }
 
 func (m *Marks) mark(t *mounts.Mount) error {

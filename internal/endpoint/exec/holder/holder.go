@@ -148,7 +148,7 @@ func (h *Holder) loop(ctx context.Context) error {
 			}
 		}
 		if fds[2].Revents != 0 && h.started {
-			h.complain(h.marks.Update())
+			h.look()
 		}
 		if fds[3].Revents != 0 && h.worker != nil {
 			h.listen()
@@ -164,6 +164,15 @@ func (h *Holder) loop(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// look marks what is mounted by now, and forgets what was allowed where something else is.
+func (h *Holder) look() {
+	gone, err := h.marks.Update()
+	h.complain(err)
+	if gone != nil {
+		h.tables.Leave(gone)
+	}
 }
 
 // rouse wakes the loop.

@@ -227,7 +227,7 @@ func (h *Holder) hear(m *wire.Message) {
 		h.served.Store(true)
 		if !h.started {
 			h.started = true
-			h.complain(h.marks.Update())
+			h.look()
 			if h.o.Ready != nil {
 				h.o.Ready()
 			}

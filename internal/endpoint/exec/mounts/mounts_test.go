@@ -16,9 +16,9 @@ broken line
 33 29 0:41 / /x rw - tmpfs
 `))
 	want := []mounts.Mount{
-		{Device: "253:0", Point: "/", Kind: "ext4", Source: "/dev/vda", Writable: true},
-		{Device: "8:17", Point: "/media/my stick", Kind: "vfat", Source: "/dev/sdb1", Writable: true},
-		{Device: "0:40", Point: "/net", Kind: "nfs4", Source: "server:/x", NoExec: true},
+		{Device: "253:0", Point: "/", Kind: "ext4", Source: "/dev/vda", Writable: true, ID: "29 1 /"},
+		{Device: "8:17", Point: "/media/my stick", Kind: "vfat", Source: "/dev/sdb1", Writable: true, ID: "31 29 /"},
+		{Device: "0:40", Point: "/net", Kind: "nfs4", Source: "server:/x", NoExec: true, ID: "32 29 /"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v", got)

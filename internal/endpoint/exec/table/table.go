@@ -2,7 +2,11 @@
 // was allowed under the policy in force. Both are flat tables of files at one state of their content, and bounded.
 package table
 
-import "github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+import (
+	"maps"
+
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+)
 
 const (
 	maxKnown = 1 << 18
@@ -35,6 +39,11 @@ func (t *Tables) Remember(key wire.Key) {
 		clear(t.known)
 	}
 	t.known[key] = struct{}{}
+}
+
+// Leave forgets what was allowed on devices that may be others by now.
+func (t *Tables) Leave(gone func(device uint64) bool) {
+	maps.DeleteFunc(t.known, func(k wire.Key, _ struct{}) bool { return gone(k.Dev) })
 }
 
 // Must keeps a program that the machine cannot do without. There is room for some thousands.

@@ -35,6 +35,19 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestLeave forgets what was allowed on a device whose number is free again.
+func TestLeave(t *testing.T) {
+	x := table.New()
+	for dev := range uint64(3) {
+		x.Remember(wire.Key{Dev: dev})
+	}
+	x.Must(wire.Key{Dev: 1, Ino: 1})
+	x.Leave(func(device uint64) bool { return device == 1 })
+	if !x.Know(wire.Key{Dev: 0}, true) || x.Know(wire.Key{Dev: 1}, true) || !x.Know(wire.Key{Dev: 2}, true) || !x.Know(wire.Key{Dev: 1, Ino: 1}, true) {
+		t.Error("another device was forgotten, or this one was not")
+	}
+}
+
 // TestBounds keeps the tables from growing without end.
 func TestBounds(t *testing.T) {
 	x := table.New()
