@@ -127,6 +127,12 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("agent: %w", err)
 		}
 	}
+	places, err := newPlaces()
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	defer places.table.close()
+	jo.Gone = places.look
 	a.openKept(decide.Generation)
 	a.judge = judge.New(jo)
 	return a.serve(ctx, decide)

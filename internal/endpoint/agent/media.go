@@ -28,11 +28,11 @@ const (
 
 // watchMedia looks at each removable medium that is mounted: it is on record who it is, and what is on it.
 func (a *Agent) watchMedia(ctx context.Context) error {
-	table, err := os.Open("/proc/self/mountinfo")
+	table, err := openMountTable(ownMounts)
 	if err != nil {
 		return err
 	}
-	defer table.Close()
+	defer table.close()
 	present := map[string]bool{}
 	var scans sync.WaitGroup
 	defer scans.Wait()
@@ -53,12 +53,11 @@ func (a *Agent) watchMedia(ctx context.Context) error {
 		}
 		present = now
 		for ctx.Err() == nil {
-			fds := []unix.PollFd{{Fd: int32(table.Fd()), Events: unix.POLLPRI}}
-			n, err := unix.Poll(fds, mediaLook)
+			changed, err := table.changed(mediaLook)
 			if err != nil && !errors.Is(err, unix.EINTR) {
 				return err
 			}
-			if n > 0 {
+			if changed {
 				break
 			}
 		}

@@ -22,3 +22,12 @@ func (j *Judge) HandOver(s Socket, keys []wire.Key) error {
 	}
 	return nil
 }
+
+// leave forgets what is known of files on devices that may be others by now.
+func (j *Judge) leave() {
+	j.leaving.Lock() // whoever comes meanwhile waits until that is done
+	defer j.leaving.Unlock()
+	if gone := j.o.Gone(); gone != nil {
+		j.cache.leave(gone)
+	}
+}

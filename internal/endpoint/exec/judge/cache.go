@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
@@ -68,6 +69,15 @@ func (c *cache) add(key wire.Key, k *known) {
 		c.young, c.aged = make(map[wire.Key]*known), c.young
 	}
 	c.young[key] = k
+}
+
+// leave forgets what lies on devices that a test is true of.
+func (c *cache) leave(gone func(device uint64) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, half := range []map[wire.Key]*known{c.young, c.aged} {
+		maps.DeleteFunc(half, func(k wire.Key, _ *known) bool { return gone(k.Dev) })
+	}
 }
 
 func (c *cache) clear() {

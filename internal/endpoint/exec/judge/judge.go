@@ -76,10 +76,11 @@ type Options struct {
 	Trust      Trust
 	Loaders    []string // SHA-256 of dynamic loaders: refused when started by hand in lockdown, wherever they lie
 	Host       event.Host
-	Timeout    time.Duration // for the look at one file; default 1.5 s, less than the holder waits
-	Stopped    func(Stop)    // is told of what policy stops; never waits
-	Allowed    func(Allowed) // is told of files that root alone can change, when they start from now on without asking; never waits
-	Stopping   func(Stop)    // is told the same before the answer: it copies, and asks nobody for anything
+	Gone       func() func(device uint64) bool // tells which devices may be others since it was asked last, nil when none
+	Timeout    time.Duration                   // for the look at one file; default 1.5 s, less than the holder waits
+	Stopped    func(Stop)                      // is told of what policy stops; never waits
+	Allowed    func(Allowed)                   // is told of files that root alone can change, when they start from now on without asking; never waits
+	Stopping   func(Stop)                      // is told the same before the answer: it copies, and asks nobody for anything
 	Now        func() time.Time
 }
 
@@ -111,6 +112,8 @@ type Judge struct {
 	opening chan struct{} // bounds the folders that are being opened
 	wg      sync.WaitGroup
 
+	leaving sync.Mutex
+
 	mu      sync.Mutex
 	loading map[int32]time.Time // threads that may ask for the loader, since they start a program that needs it
 
@@ -132,6 +135,9 @@ func New(o Options) *Judge {
 	}
 	if o.Stopped == nil {
 		o.Stopped = func(Stop) {}
+	}
+	if o.Gone == nil {
+		o.Gone = func() func(uint64) bool { return nil }
 	}
 	if o.Allowed == nil {
 		o.Allowed = func(Allowed) {}
@@ -257,6 +263,7 @@ func (j *Judge) reply(ctx context.Context, s Socket, m *wire.Message, f *os.File
 	if d, ok := q.atOnce(); ok {
 		return j.answer(s, q, d)
 	}
+	j.leave() // before what is known is used
 	if q.cached() != nil {
 		return j.answer(s, q, q.decide(ctx))
 	}
