@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/internal/config"
@@ -29,6 +31,9 @@ func (c *configTestCmd) Run(e *command.Env) error {
 	}
 	if err := server.Check(cfg); err != nil {
 		return err
+	}
+	if strings.HasPrefix(cfg.Keys.Unlock, "credential:") && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+		fmt.Fprintln(e.ErrOut, "note: keys.unlock: systemd gives the credential to the service alone: it is not tried here")
 	}
 	for _, spec := range cfg.Ledger.Checkpoints {
 		if ledger.Local(spec) {

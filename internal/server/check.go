@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 
 	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
 	"github.com/chaperone-im/chaperone/internal/config"
@@ -24,7 +26,7 @@ func Check(c *config.Config) error {
 	}
 	_, err := LoadRules(c)
 	fail("policy", err)
-	_, _, err = keyring.Keys(c)
+	_, _, err = keyring.Keys(withoutCredential(c))
 	fail("keys", err)
 	if c.People.CSV != "" {
 		_, err := identity.LoadPeople(c.Path(c.People.CSV))
@@ -51,6 +53,16 @@ func Check(c *config.Config) error {
 	fail("alerts", err)
 	fail("catalog", checkCatalog(c))
 	return errors.Join(errs...)
+}
+
+// withoutCredential leaves out the passphrase that systemd hands to the service alone, where this is not the service.
+func withoutCredential(c *config.Config) *config.Config {
+	if !strings.HasPrefix(c.Keys.Unlock, "credential:") || os.Getenv("CREDENTIALS_DIRECTORY") != "" {
+		return c
+	}
+	closed := *c
+	closed.Keys.Unlock = ""
+	return &closed
 }
 
 // checkCatalog looks at keys and source of bundles.

@@ -209,6 +209,20 @@ func TestSensorWithoutInterfaceStopsNothing(t *testing.T) {
 	}
 }
 
+// TestCheckWithoutCredential: outside of the service there is no systemd credential, and a check there is of all else.
+func TestCheckWithoutCredential(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
+	h.cfg.Keys.Unlock = "credential:chaperone"
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	if err := server.Check(h.cfg); err != nil {
+		t.Errorf("from a shell: %v", err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", t.TempDir())
+	if err := server.Check(h.cfg); err == nil || !strings.Contains(err.Error(), "unlock") {
+		t.Errorf("in the service, which was given none: %v", err)
+	}
+}
+
 func TestCheckSaysEverything(t *testing.T) {
 	h := newHouse(t, filepath.Join(t.TempDir(), "h"), "")
 	if err := server.Check(h.cfg); err != nil {
