@@ -25,10 +25,17 @@ import (
 // idleAfter is how long a store stays open that no operation uses. A process that wants to serve it can begin then.
 const idleAfter = 5 * time.Second
 
+// What another process opened for its own records, as an agent does, it closes when it was idle: that is waited for.
+const (
+	lockPatience = 4 * idleAfter
+	lockPause    = 200 * time.Millisecond
+)
+
 // session is the store that a command opened because nobody serves it. It stays open from one operation to the next: a run that records each
 // of many findings opens it once.
 type session struct {
-	idle time.Duration
+	idle     time.Duration
+	patience time.Duration // how long a store that another process holds is waited for
 
 	mu     sync.Mutex
 	of     DataFlags // whose store is open
@@ -87,6 +94,10 @@ func (s *session) open(e *Env, d *DataFlags) error {
 	}
 	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
+	for end := time.Now().Add(s.patience); errors.Is(err, journal.ErrLocked) && time.Now().Before(end) && e.Ctx.Err() == nil; {
+		pause(e.Ctx, lockPause)
+		store, err = server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
+	}
 	if errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost) {
 		return hint.New(err, "chaperone quickstart firm makes a configuration, accounts, and a data directory with keys at firm/data, which is what --data names")
 	}
@@ -99,6 +110,15 @@ func (s *session) open(e *Env, d *DataFlags) error {
 	store.Start(context.WithoutCancel(e.Ctx))
 	s.of, s.store, s.ops = *d, store, server.Operations(store, r)
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // rest closes the store when it was not used since.

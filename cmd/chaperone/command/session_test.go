@@ -146,3 +146,34 @@ func TestGraced(t *testing.T) {
 	stop()
 	<-inner.Done()
 }
+
+// TestWaitsForAnIdleStore: what an agent opened for its own records is waited for, and what is held for long is told.
+func TestWaitsForAnIdleStore(t *testing.T) {
+	d := newData(t)
+	agent := &session{idle: 300 * time.Millisecond}
+	theirs := &Env{Ctx: t.Context(), ErrOut: io.Discard, session: agent}
+	if err := Operate(theirs, d, "health", struct{}{}, nil, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	ours := &session{idle: time.Millisecond, patience: time.Minute}
+	if err := Operate(&Env{Ctx: t.Context(), ErrOut: io.Discard, session: ours}, d, "health", struct{}{}, nil, io.Discard); err != nil {
+		t.Errorf("it was not waited for: %v", err)
+	}
+	if err := errors.Join(agent.close(), ours.close()); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := d.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := file.Open(dir, file.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	hasty := &session{idle: time.Millisecond, patience: time.Millisecond}
+	err = Operate(&Env{Ctx: t.Context(), ErrOut: io.Discard, session: hasty}, d, "health", struct{}{}, nil, io.Discard)
+	if !errors.Is(err, journal.ErrLocked) || !strings.Contains(hint.Of(err), "another chaperone") {
+		t.Errorf("what is held for long: %v (%s)", err, hint.Of(err))
+	}
+}
