@@ -21,7 +21,7 @@ import (
 type quarantineCmd struct {
 	List    quarantineListCmd    `cmd:"" help:"List what is in quarantine."`
 	Restore quarantineRestoreCmd `cmd:"" help:"Bring files back to where they were, exactly as they were."`
-	Purge   quarantinePurgeCmd   `cmd:"" help:"Delete files for good that have been in quarantine for long enough; changes nothing unless told to."`
+	Purge   quarantinePurgeCmd   `cmd:"" help:"Delete files, and copies of removed packages, for good that have been in quarantine for long enough; changes nothing unless told to."`
 }
 
 // quarantineOptions are what acts are done with; what is nil is not asked.
@@ -145,7 +145,7 @@ type quarantinePurgeCmd struct {
 	command.DataFlags
 	Age    time.Duration `name:"age" default:"720h" help:"How long a file must have been in quarantine; a day at least."`
 	Delete bool          `name:"delete" help:"Delete them. Without it they are only listed."`
-	IDs    []string      `arg:"" optional:"" name:"id" help:"Ids, as quarantine list shows them; without any, all that are old enough."`
+	IDs    []string      `arg:"" optional:"" name:"id" help:"Ids, as quarantine list shows them, or file names of kept packages; without any, all that are old enough."`
 }
 
 // Run deletes what is old enough, each recorded before it is done and refused under a hold. One that cannot be does not keep the others back.
@@ -159,18 +159,31 @@ func (c *quarantinePurgeCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
+	copies, err := store.Copies()
+	if err != nil {
+		return err
+	}
+	var there []purged
+	for _, i := range items {
+		there = append(there, purged{i.ID, "in quarantine", i.Path, i.Time, store.Due(i, c.Age), func() error {
+			_, err := store.Purge(e.Ctx, i.ID, c.Age)
+			return err
+		}})
+	}
+	for _, k := range copies {
+		there = append(there, purged{k.Name, "kept", k.Path, k.Time, store.DueCopy(k, c.Age), func() error { return store.PurgeCopy(e.Ctx, k.Name, c.Age) }})
+	}
 	var failed []error
 	for _, id := range c.IDs {
-		if !slices.ContainsFunc(items, func(i quarantine.Item) bool { return i.ID == id }) {
+		if !slices.ContainsFunc(there, func(p purged) bool { return p.id == id }) {
 			failed = append(failed, fmt.Errorf("%w: %s", quarantine.ErrNotFound, id))
 		}
 	}
-	for _, i := range items {
-		err := c.one(e, store, i)
-		if errors.Is(err, quarantine.ErrTooYoung) && len(c.IDs) == 0 {
+	for _, p := range there {
+		if len(c.IDs) > 0 && !slices.Contains(c.IDs, p.id) || len(c.IDs) == 0 && errors.Is(p.due, quarantine.ErrTooYoung) {
 			continue
 		}
-		failed = append(failed, err)
+		failed = append(failed, c.one(e, p))
 	}
 	if err := errors.Join(failed...); err != nil {
 		return hint.New(err, "chaperone quarantine list shows what is in quarantine, and since when")
@@ -178,18 +191,22 @@ func (c *quarantinePurgeCmd) Run(e *command.Env) error {
 	return nil
 }
 
-func (c *quarantinePurgeCmd) one(e *command.Env, store *quarantine.Store, i quarantine.Item) error {
-	if len(c.IDs) > 0 && !slices.Contains(c.IDs, i.ID) {
-		return nil
-	}
-	err, done := store.Due(i, c.Age), "would be deleted with --delete"
+// purged is what may be deleted: a file in quarantine, or the copy of a removed package.
+type purged struct {
+	id, how, path string
+	since         time.Time
+	due           error // why it may not be yet
+	purge         func() error
+}
+
+func (c *quarantinePurgeCmd) one(e *command.Env, p purged) error {
+	err, done := p.due, "would be deleted with --delete"
 	if err == nil && c.Delete {
-		done = "is deleted"
-		_, err = store.Purge(e.Ctx, i.ID, c.Age)
+		done, err = "is deleted", p.purge()
 	}
 	if err != nil {
-		return fmt.Errorf("%s (%s): %w", i.ID, i.Path, err)
+		return fmt.Errorf("%s (%s): %w", p.id, p.path, err)
 	}
-	_, err = fmt.Fprintf(e.Out, "%s %s, in quarantine since %s: %s\n", i.ID, done, i.Time.Format("2006-01-02"), printable.Line(i.Path))
+	_, err = fmt.Fprintf(e.Out, "%s %s, %s since %s: %s\n", printable.Line(p.id), done, p.how, p.since.Format("2006-01-02"), printable.Line(p.path))
 	return err
 }

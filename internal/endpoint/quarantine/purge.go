@@ -11,7 +11,7 @@ import (
 // LeastAge is how long a file stays in quarantine at least: time to notice that it was taken by mistake.
 const LeastAge = 24 * time.Hour
 
-// ErrTooYoung says that an item has not been in quarantine for long enough to be deleted.
+// ErrTooYoung says that an item, or the copy of a package, has not been in quarantine for long enough to be deleted.
 var ErrTooYoung = errors.New("it has not been in quarantine for long enough")
 
 // Purge deletes an item for good: one that has been in quarantine for age at least, and LeastAge, on a host and of an owner that are not under
@@ -38,8 +38,10 @@ func (s *Store) Purge(ctx context.Context, id string, age time.Duration) (Item, 
 }
 
 // Due returns ErrTooYoung unless an item has been in quarantine for age at least, and LeastAge.
-func (s *Store) Due(i Item, age time.Duration) error {
-	been := s.opts.Now().Sub(i.Time)
+func (s *Store) Due(i Item, age time.Duration) error { return s.due(i.Time, age) }
+
+func (s *Store) due(since time.Time, age time.Duration) error {
+	been := s.opts.Now().Sub(since)
 	if least := max(age, LeastAge); been < least {
 		return fmt.Errorf("%w: %s of %s", ErrTooYoung, been.Round(time.Minute), least)
 	}

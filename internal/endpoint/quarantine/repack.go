@@ -14,7 +14,10 @@ import (
 )
 
 // kept is the folder of packages that were removed, below the quarantine.
-const kept = "packages"
+const (
+	kept       = "packages"
+	copySuffix = ".deb"
+)
 
 // errKeep says what can be done instead.
 var errKeep = errors.New("a copy of the package cannot be kept, so it is not removed; --quarantine moves the file away")
@@ -54,7 +57,7 @@ func (o Owner) Kept(dir string) string {
 	if o.Manager != Dpkg {
 		return ""
 	}
-	return filepath.Join(dir, kept, strings.ReplaceAll(o.Package+"_"+o.Version, "/", "_")+".deb")
+	return filepath.Join(dir, kept, strings.ReplaceAll(o.Package+"_"+o.Version, "/", "_")+copySuffix)
 }
 
 // control writes the part that describes the package.
