@@ -86,7 +86,9 @@ type Agent struct {
 	self       wire.Key
 	steady     map[uint64]bool // devices of the system
 	trust      *freshTrust     // in lockdown
-	complained time.Time       // when it was last said that programs cannot be loaded; of one goroutine at a time
+	packages   *packaged
+	forced     forced
+	complained time.Time // when it was last said that programs cannot be loaded; of one goroutine at a time
 
 	mu      sync.Mutex
 	rules   Rules
@@ -133,7 +135,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer places.table.close()
 	jo.Gone = places.look
-	a.openKept(decide.Generation)
+	if a.packages, err = newPackaged(o.Dir, "", rules.Catalog, a.log); err != nil {
+		a.log.Warn("packages of messengers", "error", err.Error())
+	}
+	jo.Packages = a.packages
+	a.openKept(a.packages.generation(decide.Generation))
 	a.judge = judge.New(jo)
 	return a.serve(ctx, decide)
 }
@@ -142,7 +148,7 @@ func Run(ctx context.Context, o Options) error {
 func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := errors.Join(a.judge.SetRules(a.o.Socket, r), a.judge.SetMust(a.o.Socket, mustRun()), a.judge.HandOver(a.o.Socket, a.kept.Keys())); err != nil {
+	if err := errors.Join(a.force(r), a.judge.SetMust(a.o.Socket, mustRun()), a.judge.HandOver(a.o.Socket, a.kept.Keys())); err != nil {
 		return err
 	}
 	left := a.left() // before more comes
@@ -176,6 +182,7 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	if a.trust != nil {
 		again("packages", trustEvery, func(ctx context.Context) error { return a.trust.renew(ctx, a.judge.Forget) })
 	}
+	beside("packages of messengers", func(ctx context.Context) error { return a.packages.run(ctx, a.forceAgain) })
 	if a.o.Door != "" {
 		beside("door", a.openDoor)
 	}
@@ -292,10 +299,10 @@ func (a *Agent) reload(ctx context.Context) error {
 			a.announce()
 			err = errors.New(rules.Problem)
 		} else if err == nil {
+			a.packages.adopt(ctx, rules.Catalog) // before the policy that comes with it
 			var next judge.Rules
 			if next, err = a.adopt(rules); err == nil {
-				a.kept.Renew(a.keptID(next.Generation))
-				err = a.judge.SetRules(a.o.Socket, next)
+				err = a.force(next)
 			}
 		}
 		if err != nil {

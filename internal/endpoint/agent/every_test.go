@@ -46,7 +46,7 @@ func TestRenew(t *testing.T) {
 	if changed != 0 || p.packages.Load() != before {
 		t.Errorf("loaded %d times again", changed)
 	}
-	p.last[0]--
+	p.last.Dpkg.Made--
 	if err := p.renew(t.Context(), func() { changed++ }); err != nil || changed != 1 || p.packages.Load() == before {
 		t.Errorf("loaded %d times after a change, %v", changed, err)
 	}

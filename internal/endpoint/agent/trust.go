@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/trust"
 )
 
@@ -17,7 +15,7 @@ const trustEvery = 10 * time.Second
 // freshTrust loads the package database again after it changed.
 type freshTrust struct {
 	packages atomic.Pointer[trust.Packages]
-	last     [2]int64 // of what was loaded
+	last     trust.Stamp // of what was loaded
 }
 
 func packages(ctx context.Context) (*freshTrust, error) {
@@ -31,7 +29,8 @@ func (t *freshTrust) Trusted(f *os.File) bool { return t.packages.Load().Trusted
 // renew loads the database again when packages were installed or removed. One that cannot be loaded, as in the middle of an installation, leaves
 // what was known.
 func (t *freshTrust) renew(ctx context.Context, changed func()) error {
-	now := stamp()
+	now := trust.Stamps("")
+	now.Flatpak = trust.Moment{} // it lists no checksums
 	if t.packages.Load() != nil && now == t.last {
 		return nil
 	}
@@ -43,16 +42,4 @@ func (t *freshTrust) renew(ctx context.Context, changed func()) error {
 	t.packages.Store(p)
 	changed()
 	return nil
-}
-
-// stamp changes when packages are installed or removed.
-func stamp() [2]int64 {
-	var out [2]int64
-	for i, path := range []string{"/var/lib/dpkg/info", "/var/lib/rpm"} {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil {
-			out[i] = st.Mtim.Nano()
-		}
-	}
-	return out
 }

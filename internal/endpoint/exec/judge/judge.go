@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chaperone-im/chaperone/internal/catalog"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -67,6 +68,27 @@ type Trust interface {
 	Trusted(f *os.File) bool
 }
 
+// Packages tells which messenger's package brought a file.
+type Packages interface {
+	Origin(ctx context.Context, f *File) Origin
+}
+
+// File is a file that somebody starts.
+type File struct {
+	*os.File
+	Path   string
+	Stat   *unix.Stat_t
+	Thread int32 // who starts it
+	Loose  bool  // others than root can change it, or what it lies in
+}
+
+// Origin is what packages tell of a file. The zero Origin says that no messenger's package has to do with it.
+type Origin struct {
+	Match   *catalog.Match // what the catalog knows about the package, nil when that is no messenger
+	Claimed bool           // Match stands in a path, an image or a file that who starts it may have made: it counts only to refuse
+	Unsure  bool           // the answer may be another one next time: it is not remembered
+}
+
 // Options are what a Judge works with. Rules are needed.
 type Options struct {
 	Rules      Rules
@@ -74,6 +96,7 @@ type Options struct {
 	Removable  bool // programs on removable media do not start unless a rule or an exception allows them
 	Exceptions Exceptions
 	Trust      Trust
+	Packages   Packages // nil: none is asked
 	Loaders    []string // SHA-256 of dynamic loaders: refused when started by hand in lockdown, wherever they lie
 	Host       event.Host
 	Gone       func() func(device uint64) bool // tells which devices may be others since it was asked last, nil when none

@@ -87,7 +87,7 @@ func (q *question) atOnce() (d decision, ok bool) {
 // decide decides what must be looked at. Whatever fails on the way is "not inspected", and policy says what that means.
 func (q *question) decide(ctx context.Context) decision {
 	q.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(q.file.Fd()))) // for the record; without it the record says less
-	known := q.identify(ctx)
+	known := q.withPackage(ctx, q.identify(ctx))
 	if !q.ask.Has(wire.Open) && !q.must {
 		known = q.withBeside(ctx, known)
 	}

@@ -27,6 +27,7 @@ type Mount struct {
 	Writable bool   // the file system itself, whatever the mount says
 	NoExec   bool   // nothing is started from this mount
 	ID       string // tells it from another in its place: number of the mount and of that below it, and the folder that is mounted
+	Root     string // the folder of the file system that is mounted
 }
 
 // Parse reads a mount table (proc_pid_mountinfo(5)).
@@ -39,7 +40,7 @@ func Parse(b []byte) []Mount {
 			continue
 		}
 		out = append(out, Mount{fields[2], unescape(fields[4]), system[0], unescape(system[1]), strings.HasPrefix(system[2]+",", "rw,"), strings.Contains(","+fields[5]+",", ",noexec,"),
-			strings.Join([]string{fields[0], fields[1], fields[3]}, " ")})
+			strings.Join([]string{fields[0], fields[1], fields[3]}, " "), unescape(fields[3])})
 	}
 	return out
 }

@@ -51,6 +51,14 @@ func TestRPM(t *testing.T) {
 			t.Errorf("%s: %d checksums, %v", name, p.Len(), err)
 			continue
 		}
+		program := filepath.Join(root, "opt/trusted/program")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(program), 0o755), os.WriteFile(program, nil, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		listed, err := trust.RPM(t.Context(), root, []string{"absent", "trusted", "--all"})
+		if programs := trust.Programs(root, listed); err != nil || len(listed) != 4 || len(programs) != 3 || programs[2].Path != "/opt/trusted/program" {
+			t.Errorf("%s: files of the package: %v, %v", name, listed, err)
+		}
 		for text, want := range map[string]bool{"a program of a package": true, "a program of a package.": false, "": false} {
 			if p.Trusted(open(t, text)) != want {
 				t.Errorf("%s: %q: %v", name, text, !want)

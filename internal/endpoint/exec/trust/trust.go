@@ -1,5 +1,6 @@
-// Package trust knows what the package manager brought to a machine, by content: a program is trusted when a package lists its checksum, in
-// whatever place it lies and however it is called.
+// Package trust knows what the package managers brought to a machine. By content: a program is trusted when a package of dpkg or rpm lists its
+// checksum, in whatever place it lies and however it is called. And by file: which programs the packages of some names brought, dpkg's, rpm's and
+// Flatpak's, and which snap a file is in. That is for what tells by its content nothing of who made it.
 package trust
 
 import (
