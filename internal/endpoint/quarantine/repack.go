@@ -22,19 +22,28 @@ const (
 // errKeep says what can be done instead.
 var errKeep = errors.New("a copy of the package cannot be kept, so it is not removed; --quarantine moves the file away")
 
-// keep makes a package again of what dpkg installed, as it is now: files, links, owners, modes, configuration and scripts (deb(5), dpkg-query(1)). So
-// what is removed comes back as it was, without a repository. Of other package managers nothing is kept.
+// keep keeps a copy of a package before it is removed, so that it comes back as it was, without a repository. Of other package managers than dpkg
+// nothing is kept.
 func (s *Store) keep(ctx context.Context, o Owner) error {
 	if o.Manager != Dpkg {
 		return nil
 	}
-	dir := filepath.Join(s.path, kept)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := Repack(ctx, o, o.Kept(s.path)); err != nil {
 		return fmt.Errorf("%w: %w", errKeep, err)
+	}
+	return nil
+}
+
+// Repack makes a package again of what dpkg installed, as it is now: files, links, owners, modes, configuration and scripts (deb(5), dpkg-query(1)).
+// It is whole at its place, or not there.
+func Repack(ctx context.Context, o Owner, to string) error {
+	dir := filepath.Dir(to)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	root, err := os.MkdirTemp(dir, ".making-")
 	if err != nil {
-		return fmt.Errorf("%w: %w", errKeep, err)
+		return err
 	}
 	defer os.RemoveAll(root)
 	tree, made := filepath.Join(root, "tree"), filepath.Join(root, "deb")
@@ -42,11 +51,11 @@ func (s *Store) keep(ctx context.Context, o Owner) error {
 		func() error { return control(ctx, o, tree) },
 		func() error { return files(ctx, o, tree) },
 		func() error { return run(ctx, nil, "dpkg-deb", "-Zgzip", "-z1", "--build", tree, made) },
-		func() error { return os.Rename(made, o.Kept(s.path)) },
+		func() error { return os.Rename(made, to) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return fmt.Errorf("%w: %w", errKeep, err)
+			return err
 		}
 	}
 	return nil
