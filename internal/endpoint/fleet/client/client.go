@@ -40,6 +40,7 @@ type Options struct {
 	Execute  Executor                                  // nil: orders are refused
 	Told     func(o protocol.Order, r protocol.Report) // of orders that were carried out, one after the other; may be nil
 	Spool    *spool.Spool
+	Update   Updater // nil: every release of this program that is offered is refused
 	Log      *slog.Logger
 	Now      func() time.Time
 	Briefly  bool          // the client ends soon: it answers at once, and not after a random pause as those do that stay
@@ -62,9 +63,12 @@ type Client struct {
 	keeper *keeper
 	key    *ecdsa.PrivateKey
 	orders *ordersDone
+	offers *refusals
 	turn   atomic.Uint64 // see protocol.Welcome
 	copied atomic.Pointer[string]
-	away   atomic.Pointer[error] // why there is no connection
+
+	current atomic.Pointer[stream] // of an agent that takes releases
+	away    atomic.Pointer[error]  // why there is no connection
 
 	working sync.Mutex // held while orders are carried out
 	updated chan struct{}
@@ -98,6 +102,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	if c.orders, err = loadOrders(o.Dir); err != nil {
 		return nil, err
 	}
+	c.offers = loadRefusals(o.Dir)
 	if err := c.loadTurn(); err != nil {
 		return nil, err
 	}

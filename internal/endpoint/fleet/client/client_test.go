@@ -114,7 +114,10 @@ func (m *machine) Execute(_ context.Context, o protocol.Order) protocol.Report {
 	return protocol.Report{}
 }
 
-func (s *server) machine(dir string) *machine {
+func (s *server) machine(dir string) *machine { return s.machineWith(dir, nil) }
+
+// machineWith is machine with what takes releases.
+func (s *server) machineWith(dir string, updates func(m *machine) client.Updater) *machine {
 	s.t.Helper()
 	m := &machine{}
 	var err error
@@ -122,7 +125,11 @@ func (s *server) machine(dir string) *machine {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { m.spool.Close() })
-	m.Client, err = client.New(s.t.Context(), client.Options{Dir: dir, Machine: client.Machine{Name: "laptop-17"}, Apply: m, Execute: m, Spool: m.spool, Briefly: true, FirstTry: time.Millisecond})
+	var u client.Updater
+	if updates != nil {
+		u = updates(m)
+	}
+	m.Client, err = client.New(s.t.Context(), client.Options{Dir: dir, Update: u, Machine: client.Machine{Name: "laptop-17"}, Apply: m, Execute: m, Spool: m.spool, Briefly: true, FirstTry: time.Millisecond})
 	if err != nil {
 		s.t.Fatal(err)
 	}

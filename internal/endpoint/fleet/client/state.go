@@ -41,6 +41,7 @@ const (
 	identityFile = "fleet.json"
 	ordersFile   = "orders.json"
 	turnFile     = "turn"
+	offersFile   = "offers.json"
 )
 
 func loadIdentity(dir string) (identity, error) {

@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
-	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // stream is one connection to the server.
@@ -28,6 +26,7 @@ type stream struct {
 	mu      sync.Mutex // of writing
 	acked   chan uint64
 	in      map[string]*incoming // by scope
+	offered []byte               // note of the release that is being fetched
 	heard   bool                 // an answer to a ping: all that the server had for us came before it
 	telling sync.Mutex           // of toTell, and of telling in order
 	toTell  map[string]protocol.Applied
@@ -59,6 +58,11 @@ func (c *Client) stream(ctx context.Context) (time.Duration, error) {
 		return time.Duration(s.after.Load()), errors.Join(err, conn.Close())
 	}
 	c.Log.Info("connected to the fleet server", "host", c.id.ID)
+	if c.Update != nil {
+		c.current.Store(s)
+		defer c.current.Store(nil)
+		c.Update.Welcomed()
+	}
 	heartbeat := time.Duration(min(max(welcome.Heartbeat, 1), 3600)) * time.Second
 	var beside sync.WaitGroup
 	beside.Go(func() { s.sendSpool(ctx, stop) })
@@ -89,7 +93,7 @@ func (s *stream) greet(conn interface {
 	b := s.keeper.inForce()
 	m := s.Machine
 	err := s.sendJSON(protocol.HelloFrame, protocol.Hello{Protocol: protocol.Version, Version: m.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Name: m.Name, Addresses: m.Addresses,
-		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name(), Turn: s.turn.Load(), Deltas: true})
+		Mode: m.Mode, Fleet: b.Generation, Host: b.Host, Spool: s.Spool.Name(), Turn: s.turn.Load(), Deltas: true, Update: s.updates()})
 	if err != nil {
 		return w, err
 	}
@@ -240,27 +244,10 @@ func (s *stream) receive(ctx context.Context, conn interface{ Read([]byte) (int,
 	case protocol.RefusedFrame:
 		return s.refused(payload)
 	case protocol.OfferFrame:
-		return errors.Join(s.refuseOffer(payload), fmt.Errorf("%w: an offer of another program", protocol.ErrMalformed))
+		return s.offer(ctx, payload)
 	}
 	return fmt.Errorf("%w: a frame of kind %q from the server", protocol.ErrMalformed, byte(kind))
 }
-
-// refuseOffer puts on record that the server offered another program for this agent: agents are replaced by the machine's packages and by nothing
-// that comes over the stream, whoever signed it. The stream ends after it, so that a server cannot fill the spool with offers.
-func (s *stream) refuseOffer(payload []byte) error {
-	sum := sha256.Sum256(payload)
-	now := s.Now().UTC()
-	body, err := protocol.EncodeEvent(&event.Event{ID: event.NewID(), Kind: event.Act, Phase: OfferRefused, Time: now, Received: now, Connector: "agent", Host: event.Host{Name: s.Machine.Name},
-		Content: event.Content{Act: &event.ActDetail{Action: OfferRefused, Object: "another program for the agent", Details: []event.Fact{{Name: "sha256", Value: hex.EncodeToString(sum[:])}}}}})
-	if err != nil {
-		return err
-	}
-	s.Log.Error("the server offered another program for this agent, which was refused: agents come by the machine's packages alone")
-	return s.Spool.Add(protocol.Item{Kind: protocol.EventItem, Body: body})
-}
-
-// OfferRefused is the act of refusing another program for the agent.
-const OfferRefused = "agent.update.refuse"
 
 // bundle begins with a bundle that was pushed. A patch that makes nothing of what is here costs nothing: the part is asked for whole.
 func (s *stream) bundle(ctx context.Context, d protocol.Delivery, patches []protocol.Patch) error {
@@ -337,7 +324,7 @@ func (s *stream) piece(ctx context.Context, payload []byte) error {
 		}
 		return s.next(ctx, in)
 	}
-	return nil // of a bundle that another has replaced
+	return s.pieceOfRelease(ctx, p) // or of a bundle that another has replaced
 }
 
 // appliedWithin is the longest pause before an agent says what became of a bundle: ten thousand answers do not come at once, and nobody waits

@@ -26,7 +26,7 @@ const (
 	AckFrame      Kind = 'a' // number up to which the spool is on record
 	RenewedFrame  Kind = 'r' // the certificate, DER
 	PongFrame     Kind = 'o' // empty
-	OfferFrame    Kind = 'u' // another program for the agent: no server here sends it, and every agent refuses it
+	OfferFrame    Kind = 'u' // the signed note of a release of this program: to those who say that they take it; all others refuse it
 	RefusedFrame  Kind = 'x' // Refused
 )
 

@@ -77,6 +77,19 @@ type Hello struct {
 	Spool     string   `json:"spool"`            // random name of the spool, whose numbers are its own
 	Turn      uint64   `json:"turn,omitempty"`   // of the last Welcome that this state kept; 0 for none
 	Deltas    bool     `json:"deltas,omitempty"` // it takes patches of the parts that it has
+	Update    *Update  `json:"update,omitempty"` // how it does with releases of this program; nil: it takes none
+}
+
+// Update is how an agent does with releases of this program that it was offered.
+type Update struct {
+	Format       string `json:"format"` // of packages that it takes
+	Architecture string `json:"architecture"`
+	Version      string `json:"version"`           // of the package that is installed
+	Release      string `json:"release,omitempty"` // id of the last one that it took
+	State        string `json:"state,omitempty"`   // what became of that
+	Error        string `json:"error,omitempty"`
+	Refused      string `json:"refused,omitempty"` // id of the last one that it refused
+	Why          string `json:"why,omitempty"`
 }
 
 // Welcome answers Hello.
@@ -94,7 +107,12 @@ type Applied struct {
 	Scope      string `json:"scope"`
 	Generation uint64 `json:"generation"`
 	Error      string `json:"error,omitempty"` // why it is not in force
+
+	Update *Update `json:"update,omitempty"` // with ReleaseScope: how it does with releases of this program
 }
+
+// ReleaseScope is the scope of Applied where it is about releases of this program.
+const ReleaseScope = "release"
 
 // Refused is the last frame of a server that hangs up.
 type Refused struct {
@@ -112,6 +130,8 @@ const (
 	MaxPaths    = 64   // of a scan
 	MaxExcept   = 1024 // below them
 	maxText     = 4096
+
+	maxUpdateText = 1024
 )
 
 // Inventory is what a scan of a host found below some paths, the whole of it, or below all that were scanned, as the server keeps it.
@@ -229,10 +249,31 @@ func (h *Hello) check() error {
 	if h.Protocol != Version {
 		return fmt.Errorf("%w: version %d of the protocol", ErrMalformed, h.Protocol)
 	}
+	if err := h.Update.check(); err != nil {
+		return err
+	}
 	return texts(h.Addresses, h.Version, h.OS, h.Arch, h.Name, h.Mode, h.Spool)
 }
 
-func (a *Applied) check() error { return texts(nil, a.Scope, a.Error) }
+// check refuses texts that are longer than what is told of releases; nil is nothing told.
+func (u *Update) check() error {
+	if u == nil {
+		return nil
+	}
+	for _, s := range []string{u.Format, u.Architecture, u.Version, u.Release, u.State, u.Error, u.Refused, u.Why} {
+		if len(s) > maxUpdateText {
+			return fmt.Errorf("%w: a text of %d bytes about a release", ErrMalformed, len(s))
+		}
+	}
+	return nil
+}
+
+func (a *Applied) check() error {
+	if (a.Update != nil) != (a.Scope == ReleaseScope) {
+		return fmt.Errorf("%w: applied", ErrMalformed)
+	}
+	return errors.Join(a.Update.check(), texts(nil, a.Scope, a.Error))
+}
 
 func (i *Inventory) check() error {
 	if len(i.Programs) > MaxPrograms {
