@@ -26,6 +26,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/server/fleet/authority"
+	"github.com/chaperone-im/chaperone/internal/server/fleet/packages"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
 
@@ -87,6 +88,7 @@ type Server struct {
 	codes     *codes
 	approvals *approvals
 	campaigns *campaigns
+	releases  *packages.Shelf
 	eventKey  []byte // of the ids of events
 
 	listener net.Listener
@@ -142,6 +144,9 @@ func (s *Server) open() error {
 		return err
 	}
 	if s.campaigns, err = openCampaigns(dir); err != nil {
+		return err
+	}
+	if s.releases, err = packages.Open(filepath.Join(dir, "releases")); err != nil {
 		return err
 	}
 	return s.publish()

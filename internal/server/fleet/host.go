@@ -66,6 +66,8 @@ type Seen struct {
 	Turn    uint64    `json:"turn,omitempty"`  // given last, see protocol.Welcome
 	Kept    uint64    `json:"kept,omitempty"`  // the last that the agent has shown to have kept
 	Copied  time.Time `json:"copied,omitzero"` // when an agent came with a copy of the state of this host
+
+	Update *protocol.Update `json:"update,omitempty"` // how it does with releases of this program; nil: it takes none
 }
 
 // Errors of the roster.

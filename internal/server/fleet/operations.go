@@ -87,7 +87,7 @@ type (
 // Operations are what a running fleet server offers on the control socket.
 func (s *Server) Operations() control.Operations {
 	admin := []control.Role{control.Administrator}
-	return control.Operations{
+	return append(s.releases.Operations(offered{s}, s.deps.Clock.Now), control.Operations{
 		control.With("fleet.code", admin, s.opCode),
 		control.With("fleet.codes", admin, s.opCodes),
 		control.With("fleet.decide", admin, s.opDecide),
@@ -98,7 +98,7 @@ func (s *Server) Operations() control.Operations {
 		control.With("fleet.campaign.plan", admin, s.opPlan),
 		control.With("fleet.campaign.advance", admin, s.opAdvance),
 		control.With("fleet.campaigns", admin, s.opCampaigns),
-	}
+	}...)
 }
 
 func (s *Server) opCode(ctx context.Context, call *control.Call, a CodeArgs) error {

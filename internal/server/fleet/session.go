@@ -50,6 +50,9 @@ type session struct {
 	spool         string
 	turn          uint64 // given with the welcome, until the agent has shown that it kept it
 	deltas        bool   // the agent takes patches
+
+	offered   string // id of the release that was offered last on this connection
+	offeredAt time.Time
 }
 
 // belongs reports whether the machine with a certificate of ours belongs to the fleet.
@@ -108,7 +111,7 @@ func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*sessi
 	}
 	s.roster.see(h.ID, func(h *Host) {
 		h.Seen.At, h.Seen.Mode, h.Seen.Fleet, h.Seen.Host, h.Seen.Trouble = now, hello.Mode, hello.Fleet, hello.Host, ""
-		h.Seen.Spool, h.Seen.Acked, h.Seen.Online = hello.Spool, acked, true
+		h.Seen.Spool, h.Seen.Acked, h.Seen.Online, h.Seen.Update = hello.Spool, acked, true, hello.Update
 		ss.turn = h.Seen.turnFor(hello, now)
 	})
 	ss.mu.Lock()
@@ -230,10 +233,13 @@ func (ss *session) push(flags uint32) error {
 		}
 		ss.sentFleet = r.manifest.Generation
 	}
-	if flags&hostFlag != 0 {
-		return ss.pushOverlay()
+	if flags&hostFlag == 0 {
+		return nil
 	}
-	return nil
+	if err := ss.pushOverlay(); err != nil {
+		return err
+	}
+	return ss.pushOffer()
 }
 
 // pushOverlay sends what holds for this host alone, when it is another than what the agent has.
@@ -371,10 +377,14 @@ func (ss *session) handle(ctx context.Context, kind protocol.Kind, payload []byt
 		return ss.reply(protocol.PongFrame, nil)
 	case protocol.AppliedFrame:
 		a, err := protocol.Decode[protocol.Applied](payload)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case a.Update != nil:
+			ss.told(a.Update)
+		default:
+			ss.applied(a)
 		}
-		ss.applied(a)
 		return nil
 	case protocol.GetFrame:
 		return ss.piece(payload)
@@ -428,6 +438,9 @@ func (ss *session) piece(payload []byte) error {
 		ss.mu.Unlock()
 	}
 	p := protocol.Piece{Get: g}
+	if b, ok := ss.s.releases.Piece(g); ok {
+		p.Bytes = b
+	}
 	if g.Offset < uint64(len(part)) {
 		p.Bytes = part[g.Offset:min(uint64(len(part)), g.Offset+protocol.MaxPiece)]
 	}
