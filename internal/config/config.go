@@ -40,7 +40,13 @@ type Agent struct {
 	Harden    []string      `yaml:"harden" doc:"Settings of this machine that close ways around the agent and are wanted here: memfd, namespaces, media, programs. chaperone agent harden --apply configured applies them; doctor warns of those that are not."`
 	Logs      []EnforcerLog `yaml:"logs" doc:"Logs of other enforcers on this machine, which chaperone fleet agent hands up."`
 	Socket    string        `yaml:"socket" doc:"Socket at which people ask the agent. Default /run/chaperone/agent.sock."`
+	Update    AgentUpdate   `yaml:"update" doc:"Releases of this program that the fleet's server offers."`
 	Secret    string        `yaml:"secret" doc:"Where the secret of codes for exceptions is: file:PATH, env:NAME or credential:NAME. Without it no code is taken."`
+}
+
+// AgentUpdate says which releases of this program a machine takes.
+type AgentUpdate struct {
+	Key string `yaml:"key" doc:"Verifier of the key that signs releases, as chaperone fleet release key prints it. Without it every release that is offered is refused, whoever signed it."`
 }
 
 // Endpoint says what of other enforcers is read.

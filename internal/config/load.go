@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-im/chaperone/internal/outside"
 	"github.com/chaperone-im/chaperone/internal/shape"
@@ -174,6 +175,11 @@ func checkAgent(a Agent) error {
 	for _, part := range a.Harden {
 		if !slices.Contains([]string{"memfd", "namespaces", "media", "programs"}, part) {
 			errs = append(errs, fmt.Errorf("agent.harden: %q is none of memfd, namespaces, media and programs", part))
+		}
+	}
+	if a.Update.Key != "" {
+		if _, err := note.NewVerifier(strings.TrimSpace(a.Update.Key)); err != nil {
+			errs = append(errs, errors.New("agent.update.key: want the verifier of a key, as chaperone fleet release key prints it"))
 		}
 	}
 	if a.Secret != "" && !reference(a.Secret) {

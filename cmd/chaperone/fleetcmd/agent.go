@@ -25,6 +25,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/client"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/endpoint/update"
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/server"
 )
@@ -36,10 +37,20 @@ type agentCmd struct {
 	reachFlags
 	Scan  []string      `name:"scan" type:"path" placeholder:"PATH" help:"Folders to scan."`
 	Every time.Duration `name:"every" default:"24h" help:"How often."`
+
+	Within time.Duration `name:"update-within" default:"2m" hidden:"" help:"For tests: how long a release may take to show that it works."`
 }
 
-// Run works for the fleet until it is ended.
+// Run works for the fleet until it is ended, or until another program was installed in the place of this one.
 func (c *agentCmd) Run(e *command.Env) error {
+	err := c.run(e)
+	if errors.Is(err, update.ErrReplaced) {
+		return syscall.Exec(update.Binary, again(), os.Environ())
+	}
+	return err
+}
+
+func (c *agentCmd) run(e *command.Env) error {
 	cfg, err := c.Load()
 	if err != nil {
 		return err
@@ -48,7 +59,13 @@ func (c *agentCmd) Run(e *command.Env) error {
 	if err := control.Do(e.Ctx, dir, "health", struct{}{}, nil, io.Discard); !errors.Is(err, control.ErrNotRunning) {
 		return hint.New(fmt.Errorf("another process serves %s", dir), "an agent has a data directory of its own, which serve does not use: data_dir in its configuration")
 	}
-	j, err := join(e, joining{state: State(dir), server: address(cfg.Agent.Server), quarantine: filepath.Join(dir, "quarantine"), mode: cfg.Agent.Mode, level: slog.LevelInfo})
+	var updates *update.Updater
+	j, err := join(e, joining{state: State(dir), server: address(cfg.Agent.Server), quarantine: filepath.Join(dir, "quarantine"), mode: cfg.Agent.Mode, level: slog.LevelInfo, updates: func(j *joined) client.Updater {
+		if updates = c.updater(e.Ctx, j, cfg); updates == nil {
+			return nil
+		}
+		return updates
+	}})
 	if err != nil {
 		return err
 	}
@@ -65,6 +82,11 @@ func (c *agentCmd) Run(e *command.Env) error {
 	if err := j.follow(ctx, &beside, cfg, dir); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	replaced := make(chan error, 1)
+	beside.Go(func() {
+		replaced <- watchUpdates(ctx, updates)
+		stop()
+	})
 	served := make(chan error, 1)
 	beside.Go(func() {
 		served <- control.Serve(ctx, l, dir, j.operations(), rootOnly{})
@@ -72,7 +94,7 @@ func (c *agentCmd) Run(e *command.Env) error {
 	})
 	err = j.Run(ctx)
 	stop()
-	return errors.Join(err, <-served)
+	return errors.Join(err, <-served, <-replaced)
 }
 
 // State is where the machine with that data directory keeps what it has from its fleet.

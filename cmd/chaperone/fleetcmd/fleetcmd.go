@@ -37,19 +37,27 @@ type Command struct {
 	Withdraw   withdrawCmd   `cmd:"" help:"End an exception, or refuse a request."`
 	Learned    learnedCmd    `cmd:"" help:"List what machines in mode learn would stop in lockdown, as proposals by publisher and package; accept one, or dismiss it."`
 	Campaign   campaignCmd   `cmd:"" help:"Remove a messenger from all machines that have it, step by step."`
+	Release    releaseCmd    `cmd:"" help:"Sign releases of this program, and offer them to machines that pin the key."`
 
 	Enroll enrollCmd `cmd:"" help:"Join a fleet with this machine, and wait for approval."`
 	Agent  agentCmd  `cmd:"" help:"Be the fleet's client beside chaperone agent: get the policy, hand up what it records, scan, carry out orders."`
 	Once   onceCmd   `cmd:"" help:"Do an agent's work once and end: get the policy, scan, carry out orders, report. For log-on scripts and managers of machines."`
+
+	InstallUpdate installUpdateCmd `cmd:"" hidden:"" help:"Install the release that the fleet's client fetched; the client starts it."`
 }
 
 // operate runs an operation of the fleet in the process that serves.
 func operate(e *command.Env, d *command.DataFlags, name string, args any, out io.Writer) error {
+	return operateWith(e, d, name, args, nil, out)
+}
+
+// operateWith is operate, with what the operation reads.
+func operateWith(e *command.Env, d *command.DataFlags, name string, args any, in io.Reader, out io.Writer) error {
 	dir, err := d.Dir()
 	if err != nil {
 		return err
 	}
-	err = control.Do(e.Ctx, dir, name, args, nil, out)
+	err = control.Do(e.Ctx, dir, name, args, in, out)
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
 		return hint.New(err, "chaperone serve is the fleet's server: start it with fleet.listen in its configuration, then this command")

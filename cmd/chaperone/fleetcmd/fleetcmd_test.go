@@ -3,6 +3,7 @@ package fleetcmd_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/chaperone-im/chaperone/cmd/chaperone/fleetcmd"
 	"github.com/chaperone-im/chaperone/internal/config"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan/scantest"
+	"github.com/chaperone-im/chaperone/internal/endpoint/update/updatetest"
 	"github.com/chaperone-im/chaperone/internal/loopback"
 	"github.com/chaperone-im/chaperone/internal/sandbox"
 	"github.com/chaperone-im/chaperone/internal/server"
@@ -25,6 +27,15 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Child(os.Args, []sandbox.Parser{reveal.Parser()})
+	inside = os.Getenv(updatetest.Inside) != ""
+	if err := updatetest.Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		fmt.Println("chaperone test")
+		os.Exit(0)
+	}
 	if len(os.Args) > 2 && os.Args[1] == "serve-to-be-killed" {
 		os.Exit(serveToBeKilled(os.Args[2]))
 	}

@@ -168,6 +168,7 @@ type joining struct {
 	briefly                         bool
 	level                           slog.Level
 	told                            func(o protocol.Order, r protocol.Report) // of orders that were carried out
+	updates                         func(j *joined) client.Updater            // may be nil
 }
 
 // joined is a machine that works for its fleet.
@@ -207,7 +208,11 @@ func join(e *command.Env, o joining) (*joined, error) {
 	if j.skip, err = filepath.EvalSymlinks(o.quarantine); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	j.Client, err = client.New(e.Ctx, client.Options{Dir: o.state, Server: o.server, Machine: m, Apply: &j.inForce, Execute: remove.New(j.store), Spool: j.spool, Log: j.log, Told: o.told, Briefly: o.briefly, FirstTry: 2 * time.Second})
+	var updates client.Updater
+	if o.updates != nil {
+		updates = o.updates(j)
+	}
+	j.Client, err = client.New(e.Ctx, client.Options{Dir: o.state, Update: updates, Server: o.server, Machine: m, Apply: &j.inForce, Execute: remove.New(j.store), Spool: j.spool, Log: j.log, Told: o.told, Briefly: o.briefly, FirstTry: 2 * time.Second})
 	if errors.Is(err, client.ErrNotEnrolled) {
 		err = hint.New(err, "chaperone fleet enroll --state "+o.state+" --server HOST:PORT CODE")
 	}
