@@ -95,7 +95,9 @@ func TestPackage(t *testing.T) {
 	}
 	f.want(f.copyOf(program, "copy"), true)
 	f.want(good, true)
-	e := f.spooled("refusal", func(e *event.Event) bool { return e.Kind == event.ProgramRun && e.Program.Path == program && e.Program.App != "" },
+	e := f.spooled("refusal", func(e *event.Event) bool {
+		return e.Kind == event.ProgramRun && e.Program.Path == program && e.Program.App != ""
+	},
 		func() { f.want(program, false) })
 	if e.Program.App != "zoom" || e.Program.SHA256 == "" || !strings.HasPrefix(e.Evidence[0].Fact, "deb:") {
 		t.Errorf("%+v %+v", e.Program, e.Evidence)
