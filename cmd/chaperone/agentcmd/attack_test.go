@@ -1,6 +1,7 @@
 package agentcmd_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -143,11 +144,9 @@ func changeMapped(target string, good, bad []byte, wait time.Duration) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	sum := byte(0)
-	for i := 0; i < len(m); i += 4096 {
-		sum += m[i]
+	if bytes.Count(m, []byte{0}) < 0 { // it reads every page, which the compiler does not see through
+		return errors.New("less than nothing")
 	}
-	m[0] = good[0] + sum - sum
 	copy(m, good)
 	time.Sleep(wait)
 	copy(m, bad)
