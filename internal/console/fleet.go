@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -70,6 +71,7 @@ type ApprovalAsked struct {
 // Campaign removes a messenger everywhere.
 type Campaign struct {
 	ID, App, Version, Action, Stage, Reason, By, Digest string
+	NotUndone                                           int // machines that did not bring back all
 	Made                                                time.Time
 	Hosts                                               []CampaignHost
 }
@@ -82,6 +84,26 @@ type CampaignHost struct {
 	Paths         []string
 	Failed        []string // what went wrong, by file
 	Reported      bool
+	Missed        bool // it refused, or could not do all
+}
+
+// Missed counts the machines that refused or could not do all.
+func (c Campaign) Missed() int {
+	n := 0
+	for _, h := range c.Hosts {
+		if h.Missed {
+			n++
+		}
+	}
+	return n
+}
+
+// Standing is the stage, with on how many machines something was not brought back.
+func (c Campaign) Standing() string {
+	if c.NotUndone > 0 {
+		return fmt.Sprintf("%s, %d failed", c.Stage, c.NotUndone)
+	}
+	return c.Stage
 }
 
 // Done counts the machines that have reported.
@@ -97,6 +119,9 @@ func (c Campaign) Done() int {
 
 // May reports whether the campaign can go to a stage from where it is.
 func (c Campaign) May(stage string) bool {
+	if stage == "undoing" && c.NotUndone > 0 {
+		return true
+	}
 	return slices.Contains(map[string][]string{"canary": {"planned"}, "all": {"planned", "canary", "stopped"}, "stopped": {"canary", "all", "undoing"}, "undoing": {"canary", "all", "stopped", "ended"}}[stage], c.Stage)
 }
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,10 +32,14 @@ func (s inForce) Check(fleet.Approval) error               { return nil }
 func (machine) Apply(context.Context, client.Bundle) error { return nil }
 
 // Execute takes everything into quarantine, in words.
-func (machine) Execute(_ context.Context, o protocol.Order) protocol.Report {
+func (m *machine) Execute(_ context.Context, o protocol.Order) protocol.Report {
 	var r protocol.Report
 	for _, i := range o.Items {
-		r.Outcomes = append(r.Outcomes, protocol.Outcome{Path: i.Path, SHA256: i.SHA256, Action: "quarantined", ID: "q1"})
+		done := protocol.Outcome{Path: i.Path, SHA256: i.SHA256, Action: "quarantined", ID: "q1"}
+		if o.Action == protocol.RestoreOrder && m.occupied.Load() {
+			done.Error = "something else is there now"
+		}
+		r.Outcomes = append(r.Outcomes, done)
 	}
 	return r
 }
@@ -42,7 +47,8 @@ func (machine) Execute(_ context.Context, o protocol.Order) protocol.Report {
 // machine is one with an agent.
 type machine struct {
 	*client.Client
-	spool *spool.Spool
+	spool    *spool.Spool
+	occupied atomic.Bool // the paths of what it took away
 }
 
 // fleet gives the console a running fleet server with one machine that waits and one that has Telegram and asks for an exception.
@@ -161,6 +167,12 @@ func TestFleetStory(t *testing.T) {
 	want(t, adam.post("/campaigns", "what", "all", "id", id, "plan", "another"), http.StatusOK, "not the plan")
 	want(t, adam.post("/campaigns", "what", "canary", "id", id, "plan", digest), http.StatusSeeOther)
 	r.until("done", func() bool { return strings.Contains(adam.get(one).text(), "done: 1 of 1 files") })
+	m.occupied.Store(true)
+	want(t, adam.post("/campaigns", "what", "undoing", "id", id), http.StatusSeeOther)
+	r.until("not undone", func() bool { return strings.Contains(adam.get(one).text(), "undone: 0 of 1 files") })
+	want(t, adam.get("/campaigns"), http.StatusOK, "undone, 1 failed", ">Failed</th>")
+	want(t, adam.get(one), http.StatusOK, "something else is there now", "1 could not do all or refused", "Undo what was not brought back")
+	m.occupied.Store(false)
 	want(t, adam.post("/campaigns", "what", "undoing", "id", id), http.StatusSeeOther)
 	r.until("undone", func() bool { return strings.Contains(adam.get(one).text(), "undone: 1 of 1 files") })
 	r.until("undone in the list", func() bool { return strings.Contains(adam.get("/campaigns").text(), "Telegram undone") })

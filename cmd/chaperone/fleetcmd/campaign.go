@@ -19,7 +19,7 @@ type campaignCmd struct {
 	Show  showCmd    `cmd:"" help:"Show what a campaign does on each machine, and what became of it."`
 	Start advanceCmd `cmd:"" help:"Begin with the canary machines; with --all, on all."`
 	Stop  stopCmd    `cmd:"" help:"Give no more orders. What was done stays done. An undoing that some machines never answer is ended by it."`
-	Undo  undoCmd    `cmd:"" help:"Bring back what lies in the quarantines of machines."`
+	Undo  undoCmd    `cmd:"" help:"Bring back what lies in the quarantines of machines. Once more, it asks for what was not brought back."`
 }
 
 type planCmd struct {
@@ -50,7 +50,7 @@ func (c *planCmd) Run(e *command.Env) error {
 
 // show prints a campaign for people.
 func show(e *command.Env, x fleet.Campaign) error {
-	fmt.Fprintf(e.Out, "campaign %s: %s %s, stage %s, by %s\n", x.ID, x.Action, printable.Line(what(x)), x.Stage, x.By)
+	fmt.Fprintf(e.Out, "campaign %s: %s %s, stage %s, by %s\n", x.ID, x.Action, printable.Line(what(x)), x.Standing(), x.By)
 	for _, h := range x.Hosts {
 		fmt.Fprintf(e.Out, "%s%s: %s\n", printable.Line(h.Name), mark(h), progress(h))
 		for _, line := range fates(h) {
@@ -125,7 +125,7 @@ type listCmd struct{ listing }
 func (c *listCmd) Run(e *command.Env) error {
 	return table(e, &c.listing, "fleet.campaigns", struct{}{}, "ID\tWHAT\tACTION\tSTAGE\tHOSTS\tDONE\tFAILED\tOPEN\tBY\tREASON", "there is no campaign", func(x fleet.Campaign) []string {
 		done, failed := tally(x)
-		return []string{x.ID, what(x), x.Action, string(x.Stage), fmt.Sprint(len(x.Hosts)), fmt.Sprint(done), fmt.Sprint(failed), fmt.Sprint(len(x.Open())), x.By, x.Reason}
+		return []string{x.ID, what(x), x.Action, x.Standing(), fmt.Sprint(len(x.Hosts)), fmt.Sprint(done), fmt.Sprint(failed), fmt.Sprint(len(x.Open())), x.By, x.Reason}
 	})
 }
 
@@ -202,7 +202,7 @@ func advance(e *command.Env, l *listing, args fleet.AdvanceArgs) error {
 		return err
 	}
 	return lines(&b, func(_ []byte, x fleet.Campaign) error {
-		fmt.Fprintf(e.Out, "campaign %s is at stage %s\n", x.ID, x.Stage)
+		fmt.Fprintf(e.Out, "campaign %s is at stage %s\n", x.ID, x.Standing())
 		stillOpen(e, x)
 		return nil
 	})

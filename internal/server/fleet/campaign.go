@@ -29,7 +29,7 @@ const (
 	All     Stage = "all"
 	Stopped Stage = "stopped"
 	Undoing Stage = "undoing"
-	Undone  Stage = "undone" // all that could be brought back was
+	Undone  Stage = "undone" // all have answered; what was not brought back may be asked for again
 	Ended   Stage = "ended"  // by an administrator, while machines had not answered
 )
 
@@ -45,6 +45,8 @@ type Campaign struct {
 	Digest  string     `json:"digest"` // of the plan: who starts it names it
 	Stage   Stage      `json:"stage"`
 	Hosts   []PlanHost `json:"hosts"`
+	// UndoneFrom is when it was last asked to be undone: orders to restore live from then.
+	UndoneFrom time.Time `json:"undone_from,omitzero"`
 }
 
 // PlanHost is what a campaign does on one host, and what became of it.
@@ -60,6 +62,20 @@ type PlanHost struct {
 	DoneAt   time.Time        `json:"done_at,omitzero"`
 	Undone   *protocol.Report `json:"undone,omitempty"`
 	UndoneAt time.Time        `json:"undone_at,omitzero"`
+	// Again is how often it was asked once more for what it had not brought back, and Waiting that it has not answered the last of these.
+	Again   int  `json:"again,omitempty"`
+	Waiting bool `json:"waiting,omitempty"`
+}
+
+// answered reports whether a host has said what it brought back.
+func (p *PlanHost) answered() bool { return p.Undone != nil && !p.Waiting }
+
+// NotUndone counts the files that a host could bring back, was asked for, and did not.
+func (p *PlanHost) NotUndone() int {
+	if !p.answered() {
+		return 0
+	}
+	return len(undoable(*p))
 }
 
 // orderLife is how long a host that is away may take to carry an order out.
@@ -157,8 +173,44 @@ func (c *campaigns) add(x Campaign) error {
 }
 
 // Ids of orders: what a campaign does, and how it is undone.
-func (x *Campaign) doID() string   { return x.ID + "-do" }
-func (x *Campaign) undoID() string { return x.ID + "-undo" }
+func (x *Campaign) doID() string { return x.ID + "-do" }
+
+// undoID is another for each time that a host is asked: agents carry out an order once.
+func (x *Campaign) undoID(p *PlanHost) string {
+	if p.Again == 0 {
+		return x.ID + "-undo"
+	}
+	return fmt.Sprintf("%s-undo%d", x.ID, p.Again)
+}
+
+// NotUndone counts the hosts that were asked and did not bring back all they could.
+func (x Campaign) NotUndone() int {
+	n := 0
+	for i := range x.Hosts {
+		if x.Hosts[i].NotUndone() > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Standing is the stage, with on how many hosts something was not brought back.
+func (x Campaign) Standing() string {
+	if n := x.NotUndone(); n > 0 {
+		return fmt.Sprintf("%s, %d failed", x.Stage, n)
+	}
+	return string(x.Stage)
+}
+
+// askAgain has the hosts that did not bring back all asked once more, for what is left.
+func (x *Campaign) askAgain(now time.Time) {
+	x.UndoneFrom = now
+	for i := range x.Hosts {
+		if p := &x.Hosts[i]; p.NotUndone() > 0 {
+			p.Again, p.Waiting = p.Again+1, true
+		}
+	}
+}
 
 // ordersFor are the orders in force for a host. A held host gets none that remove.
 func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
@@ -192,8 +244,12 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 // order is what a host is told to do for a campaign; without files it is nothing.
 func (x *Campaign) order(p *PlanHost, held bool) protocol.Order {
 	switch {
-	case x.Stage == Undoing && p.Undone == nil:
-		return protocol.Order{ID: x.undoID(), Plan: x.Digest, Action: protocol.RestoreOrder, Expires: x.Made.Add(2 * orderLife), Items: undoable(*p)}
+	case x.Stage == Undoing && !p.answered():
+		expires := x.Made.Add(2 * orderLife)
+		if again := x.UndoneFrom.Add(orderLife); again.After(expires) {
+			expires = again
+		}
+		return protocol.Order{ID: x.undoID(p), Plan: x.Digest, Action: protocol.RestoreOrder, Expires: expires, Items: undoable(*p)}
 	case x.Stage != Undoing && p.Done == nil && !held && (x.Stage == All || p.Canary):
 		return protocol.Order{ID: x.doID(), Plan: x.Digest, Action: x.Action, Expires: x.Made.Add(orderLife), Items: p.Items}
 	}
@@ -218,7 +274,7 @@ func (x Campaign) Open() []string {
 		case Canary, All:
 			open = p.Done == nil && len(p.Items) > 0 && (x.Stage == All || p.Canary)
 		case Undoing, Undone, Ended:
-			open = p.Undone == nil && len(undoable(p)) > 0
+			open = !p.answered() && len(undoable(p)) > 0
 		}
 		if open {
 			out = append(out, p.Name)
@@ -237,14 +293,16 @@ func (x *Campaign) settle() {
 	}
 }
 
-// undoable are the files that a host can bring back: those in its quarantine. A removed package is brought back by its manager.
+// undoable are the files that a host can bring back: those that it took into its quarantine and has not brought back. A removed package is
+// brought back by its manager.
 func undoable(p PlanHost) []protocol.OrderItem {
 	if p.Done == nil {
 		return nil
 	}
 	var out []protocol.OrderItem
 	for _, o := range p.Done.Outcomes {
-		if o.ID != "" && o.Error == "" {
+		back := p.Undone != nil && slices.ContainsFunc(p.Undone.Outcomes, func(u protocol.Outcome) bool { return u.Path == o.Path && u.Error == "" })
+		if o.ID != "" && o.Error == "" && !back {
 			out = append(out, protocol.OrderItem{Path: o.Path, SHA256: o.SHA256, ID: o.ID})
 		}
 	}
@@ -262,10 +320,13 @@ func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 		if i < 0 || r.Plan != x.Digest {
 			return ErrNoCampaign
 		}
-		if p := &x.Hosts[i]; what == "do" {
+		switch p := &x.Hosts[i]; {
+		case what == "do":
 			p.Done, p.DoneAt = &r, now
-		} else {
-			p.Undone, p.UndoneAt = &r, now
+		case r.Order != x.undoID(p): // it answers what was asked before
+			return ErrNoCampaign
+		default:
+			p.undone(r, now)
 		}
 		x.settle()
 		return nil
@@ -274,6 +335,15 @@ func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 		return nil
 	}
 	return err
+}
+
+// undone keeps what a host brought back, beside what it had brought back before.
+func (p *PlanHost) undone(r protocol.Report, now time.Time) {
+	if p.Undone != nil {
+		before := slices.DeleteFunc(slices.Clone(p.Undone.Outcomes), func(o protocol.Outcome) bool { return o.Error != "" })
+		r.Outcomes = append(before, r.Outcomes...)
+	}
+	p.Undone, p.UndoneAt, p.Waiting = &r, now, false
 }
 
 // Plan says what a campaign would do, from the last inventory of each host, and keeps that. Nothing is changed anywhere.
@@ -398,6 +468,9 @@ func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest st
 		to = Ended
 	}
 	from := map[Stage][]Stage{Canary: {Planned}, All: {Planned, Canary, Stopped}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped, Ended}, Ended: {Undoing}}[to]
+	if to == Undoing && x.NotUndone() > 0 {
+		from = append(from, Undoing, Undone)
+	}
 	if !slices.Contains(from, x.Stage) {
 		return x, fmt.Errorf("%w: from %s to %s", ErrStage, x.Stage, to)
 	}
@@ -409,6 +482,9 @@ func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest st
 	}
 	err = s.campaigns.change(id, func(x *Campaign) error {
 		x.Stage = to
+		if to == Undoing {
+			x.askAgain(s.deps.Clock.Now().Truncate(time.Second))
+		}
 		x.settle()
 		return nil
 	})

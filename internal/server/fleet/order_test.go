@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,5 +155,76 @@ func TestUndoEnds(t *testing.T) {
 	eventually(t, "all is undone", func() bool { got, err := r.Campaign(x.ID); return err == nil && got.Stage == fleet.Undone })
 	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.Stopped, ""); !errors.Is(err, fleet.ErrStage) {
 		t.Error(err)
+	}
+}
+
+// TestUndoAgain: what a machine could not bring back is asked for again, of that machine, and nothing else; the stage tells of it until then.
+func TestUndoAgain(t *testing.T) {
+	r := newRig(t)
+	var free atomic.Bool
+	restored := make(chan string, 10)
+	for _, name := range []string{"laptop-17", "laptop-18"} {
+		a := r.enrol(name)
+		a.execute = func(o protocol.Order) protocol.Report {
+			var out protocol.Report
+			for _, i := range o.Items {
+				done := protocol.Outcome{Path: i.Path, SHA256: i.SHA256, Action: "quarantined", ID: "q-" + i.Path}
+				if o.Action == protocol.RestoreOrder {
+					restored <- i.Path
+				}
+				if o.Action == protocol.RestoreOrder && i.Path == "/opt/taken" && !free.Load() {
+					done.Error = "something else is there now"
+				}
+				out.Outcomes = append(out.Outcomes, done)
+			}
+			return out
+		}
+		a.run()
+		if name == "laptop-18" {
+			a.report(telegram("/opt/laptop-18"))
+			continue
+		}
+		a.report(telegram("/opt/laptop-17"), telegram("/opt/taken"))
+	}
+	x, err := r.Plan(t.Context(), "admin", fleet.Campaign{App: "telegram", Action: protocol.QuarantineOrder, Reason: "test"}, []string{"laptop-17", "laptop-18"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := func(stage fleet.Stage, settled fleet.Stage, standing string) {
+		t.Helper()
+		if _, err := r.Advance(t.Context(), "admin", x.ID, stage, x.Digest); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, standing, func() bool {
+			got, err := r.Campaign(x.ID)
+			return err == nil && got.Stage == settled && got.Standing() == standing && len(got.Open()) == 0
+		})
+	}
+	told := func(want ...string) {
+		t.Helper()
+		var got []string
+		for len(restored) > 0 {
+			got = append(got, <-restored)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("restored %q, want %q", got, want)
+		}
+	}
+	to(fleet.Canary, fleet.Canary, "canary")
+	to(fleet.Undoing, fleet.Undone, "undone, 1 failed")
+	told("/opt/laptop-17", "/opt/laptop-18", "/opt/taken")
+	to(fleet.Undoing, fleet.Undone, "undone, 1 failed") // it is not free yet
+	told("/opt/taken")
+	r.stop()
+	r.start()
+	free.Store(true)
+	to(fleet.Undoing, fleet.Undone, "undone")
+	told("/opt/taken")
+	got, err := r.Campaign(x.ID)
+	if err != nil || got.Hosts[0].Outcome() != "undone: 2 of 2 files" || got.Hosts[1].Outcome() != "undone: 1 of 1 files" {
+		t.Errorf("%+v, %v", got.Hosts, err)
+	}
+	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.Undoing, ""); !errors.Is(err, fleet.ErrStage) {
+		t.Errorf("all is back: %v", err)
 	}
 }

@@ -62,7 +62,7 @@ func (p Pages) Approvals() (inForce []console.Approval, asked []console.Approval
 func (p Pages) Campaigns() []console.Campaign {
 	var out []console.Campaign
 	for _, x := range p.Server.Campaigns() {
-		c := console.Campaign{ID: x.ID, App: x.App, Version: x.Version, Action: x.Action, Stage: string(x.Stage), Reason: x.Reason, By: x.By, Digest: x.Digest, Made: x.Made}
+		c := console.Campaign{ID: x.ID, App: x.App, Version: x.Version, Action: x.Action, Stage: string(x.Stage), NotUndone: x.NotUndone(), Reason: x.Reason, By: x.By, Digest: x.Digest, Made: x.Made}
 		for _, h := range x.Hosts {
 			c.Hosts = append(c.Hosts, shownPlan(h))
 		}
@@ -81,6 +81,7 @@ func shownPlan(h PlanHost) console.CampaignHost {
 		last = h.Undone
 	}
 	if last != nil {
+		out.Missed = last.Refused != "" || last.Failed() > 0
 		for _, o := range last.Outcomes {
 			if o.Error != "" || o.Undo != "" {
 				out.Failed = append(out.Failed, strings.TrimSpace(o.Path+": "+o.Error+o.Undo))

@@ -100,6 +100,10 @@ func (r *Remover) taken(i protocol.OrderItem, done *protocol.Outcome) error {
 // restore brings a file back.
 func (r *Remover) restore(ctx context.Context, i protocol.OrderItem, done *protocol.Outcome) error {
 	item, err := r.store.Restore(ctx, i.ID)
+	if _, there := target(i); errors.Is(err, quarantine.ErrNotFound) && there == nil { // before a crash, or by hand
+		done.Action, done.ID = "restored", i.ID
+		return nil
+	}
 	if err != nil {
 		return err
 	}

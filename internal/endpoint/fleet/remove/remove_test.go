@@ -56,6 +56,10 @@ func TestExecute(t *testing.T) {
 	if back[0].Action != "restored" || back[1].Error == "" {
 		t.Errorf("%+v", back)
 	}
+	again = r.Execute(t.Context(), protocol.Order{Action: protocol.RestoreOrder, Items: []protocol.OrderItem{{ID: got[0].ID, Path: path("one"), SHA256: got[0].SHA256}, {ID: got[0].ID, Path: path("one"), SHA256: "ab"}}}).Outcomes
+	if again[0].Action != "restored" || again[0].Error != "" || again[1].Error == "" {
+		t.Errorf("what is back already: %+v", again)
+	}
 	if b, err := os.ReadFile(path("one")); err != nil || string(b) != "one" {
 		t.Errorf("%q, %v", b, err)
 	}
