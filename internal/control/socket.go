@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // SocketName is the name of the control socket in a data directory.
@@ -39,7 +41,9 @@ const (
 
 	statusDone      = "done"
 	statusForbidden = "forbidden"
-	statusFull      = "full" // the disk
+	statusFull      = "full"   // the disk
+	statusUnfit     = "unfit"  // what was sent can be no record
+	statusForged    = "forged" // and nobody may send it
 )
 
 // Accounts tells which account a user id of this machine is. Root is an administrator and does not read.
@@ -163,6 +167,10 @@ func handler(ops Operations, accounts Accounts) http.Handler {
 		}
 		status := statusDone
 		switch {
+		case errors.Is(err, ErrForbidden) && errors.Is(err, event.ErrUnfit):
+			status = statusForged
+		case errors.Is(err, event.ErrUnfit):
+			status = statusUnfit
 		case errors.Is(err, ErrForbidden):
 			status = statusForbidden
 		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
@@ -303,7 +311,8 @@ func answerError(trailer http.Header, dir, name string) error {
 		if err := json.Unmarshal([]byte(text), &words); err != nil {
 			words = text
 		}
-		return told{words, map[string]error{statusForbidden: ErrForbidden, statusFull: unix.ENOSPC}[status]}
+		return told{words, map[string]error{statusForbidden: ErrForbidden, statusFull: unix.ENOSPC, statusUnfit: event.ErrUnfit,
+			statusForged: event.Unfit(ErrForbidden)}[status]}
 	}
 	if status == "" {
 		return lost{name, dir, errors.New("the answer was cut short")}

@@ -63,10 +63,10 @@ func (r *Recorder) record(ctx context.Context, e *event.Event) (Record, error) {
 	}
 	h, content, err := e.Split(event.NewSalt())
 	if err != nil {
-		return Record{}, err
+		return Record{}, event.Unfit(err)
 	}
 	if len(content) > MaxSealed-1024 {
-		return Record{}, ErrTooLarge
+		return Record{}, event.Unfit(ErrTooLarge)
 	}
 	sealed, err := r.sealer.Seal(scope(e), content, []byte(e.ID))
 	if err != nil {
@@ -75,10 +75,10 @@ func (r *Recorder) record(ctx context.Context, e *event.Event) (Record, error) {
 	h.Sealed = event.Digest(sealed)
 	header, err := event.Canonical(&h)
 	if err != nil {
-		return Record{}, err
+		return Record{}, event.Unfit(err)
 	}
 	if len(header) > MaxHeader {
-		return Record{}, ErrTooLarge
+		return Record{}, event.Unfit(ErrTooLarge)
 	}
 	return Record{header, sealed}, nil
 }

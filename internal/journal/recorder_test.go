@@ -154,14 +154,14 @@ func TestScopes(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	w := newWorld(t)
 	err := w.Record(t.Context(), message("fits"), message(strings.Repeat("x", journal.MaxSealed)))
-	if !errors.Is(err, journal.ErrTooLarge) {
+	if !errors.Is(err, journal.ErrTooLarge) || !errors.Is(err, event.ErrUnfit) {
 		t.Errorf("content beyond the limit: %v", err)
 	}
 	many := message("to many")
 	for range 3000 {
 		many.To = append(many.To, event.Party{ID: event.RandomID()})
 	}
-	if err := w.Record(t.Context(), many); !errors.Is(err, journal.ErrTooLarge) {
+	if err := w.Record(t.Context(), many); !errors.Is(err, journal.ErrTooLarge) || !errors.Is(err, event.ErrUnfit) {
 		t.Errorf("a header beyond the limit: %v", err)
 	}
 	if got := w.events(t); len(got) != 0 {

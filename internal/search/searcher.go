@@ -147,6 +147,7 @@ type Hit struct {
 	ID         string   `json:"id"`
 	Kind       string   `json:"kind"`
 	Time       string   `json:"time"`
+	Until      string   `json:"until,omitempty"` // end of a gap
 	Connector  string   `json:"connector"`
 	Room       string   `json:"room"`
 	From       string   `json:"from"`
@@ -175,6 +176,9 @@ func HitOf(r archive.Record) Hit {
 		Type: "message", ID: string(e.ID), Kind: string(e.Kind), Time: e.Time.UTC().Format(time.RFC3339Nano), Connector: e.Connector,
 		Room: e.Room.Name, From: e.From.Handle, To: []string{}, Text: Summary(e), Subject: e.Subject,
 		Verdict: string(r.Action), Rule: r.Rule, RevisionOf: string(e.Refers), Host: e.Host.Name, App: e.App(), Erased: r.Erased,
+	}
+	if !e.Until.IsZero() {
+		h.Until = e.Until.UTC().Format(time.RFC3339Nano)
 	}
 	for _, to := range e.To {
 		h.To = append(h.To, to.Handle)
@@ -210,6 +214,8 @@ func Summary(e *event.Event) string {
 		return joinWords(e.Program.App, e.Program.Path, e.Program.Inside)
 	case e.Act != nil:
 		return joinWords(e.Act.Action, e.Act.Object)
+	case e.Kind == event.Gap:
+		return e.Explanation
 	}
 	return e.Subject
 }

@@ -64,19 +64,20 @@ type Wire struct {
 func ToWire(e *event.Event) (Wire, error) {
 	h, content, err := e.Split(event.NewSalt())
 	if err != nil {
-		return Wire{}, err
+		return Wire{}, event.Unfit(err)
 	}
 	header, err := event.Canonical(&h)
-	return Wire{header, content}, err
+	return Wire{header, content}, event.Unfit(err)
 }
 
 // Event decodes what ToWire encoded.
 func (w Wire) Event() (*event.Event, error) {
 	h, err := event.ParseHeader(w.Header)
 	if err != nil {
-		return nil, err
+		return nil, event.Unfit(err)
 	}
-	return event.Assemble(h, w.Content)
+	e, err := event.Assemble(h, w.Content)
+	return e, event.Unfit(err)
 }
 
 // operations are what the process that writes offers.
@@ -263,7 +264,7 @@ func next(in *json.Decoder) (*event.Event, error) {
 		return nil, err
 	}
 	if !mayBeSent(e) {
-		return nil, fmt.Errorf("%w: %s of that kind are made by this process only", control.ErrForbidden, e.Kind)
+		return nil, event.Unfit(fmt.Errorf("%w: %s of that kind are made by this process only", control.ErrForbidden, e.Kind))
 	}
 	return e, nil
 }

@@ -189,7 +189,7 @@ func TestRecordOverTheSocket(t *testing.T) {
 	if hits := h.hits("person:alice"); len(hits) != 300 {
 		t.Errorf("%d are hers", len(hits))
 	}
-	if err := send(wrote(now, "alice", "she never wrote this")); !errors.Is(err, control.ErrForbidden) {
+	if err := send(wrote(now, "alice", "she never wrote this")); !errors.Is(err, control.ErrForbidden) || !errors.Is(err, event.ErrUnfit) {
 		t.Errorf("a forged message: %v", err)
 	}
 	if err := send(&event.Event{ID: event.NewID(), Kind: event.Act, Phase: "hold.release", Content: event.Content{Act: &event.ActDetail{Action: "hold.release"}}}); !errors.Is(err, control.ErrForbidden) {

@@ -114,6 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	if a.spool, err = spool.Open(filepath.Join(o.Dir, "spool"), o.Recorder, a.log); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	a.spool.About(o.Host)
 	a.exceptions = exception.Open(o.Dir, o.Host.Name, o.Secret)
 	if err := a.exceptions.Damage(); err != nil {
 		a.log.Warn("what was approved by codes is not known: nothing of it is approved", "error", err)

@@ -94,15 +94,25 @@ func (a *Agent) reportLeft(ctx context.Context, r remains) error {
 	if r.late > 0 {
 		events = append(events, a.gap(late(r.late)))
 	}
-	if len(events) > 0 {
-		if err := a.spool.Record(ctx, events...); err != nil {
-			return err // the memory keeps them for the next worker
+	report := func(ctx context.Context) error {
+		if len(events) > 0 {
+			if err := a.spool.Record(ctx, events...); err != nil {
+				return err // tried again; the memory keeps refusals for the next worker
+			}
 		}
+		for _, l := range r.events {
+			a.o.Memory.Done(l.Ticket)
+		}
+		events, r.events = nil, nil
+		return nil
 	}
-	for _, l := range r.events {
-		a.o.Memory.Done(l.Ticket)
+	if err := report(ctx); err != nil {
+		a.log.Warn("what an earlier worker left cannot be spooled", "error", err.Error())
 	}
-	return every(ctx, lateEvery, a.log, "late answers", func(context.Context) error {
+	return every(ctx, lateEvery, a.log, "what an earlier worker left, and late answers", func(ctx context.Context) error {
+		if err := report(ctx); err != nil {
+			return err
+		}
 		if n := a.o.Memory.TakeLate(); n > 0 {
 			a.spool.Put(a.gap(late(n)))
 		}

@@ -161,7 +161,7 @@ func (n *Names) ID(ctx context.Context, kind identity.NameKind, connector, name 
 		return id, nil
 	}
 	if name == "" || len(name) > maxName || len(connector) > maxName || len(kind) > maxName {
-		return "", fmt.Errorf("names: a name of %d bytes cannot have an id", len(name))
+		return "", event.Unfit(fmt.Errorf("names: a name of %d bytes cannot have an id", len(name)))
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err

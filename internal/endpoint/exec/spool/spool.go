@@ -1,8 +1,9 @@
 // Package spool keeps what an agent has to report until it is on record elsewhere: durable, bounded, and never waited for.
 //
 // Put hands an event over without waiting. One goroutine writes it to a file and syncs it, another takes it from there to the recorder, again
-// and again until that succeeds. What finds no room is dropped and counted, and the count is an event of its own. An event may be recorded
-// twice when the process ends between its recording and the mark that says so; it bears the same id.
+// and again until that succeeds. What finds no room is dropped and counted, and the count is an event of its own, written as soon as there is
+// room, if need be by the next process. An event may be recorded twice when the process ends between its recording and the mark that says so;
+// it bears the same id. One that cannot be a record (event.ErrUnfit) is set aside; all other errors are the recorder's, and pass.
 package spool
 
 import (
@@ -17,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/event"
@@ -34,12 +34,13 @@ const (
 
 // Spool is a file of events. It is safe for concurrent use.
 type Spool struct {
-	in      chan entry
-	to      event.Recorder
-	log     *slog.Logger
-	dropped atomic.Int64
-	more    chan struct{}
-	soon    chan struct{}
+	in    chan entry
+	to    event.Recorder
+	log   *slog.Logger
+	short *shortage
+	host  event.Host
+	more  chan struct{}
+	soon  chan struct{}
 
 	mu   sync.Mutex
 	file *os.File
@@ -63,17 +64,23 @@ func Open(dir string, to event.Recorder, log *slog.Logger) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	s := &Spool{in: make(chan entry, queue), to: to, log: log, more: make(chan struct{}, 1), soon: make(chan struct{}, 1), file: f}
+	if log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.size, err = whole(f); err == nil {
 		err = f.Truncate(s.size)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
 	}
-	if log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	if s.short, err = openShortage(dir); err != nil {
+		s.log.Warn("how many events are dropped is not kept over the end of this process", "error", err)
 	}
 	return s, nil
 }
+
+// About says which machine the count of what was dropped is about. It is called before Run.
+func (s *Spool) About(host event.Host) { s.host = host }
 
 // whole returns where the last whole line ends: one that a crash cut off is none.
 func whole(f *os.File) (int64, error) {
@@ -114,7 +121,7 @@ func (s *Spool) PutThen(e *event.Event, done func()) {
 	select {
 	case s.in <- entry{e, done}:
 	default:
-		s.dropped.Add(1)
+		s.short.crowd.add()
 		done()
 	}
 }
@@ -135,44 +142,61 @@ func (s *Spool) Pending() int64 {
 func (s *Spool) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.deliver(ctx) })
+	tick := time.NewTicker(gapEvery)
+	defer tick.Stop()
+	s.gather() // what an earlier process counted
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case e := <-s.in:
 			s.gather(e)
+		case <-tick.C:
+			s.gather()
 		}
 	}
 	for len(s.in) > 0 { // what was handed over is kept for the next process
 		s.gather(<-s.in)
 	}
+	s.gather()
 	wg.Wait()
-	return s.file.Close()
+	lost, err := s.short.close()
+	if lost {
+		s.log.Warn("events were dropped, which is not on record", "events", s.short.count.Events, "why", s.short.count.Why)
+	}
+	return errors.Join(err, s.file.Close())
 }
 
-// gather writes an event with those that came in the meantime.
-func (s *Spool) gather(first entry) {
-	events, done := []*event.Event{first.event}, []func(){first.done}
-	for len(s.in) > 0 && len(events) < batch {
-		more := <-s.in
-		events, done = append(events, more.event), append(done, more.done)
+// gather writes events with those that came in the meantime, and what was dropped before. What cannot be written is counted before anybody is
+// told that it is done.
+func (s *Spool) gather(entries ...entry) {
+	for len(s.in) > 0 && len(entries) < batch {
+		entries = append(entries, <-s.in)
 	}
-	if n := s.dropped.Swap(0); n > 0 {
-		events = append(events, gap(n))
+	kept := s.short.gather()
+	events := make([]*event.Event, 0, len(entries)+1)
+	for _, e := range entries {
+		events = append(events, e.event)
 	}
-	if err := s.write(events); err != nil {
-		s.dropped.Add(int64(len(events)))
+	gap := s.short.gap(s.host)
+	if gap != nil {
+		events = append(events, gap)
+	}
+	if len(events) == 0 {
+		return
+	}
+	switch err := s.write(events); {
+	case err != nil && len(entries) > 0:
+		kept = errors.Join(kept, s.short.add(len(entries), err))
 		s.log.Warn("events cannot be spooled", "error", err)
+	case err == nil && gap != nil:
+		kept = s.short.told()
 	}
-	for _, f := range done {
-		f()
+	if kept != nil {
+		s.log.Warn("how many events were dropped is not kept over the end of this process", "error", kept)
 	}
-}
-
-// gap is the event that says how many were dropped.
-func gap(n int64) *event.Event {
-	now := time.Now()
-	return &event.Event{ID: event.NewID(), Kind: event.Gap, Time: now, Until: now, Received: now, Connector: "agent",
-		Content: event.Content{Explanation: fmt.Sprintf("%d events were dropped: they came faster than they could be written", n)}}
+	for _, e := range entries {
+		e.done()
+	}
 }
 
 var errFull = errors.New("the spool is full")
@@ -274,58 +298,39 @@ func (s *Spool) next(ctx context.Context) (bool, error) {
 	return true, s.file.Truncate(0)
 }
 
-// maxRefused is how many events in a row may be refused before it is the recorder that fails, and not they.
-const maxRefused = 8
-
-// record records events, and returns how many are settled. An event that is refused while a later one is taken would hold up all others for
-// ever: it is set aside.
+// record records events, and returns how many are settled. One that cannot be a record would hold up all others for ever: it is set aside. Any
+// other error is the recorder's, and passes: what follows waits, so that nothing that is good is set aside.
 func (s *Spool) record(ctx context.Context, lines []line) (int, error) {
 	events := make([]*event.Event, len(lines))
 	for i := range lines {
 		events[i] = lines[i].event
 	}
-	if len(events) == 0 {
-		return 0, nil
-	}
-	first := s.to.Record(ctx, events...)
-	if first == nil {
+	if len(events) == 0 || s.to.Record(ctx, events...) == nil {
 		return len(lines), nil
 	}
-	settled := 0
-	var refused []*event.Event
 	for i, e := range events {
-		if err := s.to.Record(ctx, e); err != nil {
-			if refused = append(refused, e); len(refused) > maxRefused || ctx.Err() != nil {
-				break
-			}
-			continue
+		err := s.to.Record(ctx, e)
+		if errors.Is(err, event.ErrUnfit) {
+			err = s.setAside(e, err)
 		}
-		if err := s.setAside(refused, first); err != nil {
-			return settled, err
+		if err != nil && i == 0 {
+			return 0, err
 		}
-		settled, refused = i+1, nil
+		if err != nil {
+			return i, nil // it is tried again at once, as the first of its batch
+		}
 	}
-	if settled == 0 {
-		return 0, first
-	}
-	return settled, nil
+	return len(lines), nil
 }
 
-// setAside keeps events that nobody takes in a file beside the spool, for people.
-func (s *Spool) setAside(events []*event.Event, why error) error {
-	if len(events) == 0 {
-		return nil
-	}
-	s.log.Warn("events were refused and are set aside", "events", len(events), "file", s.file.Name()+".refused", "error", why)
+// setAside keeps an event that can be no record in a file beside the spool, for people.
+func (s *Spool) setAside(e *event.Event, why error) error {
+	s.log.Warn("an event can be no record and is set aside", "file", s.file.Name()+".refused", "error", why)
 	f, err := os.OpenFile(s.file.Name()+".refused", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	enc := json.NewEncoder(f)
-	for _, e := range events {
-		err = errors.Join(err, enc.Encode(e))
-	}
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(json.NewEncoder(f).Encode(e), f.Sync(), f.Close())
 }
 
 // line is an event and how long it is in the file, with what stood before it and was none.

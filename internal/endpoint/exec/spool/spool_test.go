@@ -27,7 +27,7 @@ func (r *recorder) Record(_ context.Context, events ...*event.Event) error {
 	defer r.mu.Unlock()
 	for _, e := range events {
 		if e.Program != nil && e.Program.Path == "/refused" {
-			return errors.New("refused")
+			return event.Unfit(errors.New("refused"))
 		}
 	}
 	if r.err == nil {

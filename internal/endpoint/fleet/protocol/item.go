@@ -81,15 +81,15 @@ func ParseItems(b []byte) (Items, error) {
 func EncodeEvent(e *event.Event) ([]byte, error) {
 	h, content, err := e.Split(event.NewSalt())
 	if err != nil {
-		return nil, fmt.Errorf("encode an event: %w", err)
+		return nil, fmt.Errorf("encode an event: %w", event.Unfit(err))
 	}
 	header, err := event.Canonical(&h)
 	if err != nil {
-		return nil, fmt.Errorf("encode an event: %w", err)
+		return nil, fmt.Errorf("encode an event: %w", event.Unfit(err))
 	}
 	b := append(appendBytes(nil, header), content...)
 	if len(b) > MaxItem {
-		return nil, fmt.Errorf("encode an event: %d bytes, at most %d", len(b), MaxItem)
+		return nil, event.Unfit(fmt.Errorf("encode an event: %d bytes, at most %d", len(b), MaxItem))
 	}
 	return b, nil
 }
