@@ -128,7 +128,19 @@ func (c *Console) Handler() http.Handler {
 	}
 	same := http.NewCrossOriginProtection()
 	same.SetDenyHandler(http.HandlerFunc(c.foreign))
-	return c.guard(same.Handler(mux))
+	return c.guard(c.sameScheme(same.Handler(mux)))
+}
+
+// sameScheme refuses forms of a page of this name that came without TLS, which anybody on the way could have written: CrossOriginProtection
+// compares the host of an Origin alone.
+func (c *Console) sameScheme(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil && r.Method != http.MethodGet && r.Method != http.MethodHead && strings.HasPrefix(strings.ToLower(r.Header.Get("Origin")), "http:") {
+			c.foreign(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // listed is a page with the roles that it is for.

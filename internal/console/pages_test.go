@@ -75,6 +75,9 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 			req.Header.Set(name, value)
 			want(t, v.do(req), http.StatusForbidden, "Another site sent this form")
 		}
+		req := must[*http.Request](t)(http.NewRequest(http.MethodPost, r.server.URL+path, strings.NewReader("name=eve&role=reviewer")))
+		req.Header.Set("Origin", strings.Replace(r.server.URL, "https:", "http:", 1))
+		want(t, v.do(req), http.StatusForbidden, "Another site sent this form")
 	}
 	if n := len(r.book.List()); n != 3 {
 		t.Errorf("%d accounts", n)
