@@ -53,7 +53,7 @@ func ParseCode(s string) (Code, error) {
 		return Code{}, ErrCode
 	}
 	b, err := codeAlphabet.DecodeString(text)
-	if err != nil || len(b) != 36 {
+	if err != nil || len(b) != 36 || codeAlphabet.EncodeToString(b) != text { // the last digit has bits that say nothing
 		return Code{}, ErrCode
 	}
 	return Code{[4]byte(b), [16]byte(b[4:]), [16]byte(b[20:])}, nil

@@ -156,7 +156,7 @@ func TestCode(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for _, text := range []string{"", "CF1-", "CF1-!!", c.String()[4:], c.String() + "A", "CF1-" + strings.Repeat("A", 1000)} {
+	for _, text := range []string{"", "CF1-", "CF1-!!", c.String()[4:], c.String() + "A", strings.TrimSuffix(c.String(), "A") + "B", "CF1-" + strings.Repeat("A", 1000)} {
 		if _, err := protocol.ParseCode(text); !errors.Is(err, protocol.ErrCode) {
 			t.Errorf("%q: %v", text, err)
 		}
