@@ -12,14 +12,30 @@ within() {
     sleep 0.5 || true
   done
 }
-record() { chaperone search --json --data /var/lib/chaperone-agent --account reviewer --password-file /root/reviewer.password --purpose "test of the machine" "$1"; }
+fleet() { chaperone fleet "$@" --config /etc/chaperone/chaperone.yaml; }
+# recorded QUERY WORD...: it is on record at the server, with all these words in one line.
+recorded() {
+  local word
+  chaperone search --json --config /etc/chaperone/chaperone.yaml --account reviewer --password-file /root/password.txt --purpose "a test of the machine" "$1" >/tmp/found
+  shift
+  for word; do grep -- "$word" /tmp/found >/tmp/fewer && mv /tmp/fewer /tmp/found || return 1; done
+  test -s /tmp/found
+}
+worker() { pgrep -f '^/usr/bin/chaperone agent worker'; }
+main() { systemctl show -p MainPID --value "$1"; }
+holder() { main chaperone-agent; }
+anew() { case $(readlink "/proc/$1/exe") in *deleted*) return 1 ;; /*) ;; *) return 1 ;; esac; }
+# look FILE...: all that is to be seen of them from outside, and what is in them.
+look() { stat -c '%N %F %s %a %u %g %y' "$@"; sha256sum "$@"; }
+# not COMMAND...: a step ends when it succeeds. (A line that begins with ! never ends one.)
+not() { ! "$@"; }
 started() { local status=0; "$@" || status=$?; [ $status != 126 ]; }
 # warm starts each program that the steps need until it is known: an emulated machine is too slow to look at all of them in the time that
 # each has. Which ones are refused meanwhile is no matter here.
 warm() {
   local p
-  for p in sleep cat cp chmod chown cut curl date diff env find grep head id ls mkdir mknod pgrep perl ps rm script sed seq setpriv sha256sum sort su sync tail tee \
-    test timeout touch tr true udevadm unshare wc base64 dpkg; do
+  for p in sleep cat cp chmod chown cut curl date diff env find grep head id ls mkdir mount umount mknod mv pgrep perl ps readlink rm script sed seq setpriv sha256sum sort \
+    stat su sync systemctl tail tar tee test timeout touch tr true udevadm unshare wc base64 dpkg; do
     within 240 started "$(type -P "$p")" --version
   done
   within 120 su alice -c true
