@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -361,8 +362,8 @@ func (s *Server) Plan(ctx context.Context, by string, x Campaign, canary []strin
 			x.Hosts = append(x.Hosts, p)
 		}
 	}
-	if len(x.Hosts) == 0 {
-		return x, ErrNothing
+	if len(x.Hosts) == 0 { // of a mistyped name that would be said as well
+		return x, cmp.Or(s.deps.Source.Check(Approval{App: x.App, Reason: x.Reason, Until: x.Made}), ErrNothing)
 	}
 	if err := s.checkCanary(x.Hosts, canary); err != nil {
 		return x, err

@@ -250,4 +250,8 @@ func TestHeldHostRefuses(t *testing.T) {
 	if _, err := r.Plan(t.Context(), "admin", fleet.Campaign{App: "nothing", Action: protocol.RemoveOrder, Reason: "x"}, nil); !errors.Is(err, fleet.ErrNothing) {
 		t.Error(err)
 	}
+	// What nobody has and nobody could have: a mistyped name is no clean fleet.
+	if _, err := r.Plan(t.Context(), "admin", fleet.Campaign{App: "nosuchapp", Action: protocol.RemoveOrder, Reason: "x"}, nil); err == nil || !strings.Contains(err.Error(), "not in the policy") {
+		t.Error(err)
+	}
 }
