@@ -165,7 +165,7 @@ func TestPaths(t *testing.T) {
 		return c
 	}
 	for _, c := range []struct{ text, data, keys string }{
-		{"", filepath.Join(dir, "data"), filepath.Join(dir, "data", "keys")},
+		{"agent: {mode: monitor}", filepath.Join(dir, "data"), filepath.Join(dir, "data", "keys")},
 		{"data_dir: ../state", filepath.Join(filepath.Dir(dir), "state"), filepath.Join(filepath.Dir(dir), "state", "keys")},
 		{"data_dir: /srv/c\nkeys: {dir: keys}", "/srv/c", filepath.Join(dir, "keys")},
 		{"keys: {dir: /etc/keys}", filepath.Join(dir, "data"), "/etc/keys"},
@@ -173,6 +173,19 @@ func TestPaths(t *testing.T) {
 		got := write(c.text)
 		if got.Data() != c.data || got.KeysDir() != c.keys {
 			t.Errorf("%q: data %s, keys %s", c.text, got.Data(), got.KeysDir())
+		}
+	}
+}
+
+// TestEmptyFile takes none that sets nothing: one that was cut would be the defaults, which it was written to change.
+func TestEmptyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chaperone.yaml")
+	for _, text := range []string{"", "\n \n", "# only a comment\n", "---\n", "{}"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(path); !errors.Is(err, config.ErrEmpty) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

@@ -37,7 +37,17 @@ func (o Observations) Kept() int {
 // maxFile bounds the configuration file, in bytes.
 const maxFile = 1 << 20
 
-// Load reads and checks the file at path.
+// ErrEmpty says that a file sets nothing. Somebody wrote it to set something: it was cut, by a full disk for one, and the defaults are not what
+// it said.
+var ErrEmpty = errors.New("is empty: it sets nothing (to go by the defaults name no configuration)")
+
+// silent reports whether a text that Parse takes sets nothing, as one of comments does.
+func silent(b []byte) bool {
+	var keys map[string]any
+	return yaml.Unmarshal(b, &keys) != nil || len(keys) == 0
+}
+
+// Load reads and checks the file at path, which must set something.
 func Load(path string) (*Config, error) {
 	b, err := outside.ReadFile(path, maxFile)
 	if errors.Is(err, outside.ErrTooLarge) {
@@ -47,6 +57,9 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c, err := Parse(b)
+	if err == nil && silent(b) {
+		err = ErrEmpty
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -48,6 +48,7 @@ type flags struct {
 	Only   string `name:"only" placeholder:"DIR" help:"Watch nothing but file systems mounted below this folder, to try the agent."`
 	Sys    string `name:"sysfs" placeholder:"DIR" hidden:"" help:"For tests: where devices are looked up."`
 	Good   string `name:"last-good" placeholder:"DIR" hidden:"" help:"What the agent worked with last; the agent tells its worker."`
+	Old    bool   `kong:"-"` // the configuration is the last good one
 }
 
 // args gives the flags to a worker.
@@ -62,11 +63,13 @@ func (f *flags) args() []string {
 	return args
 }
 
-// settings returns the configuration, or the last good one where a worker cannot load it, with what the flags say instead.
+// settings returns the configuration, or the last good one where it cannot be loaded, with what the flags say instead.
 func (f *flags) settings() (*config.Config, error) {
 	c, err := f.Load()
-	if err != nil && f.Good != "" && f.Config != "" {
-		c, err = lastGood(f.Good).config(f.Config)
+	if err != nil && f.Config != "" {
+		if old := f.lastSettings(err); old != nil {
+			c, err, f.Old = old, nil, true
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func (c *runCmd) Run(e *command.Env) error {
 	}
 	defer release()
 	good := lastGoodOf(settings)
-	if c.Good = string(good); c.Config != "" {
+	if c.Good = string(good); c.Config != "" && !c.Old {
 		if err := good.keepConfig(c.Config); err != nil {
 			return err
 		}
@@ -230,11 +233,15 @@ func (c *workerCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
+	recording := c.DataFlags
+	if c.Old { // where the data is only the last good configuration says
+		recording = command.DataFlags{Data: settings.Data()}
+	}
 	teller := newTeller(self)
 	defer teller.close()
 	return agent.Run(e.Ctx, agent.Options{
 		Socket: socketFD, Mode: judge.Mode(settings.Agent.Mode), Removable: settings.Agent.Removable == "deny",
-		Dir: filepath.Join(settings.Data(), "agent"), Recorder: c.Recording(e), Secret: secret, Host: event.Host{Name: host},
+		Dir: filepath.Join(settings.Data(), "agent"), Recorder: recording.Recording(e), Secret: secret, Host: event.Host{Name: host},
 		Door: settings.Path(settings.Agent.Socket), Sys: c.Sys, Programs: c.Only == "", System: system(c.Only), Teller: teller, Reload: reload, Log: e.ErrOut, Memory: memory,
 		Load: func(ctx context.Context) (agent.Rules, error) {
 			return c.rules(&command.Env{Ctx: ctx, In: e.In, Out: io.Discard, ErrOut: io.Discard}, settings) // where nobody reads, notes would stop us
@@ -251,8 +258,24 @@ func system(only string) []string {
 	return append(found, only)
 }
 
-// rules are what an agent decides by: the policy of its fleet, else its own.
+// rules are what an agent decides by, with what is wrong with it, or with the configuration.
 func (f *flags) rules(e *command.Env, settings *config.Config) (agent.Rules, error) {
+	r, err := f.newest(e, settings)
+	if err != nil || f.Config == "" {
+		return r, err
+	}
+	if _, wrong := command.LoadConfig(f.Config); wrong != nil {
+		old := "the last good configuration is"
+		if r.Old {
+			old = "the last good configuration and the last good policy are"
+		}
+		r.Problem = fmt.Sprintf("%s in force, since the configuration of now cannot be loaded: %v", old, wrong)
+	}
+	return r, nil
+}
+
+// newest are the policy of the agent's fleet, else its own.
+func (f *flags) newest(e *command.Env, settings *config.Config) (agent.Rules, error) {
 	good := lastGoodOf(settings)
 	if settings.Agent.Server != "" {
 		if set, err := fleetcmd.InForce(e.Ctx, settings.Data()); set != nil || err != nil {

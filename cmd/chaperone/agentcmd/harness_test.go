@@ -188,6 +188,18 @@ func (f *field) startWith(log io.Writer, args ...string) {
 	f.t.Helper()
 	f.args = append([]string{"agent", "--only", filepath.Join(f.work, "watched"), "--policy", filepath.Join(f.work, "policy.yaml"),
 		"--socket", filepath.Join(f.work, "agent.sock"), "--host", "field", "--data", filepath.Join(f.work, "data")}, args...)
+	f.startThis(log)
+}
+
+// startBare starts an agent with these arguments alone.
+func (f *field) startBare(args []string) {
+	f.t.Helper()
+	f.args = args
+	f.startThis(f.log)
+}
+
+func (f *field) startThis(log io.Writer) {
+	f.t.Helper()
 	words := append(append(slices.Clone(f.wrap), f.binary), f.args...)
 	f.agent = exec.Command(words[0], words[1:]...)
 	f.agent.Stderr = log

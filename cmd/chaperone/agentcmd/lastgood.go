@@ -2,7 +2,9 @@ package agentcmd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -55,16 +57,47 @@ func (l lastGood) keepConfig(path string) error {
 
 // config is the configuration that was kept, as if it lay where the original does.
 func (l lastGood) config(original string) (*config.Config, error) {
-	b, err := outside.ReadFile(filepath.Join(string(l), goodConfig), maxConfig)
-	if err != nil {
-		return nil, err
-	}
-	c, err := config.Parse(b)
+	c, err := config.Load(filepath.Join(string(l), goodConfig))
 	if err != nil {
 		return nil, err
 	}
 	c.Dir, err = filepath.Abs(filepath.Dir(original))
 	return c, err
+}
+
+// lastSettings are the last good configuration when that of now cannot be loaded, nil when none is known. A worker is told where it is. The agent
+// itself, which a broken file does not tell where its data is, looks below --data and in the unit's StateDirectory=. A file that is not there at
+// all is a mistake of who named it.
+func (f *flags) lastSettings(failed error) *config.Config {
+	if f.Good != "" {
+		c, err := lastGood(f.Good).config(f.Config)
+		if err != nil {
+			return nil
+		}
+		return c
+	}
+	if errors.Is(failed, fs.ErrNotExist) || errors.Is(failed, fs.ErrPermission) {
+		return nil
+	}
+	for _, dir := range append([]string{f.Data}, filepath.SplitList(os.Getenv("STATE_DIRECTORY"))...) {
+		if dir == "" {
+			continue
+		}
+		l := lastGood(filepath.Join(dir, "agent", "last-good"))
+		if c, err := l.config(f.Config); err == nil && same(string(l), string(lastGoodOf(c))) { // of this agent, and of no other
+			return c
+		}
+	}
+	return nil
+}
+
+func same(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // rules are the policy that was kept with the catalog in force, or with the embedded one when that cannot be told.
