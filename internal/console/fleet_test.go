@@ -24,12 +24,12 @@ import (
 // inForce is what the fleet has in force.
 type inForce struct{ text string }
 
-func (s inForce) Version() string                          { return "0123456789abcdef" }
-func (s inForce) Policy() []byte                           { return []byte(s.text) }
-func (s inForce) Catalog() ([]byte, error)                 { return nil, nil }
-func (s inForce) Groups(event.Host) []string               { return nil }
-func (s inForce) Check(fleet.Approval) error               { return nil }
-func (machine) Apply(context.Context, client.Bundle) error { return nil }
+func (s inForce) Version() string                           { return "0123456789abcdef" }
+func (s inForce) Policy() []byte                            { return []byte(s.text) }
+func (s inForce) Catalog() ([]byte, error)                  { return nil, nil }
+func (s inForce) Groups(event.Host) []string                { return nil }
+func (s inForce) Check(fleet.Approval) error                { return nil }
+func (*machine) Apply(context.Context, client.Bundle) error { return nil }
 
 // Execute takes everything into quarantine, in words.
 func (m *machine) Execute(_ context.Context, o protocol.Order) protocol.Report {
