@@ -145,7 +145,7 @@ func (c *runCmd) Run(e *command.Env) error {
 			cmd := exec.Command(self, c.args()...)
 			cmd.Args[0] = os.Args[0] // test binaries tell from it which command they are
 			cmd.Stderr = os.Stderr
-			cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+			cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
 			return cmd
 		},
 	})

@@ -66,6 +66,17 @@ func TestMay(t *testing.T) {
 	}
 }
 
+// TestBy tells processes by their group, whatever thread waits.
+func TestBy(t *testing.T) {
+	here := Event{Thread: int32(unix.Gettid())}
+	if own := unix.Getpgrp(); !here.By(own) || here.By(own+1) {
+		t.Errorf("a thread of group %d is not told", own)
+	}
+	if gone := (Event{Thread: 1 << 30}); gone.By(0) || gone.By(unix.Getpgrp()) {
+		t.Error("who is gone is of a group")
+	}
+}
+
 // TestGroup makes a group that watches nothing: what it does with real events is tried in cmd/chaperone/agentcmd.
 func TestGroup(t *testing.T) {
 	g, err := NewGroup()

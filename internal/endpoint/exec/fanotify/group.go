@@ -17,6 +17,12 @@ type Event struct {
 	Open   bool  // it opens the file; else it starts it
 }
 
+// By reports whether who waits is of a process group.
+func (e *Event) By(group int) bool {
+	its, err := unix.Getpgid(int(e.Thread))
+	return err == nil && its == group
+}
+
 const (
 	metadataSize = 24 // of struct fanotify_event_metadata
 	bufferSize   = 4096

@@ -38,7 +38,7 @@ import (
 // Options are how a holder works. Binary and Command are needed.
 type Options struct {
 	Binary   string           // our own, which the worker and its parsers are started from; it is never asked about
-	Command  func() *exec.Cmd // makes the command of a worker; its end of the socket becomes descriptor 3, what it is about to report (inflight) 4
+	Command  func() *exec.Cmd // makes the command of a worker, in a process group of its own; its end of the socket becomes descriptor 3, what it is about to report (inflight) 4
 	Opens    bool             // lockdown: also ask when a file is opened, and about every start
 	Watch    bool             // monitor and learn: nothing is refused, also what nobody answers in time
 	Only     string           // tests: mark nothing but file systems mounted at or below this folder, and never that of "/"
@@ -129,8 +129,7 @@ func Run(ctx context.Context, o Options) error {
 
 // loop waits for the kernel, the worker and the clock.
 func (h *Holder) loop(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, h.rouse)
-	defer stop()
+	defer context.AfterFunc(ctx, h.rouse)()
 	for ctx.Err() == nil {
 		fds := []unix.PollFd{{Fd: int32(h.group.FD), Events: unix.POLLIN}, {Fd: int32(h.wake), Events: unix.POLLIN},
 			{Fd: int32(h.marks.Table), Events: unix.POLLPRI}, {Fd: -1, Events: unix.POLLIN}}
@@ -218,8 +217,9 @@ func (h *Holder) asked(e fanotify.Event, now time.Time) {
 	h.next++
 	a := &ask{id: h.next, fd: e.FD, thread: e.Thread, open: e.Open, deadline: now.Add(h.o.Deadline)}
 	var st unix.Stat_t
-	if err := unix.Fstat(a.fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		h.answer(a, a.open, unix.EPERM) // what is no regular file is not started; it is opened by many
+	own := h.worker != nil && !h.worker.ready && e.By(h.worker.process.Pid) // nobody else answers what a worker opens before it decides
+	if err := unix.Fstat(a.fd, &st); own || err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		h.answer(a, own || a.open, unix.EPERM) // what is no regular file is not started; it is opened by many
 		return
 	}
 	a.key = wire.KeyOf(&st)

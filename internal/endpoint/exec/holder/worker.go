@@ -66,8 +66,8 @@ func killed(err error) bool {
 	if !errors.As(err, &exit) {
 		return false
 	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signal() == unix.SIGKILL
+	status, _ := exit.Sys().(syscall.WaitStatus) // that of Linux
+	return status.Signal() == unix.SIGKILL
 }
 
 func (h *Holder) tell(c change) { h.changes <- c; h.rouse() }
@@ -97,8 +97,7 @@ func (h *Holder) work(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("worker: %w", err), unix.Close(fds[0]))
 	}
 	h.tell(change{up: &connection{fd: fds[0], process: cmd.Process}})
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })()
 	quit := make(chan struct{})
 	defer close(quit)
 	go h.pass(cmd.Process, quit)
