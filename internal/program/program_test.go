@@ -10,6 +10,8 @@ import (
 func TestSniff(t *testing.T) {
 	pe := "MZ" + strings.Repeat("\x00", 58) + "\x40\x00\x00\x00" + "PE\x00\x00xxxx"
 	tar := strings.Repeat("a", 257) + "ustar\x0000"
+	script := "'use strict'\n\tconst ZEROS = '0' // ça alors\r\n" + strings.Repeat("// as long as it takes", 20)
+	texts := strings.Repeat("a", 148) + "0140762 " + strings.Repeat("b", 101) + "ustar 00" + strings.Repeat("c", 512-265)
 	for _, c := range []struct {
 		name, head string
 		want       Format
@@ -24,6 +26,10 @@ func TestSniff(t *testing.T) {
 		{"java class", "\xca\xfe\xba\xbe\x00\x00\x00\x34", None},
 		{"universal binary", "\xca\xfe\xba\xbe\x00\x00\x00\x02", MachO},
 		{"tar", tar, Tar},
+		{"tar with a damaged header", tar + strings.Repeat("\x00", 300), Tar},
+		{"tar with a header of text alone", texts, Tar},
+		{"script that reads tar", script[:257] + "ustar\\x0000'\n" + strings.Repeat("// and so on\n", 40), None},
+		{"start of such a script", script[:257] + "ustar\\x0000'\n", None},
 		{"words that begin like bzip2", "BZh is a word", None},
 		{"bzip2", "BZh91AY&SY", Bzip2},
 		{"plist", `<?xml version="1.0"?><!DOCTYPE plist><plist version="1.0">`, Bundle},

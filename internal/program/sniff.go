@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // HeadSize is how many bytes of a file Sniff wants to see.
@@ -73,7 +75,7 @@ func Sniff(head []byte) Format {
 		return sniffMZ(head)
 	case binary.BigEndian.Uint32(head) == 0xcafebabe || binary.BigEndian.Uint32(head) == 0xcafebabf:
 		return sniffFat(head)
-	case len(head) >= 265 && string(head[257:262]) == "ustar":
+	case len(head) >= 265 && string(head[257:262]) == "ustar" && isTar(head[:min(len(head), tarBlock)]):
 		return Tar
 	case len(head) > 25 && binary.LittleEndian.Uint32(head) == 4 && bytes.HasPrefix(head[16:], []byte(`{"files":`)):
 		return ASAR
@@ -83,6 +85,31 @@ func Sniff(head []byte) Format {
 		return ACE
 	}
 	return sniffText(head)
+}
+
+const tarBlock = 512 // a tar header
+
+// isTar tells a tar header from a text that speaks of tar: its sum is right, or it has bytes that no text has. A damaged header is one still, since
+// programs that read tar skip it and go on.
+func isTar(header []byte) bool {
+	return !isText(header) || len(header) == tarBlock && tarSum(header)
+}
+
+// tarSum reports whether the sum of a header is right: of all its bytes, those of the sum itself taken for spaces.
+func tarSum(header []byte) bool {
+	want, err := strconv.ParseUint(strings.Trim(string(header[148:156]), " \x00"), 8, 32)
+	sum := uint64(8 * ' ')
+	for i, c := range header {
+		if i < 148 || i >= 156 {
+			sum += uint64(c)
+		}
+	}
+	return err == nil && sum == want
+}
+
+// isText reports whether there is no zero and no other byte that text has no use for.
+func isText(b []byte) bool {
+	return !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' || r == 0x7f })
 }
 
 // refine looks a second time where one magic stands for two formats.
