@@ -198,8 +198,14 @@ func (a *Actor) do(ctx context.Context, act *Act) error {
 		return err
 	}
 	act.ID = item.ID
-	if item.Links > 1 {
-		act.Note = fmt.Sprintf("the file has %d more names, which still lead to it", item.Links-1)
+	left, err := a.Store.Left(item)
+	switch {
+	case err != nil: // it was taken all the same
+		act.Note = err.Error()
+	case left == 1:
+		act.Note = "the file has 1 more name, which still leads to it"
+	case left > 1:
+		act.Note = fmt.Sprintf("the file has %d more names, which still lead to it", left)
 	}
 	return nil
 }

@@ -212,6 +212,31 @@ func (s *Store) Take(ctx context.Context, t Target) (Item, error) {
 	return item, nil
 }
 
+// Left returns how many names still lead to the file of an item that was just taken: of those it had, not those that are items themselves.
+func (s *Store) Left(i Item) (uint64, error) {
+	if i.Links <= 1 {
+		return 0, nil
+	}
+	own, err := handle.StatAt(s.dir, i.ID)
+	if err != nil {
+		return 0, fmt.Errorf("quarantine: names of %s: %w", i.ID, err)
+	}
+	names, err := s.names("")
+	if err != nil {
+		return 0, err
+	}
+	left := i.Links - 1
+	for _, name := range names {
+		if name == i.ID || strings.HasSuffix(name, manifestSuffix) {
+			continue
+		}
+		if st, err := handle.StatAt(s.dir, name); err == nil && st.Dev == own.Dev && st.Ino == own.Ino && left > 0 {
+			left--
+		}
+	}
+	return left, nil
+}
+
 // Check returns ErrChanged unless what is at the target's path is still the file that was judged.
 func (s *Store) Check(t Target) error {
 	parent, err := openDir(filepath.Dir(t.Path))

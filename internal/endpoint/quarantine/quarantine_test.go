@@ -473,3 +473,27 @@ func FuzzParseManifest(f *testing.F) {
 		}
 	})
 }
+
+// TestLeft: the names that still lead to a file are those outside, which the quarantine's own are not.
+func TestLeft(t *testing.T) {
+	dir := realTemp(t)
+	s := open(t, dir, quarantine.Options{})
+	first := filepath.Join(dir, "files", "one")
+	write(t, first, "program")
+	write(t, filepath.Join(dir, "files", "other"), "program")
+	paths := []string{first, first + "2", first + "3"}
+	for _, p := range paths[1:] {
+		if err := os.Link(first, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, p := range append(paths, filepath.Join(dir, "files", "other")) {
+		item, err := s.Take(t.Context(), target(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.Left(item); err != nil || left != uint64(max(2-n, 0)) {
+			t.Errorf("%s: %d names are left, %v; want %d", p, left, err, max(2-n, 0))
+		}
+	}
+}
