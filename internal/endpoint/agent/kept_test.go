@@ -31,7 +31,7 @@ func TestKept(t *testing.T) {
 			if len(d.handed) != step.handed {
 				t.Errorf("%d: %d programs were handed over, want %d", i, len(d.handed), step.handed)
 			}
-			if !d.ask("") || d.ask(messenger) {
+			if !d.allows("") || d.ask(messenger) {
 				t.Error("it decides wrongly")
 			}
 		})
