@@ -51,7 +51,7 @@ func (c *inspectCmd) Run(e *command.Env) error {
 		}
 		return r.Explain(e.Ctx, e.Out, c.JSON, c.Explain, c.Captures)
 	}
-	r.Out = inspection.NewTable(e.Out, c.Evidence)
+	r.Out = inspection.NewTable(e.Out, set.Policy, c.Evidence)
 	if c.JSON {
 		r.Out = inspection.NewLines(e.Out, c.Interface != "")
 	}

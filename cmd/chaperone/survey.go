@@ -25,7 +25,7 @@ func (c *surveyCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
-	out := inspection.NewTable(e.Out, false)
+	out := inspection.NewTable(e.Out, set.Policy, false)
 	if c.JSON {
 		out = inspection.NewLines(e.Out, true)
 	}

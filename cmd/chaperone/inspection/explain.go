@@ -158,6 +158,8 @@ type explainLine struct {
 	Considered []consideredLine `json:"considered"`
 	Policy     string           `json:"policy"` // version
 	Rules      []policy.Step    `json:"rules"`
+
+	watched bool
 }
 
 type decodedLine struct {
@@ -192,7 +194,7 @@ func (w *explainWriter) flow(f *classify.Finding, host string) error {
 	}
 	w.explained++
 	line := explainLine{Type: "explanation", Number: x.number, Flow: newFlowLine(f, host, []event.EvidenceLine{}), Policy: f.Verdict.Policy,
-		Decoded: []decodedLine{}, Considered: []consideredLine{}, Rules: []policy.Step{}}
+		Decoded: []decodedLine{}, Considered: []consideredLine{}, Rules: []policy.Step{}, watched: f.Verdict.Action != event.Allow && watched(w.decider, f)}
 	for _, fact := range x.current.facts {
 		d := decodedLine{Decoder: fact.Decoder, Values: map[string][]string{}}
 		for _, a := range fact.Attrs {
@@ -277,7 +279,7 @@ func (w *explainWriter) write(l *explainLine, facts []decode.Fact) error {
 			say("  used: %s: %s", e.Fact, e.Value)
 		}
 	}
-	say("policy %s: %s by %s%s", l.Policy, f.Verdict, f.Rule, map[bool]string{false: " (only watched)"}[f.Enforced || f.Verdict == event.Allow])
+	say("policy %s: %s by %s%s", l.Policy, f.Verdict, f.Rule, map[bool]string{true: " (only watched)"}[l.watched])
 	for _, s := range l.Rules {
 		if s.Result == "other plane" {
 			continue

@@ -201,7 +201,7 @@ func TestBadCapturesAreSaidAndTheNextIsRead(t *testing.T) {
 	good, cut := write(t, dir, "good.pcapng", whole), write(t, dir, "cut.pcapng", whole[:len(whole)-7])
 	text := write(t, dir, "text\x1b[31m.pcap", []byte("no capture at all, but a text"))
 	var b bytes.Buffer
-	r := newRun(t, inspection.NewTable(&b, false))
+	r := newRun(t, inspection.NewTable(&b, nil, false))
 	err := r.Captures(t.Context(), []string{filepath.Join(dir, "missing.pcap"), text, cut, good})
 	if err == nil || !strings.Contains(err.Error(), "2 of 4 captures") {
 		t.Errorf("%v", err)

@@ -13,13 +13,15 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/event"
 	"github.com/chaperone-im/chaperone/internal/network/classify"
+	"github.com/chaperone-im/chaperone/internal/policy"
 	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // flowTable is the Writer for people: a line per messenger and machine, with the best evidence, and a summary.
 type flowTable struct {
 	out      io.Writer
-	evidence bool // all of it, below each line
+	decider  policy.Decider // nil: the verdicts say themselves whether they are enforced
+	evidence bool           // all of it, below each line
 	groups   map[groupKey]*group
 	flows    int
 	named    int
@@ -37,7 +39,7 @@ type group struct {
 	confidence float64
 	verdict    string
 	rule       string
-	enforced   bool
+	watched    bool
 	evidence   string
 	flows      int
 	bytes      int64
@@ -58,9 +60,9 @@ const (
 	maxFacts  = 64 // of one group
 )
 
-// NewTable returns a Writer for people; with evidence, all of it below each line.
-func NewTable(w io.Writer, evidence bool) Writer {
-	return &flowTable{out: w, evidence: evidence, groups: map[groupKey]*group{}, apps: map[string]bool{}}
+// NewTable returns a Writer for people; with evidence, all of it below each line. The decider of the verdicts is asked in which mode they are.
+func NewTable(w io.Writer, d policy.Decider, evidence bool) Writer {
+	return &flowTable{out: w, decider: d, evidence: evidence, groups: map[groupKey]*group{}, apps: map[string]bool{}}
 }
 
 func (t *flowTable) flow(f *classify.Finding, host string) error {
@@ -89,20 +91,33 @@ func (t *flowTable) flow(f *classify.Finding, host string) error {
 		g = &group{groupKey: key, phases: map[string]int{}, facts: map[event.Evidence]*seenFact{}}
 		t.groups[key] = g
 	}
-	g.add(f, t.flows)
+	if g.add(f, t.flows) {
+		g.watched = f.Verdict.Action != event.Allow && watched(t.decider, f)
+	}
 	return nil
 }
 
-// add counts a flow, the number-th of all.
-func (g *group) add(f *classify.Finding, number int) {
+// watched reports whether the mode of what forbids a flow is monitor. The verdict itself does not say: what inspects stops nothing, whatever the mode.
+func watched(d policy.Decider, f *classify.Finding) bool {
+	if d == nil || f.Verdict.Enforced {
+		return !f.Verdict.Enforced
+	}
+	e := f.Event()
+	e.Source = event.SourceLive
+	return !d.Decide(&policy.Input{Event: e, Now: e.Received, Final: true}).Enforced
+}
+
+// add counts a flow, the number-th of all, and reports whether it is the one with the best evidence so far.
+func (g *group) add(f *classify.Finding, number int) (best bool) {
 	g.flows++
 	g.bytes += f.Flow.Bytes
 	if f.Flow.Service != "" {
 		g.phases[f.Flow.Service]++
 	}
 	if c := f.Flow.Confidence.Float(); c > g.confidence || g.number == 0 {
+		best = true
 		g.confidence, g.number = c, number
-		g.verdict, g.rule, g.enforced = string(f.Verdict.Action), f.Verdict.Rule, f.Verdict.Enforced
+		g.verdict, g.rule = string(f.Verdict.Action), f.Verdict.Rule
 		if len(f.Evidence) > 0 {
 			g.evidence = f.Evidence[0].Fact + ": " + f.Evidence[0].Value
 		}
@@ -115,6 +130,7 @@ func (g *group) add(f *classify.Finding, number int) {
 			g.facts[key] = &seenFact{e.Value, number, 1}
 		}
 	}
+	return best
 }
 
 func (t *flowTable) failure(capture string, err error) error {
@@ -151,7 +167,7 @@ func (t *flowTable) Close() error {
 }
 
 func (g *group) decided() string {
-	if !g.enforced && g.verdict != "allow" {
+	if g.watched {
 		return g.verdict + " (monitor)"
 	}
 	return g.verdict

@@ -26,7 +26,7 @@ func found(app, client string, confidence event.Confidence, verdict event.Verdic
 // TestTable: a line per messenger and machine, sorted, with the best evidence; what is no messenger and not forbidden is only counted.
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
-	table := NewTable(&b, false)
+	table := NewTable(&b, nil, false)
 	block, allow := event.Verdict{Action: event.Block, Rule: "no"}, event.Verdict{Action: event.Allow, Rule: "yes"}
 	enforced := event.Verdict{Action: event.Block, Rule: "hard", Enforced: true}
 	for _, f := range []*classify.Finding{
@@ -65,7 +65,7 @@ func TestTable(t *testing.T) {
 // TestTableEvidence: with --evidence every fact stands below, the strongest first, with how often and where it was first seen.
 func TestTableEvidence(t *testing.T) {
 	var b bytes.Buffer
-	table := NewTable(&b, true)
+	table := NewTable(&b, nil, true)
 	for i, service := range []string{"call", "call", ""} {
 		f := found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow})
 		f.Flow.Service = service
@@ -93,7 +93,7 @@ func TestTableEvidence(t *testing.T) {
 
 func TestTableNamesTheHost(t *testing.T) {
 	var b bytes.Buffer
-	table := NewTable(&b, false)
+	table := NewTable(&b, nil, false)
 	if err := errors.Join(table.flow(found("signal", "10.0.0.7:1", event.High, event.Verdict{Action: event.Allow}), "pc-7"), table.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -77,6 +77,12 @@ func (f *Finding) Event() *event.Event {
 	return &e
 }
 
+// Of returns the finding as one of an event that something else than a Classifier made.
+func (f Finding) Of(e *event.Event) Finding {
+	f.event = *e
+	return f
+}
+
 // Record reports whether the finding is one that must be kept (law 9): what policy stops or has an obligation for, and a messenger that no rule allows.
 // All else is an observation.
 func (f *Finding) Record() bool {

@@ -109,7 +109,8 @@ func (j *Judge) Judge(e *Entry) Found {
 	if j.o.Policy != nil {
 		out.Verdict = j.o.Policy.Decide(&policy.Input{Event: out, Now: e.Time, Final: true})
 	}
-	return Found{Event: out, Finding: classify.Finding{Flow: flow, FirstSeen: e.Time, LastSeen: e.Time, Evidence: c.evidence, Verdict: out.Verdict}}
+	finding := classify.Finding{Flow: flow, FirstSeen: e.Time, LastSeen: e.Time, Evidence: c.evidence, Verdict: out.Verdict}
+	return Found{Event: out, Finding: finding.Of(out)}
 }
 
 func (j *Judge) host(e *Entry) event.Host {
