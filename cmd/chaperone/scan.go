@@ -14,6 +14,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/endpoint/rescan"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/printable"
 )
 
 // scanCmd finds messengers in files and folders.
@@ -64,6 +65,9 @@ func (c *scanCmd) Run(e *command.Env) error {
 	}
 	if plan != nil {
 		named.Approve(plan)
+		if now := c.set.Policy.Version(); plan.Policy != now {
+			fmt.Fprintf(e.ErrOut, "chaperone: note: the plan was made by policy %s; its files are judged by policy %s now\n", printable.Line(plan.Policy), now)
+		}
 	}
 	planner := &scanned.Planner{Scanner: scanner, Remove: true, Named: named}
 	var out scanned.Writer = scanned.NewTable(e.Out, scanner.Watched, planner)
