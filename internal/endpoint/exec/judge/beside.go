@@ -16,16 +16,18 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/beside"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
+	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
 
 // Many messengers are a generic program, the same for all of its kind, that runs what lies beside it: Electron reads resources/app.asar
 // (electronjs.org/docs, Application Packaging), NW.js package.nw (docs.nwjs.io, Package and Distribute). So what lies beside is judged with it.
 const (
-	generic    = 32 << 20   // generic programs with a browser in them are larger
-	besidePart = 1 << 20    // of a small program, in which the name of NW.js's library is looked for
-	maxOpening = 8          // folders that are opened at a time: one may never open
-	folders    = ^uint64(0) // in place of a device, of what is known of a folder
+	generic     = 32 << 20   // generic programs with a browser in them are larger
+	besidePart  = 1 << 20    // of a small program, in which the name of NW.js's library is looked for
+	maxOpening  = 8          // folders that are opened at a time: one may never open
+	maxManifest = 1 << 20    // of a folder that is a package's
+	folders     = ^uint64(0) // in place of a device, of what is known of a folder
 )
 
 // names are where generic programs look, below their own folder: for a file, or a folder with a manifest.
@@ -94,6 +96,9 @@ func (q *question) withBeside(ctx context.Context, k *known) *known {
 		for i := range part.programs {
 			part.programs[i].Evidence = besides(name, part.programs[i].Evidence)
 		}
+		if q.judge.o.Mode.Locks() && !part.trusted && !f.trusted {
+			all.unproven = unproven(all.unproven, len(all.programs), name)
+		}
 		all.programs = append(all.programs, part.programs...)
 		all.recognised = all.recognised || part.recognised
 		if all.reason == "" {
@@ -101,6 +106,15 @@ func (q *question) withBeside(ctx context.Context, k *known) *known {
 		}
 	}
 	return &all
+}
+
+// unproven adds a file to those that lockdown asks about.
+func unproven(m map[int]string, at int, name string) map[int]string {
+	if m == nil {
+		m = map[int]string{}
+	}
+	m[at] = name
+	return m
 }
 
 // besides are facts about what lies beside a program, as facts about the program.
@@ -112,12 +126,15 @@ func besides(name string, facts []event.Evidence) []event.Evidence {
 	return out
 }
 
-// part is a file beside a program, or a folder of files packed as one, and how it is known again. Unsure: its key does not tell every change.
+// part is a file beside a program, or a folder of files packed as one, and how it is known again. Unsure: its key does not
+// tell every change.
 type part struct {
 	*os.File
 	path   string
 	key    wire.Key
 	unsure bool
+
+	trusted bool // a folder of a package
 }
 
 // found is what lies beside a program.
@@ -194,7 +211,7 @@ func (q *question) openIn(root string) (found, bool) {
 		out.rooted = out.rooted && wire.RootOnly(&st)
 		key := wire.KeyOf(&st)
 		settled := q.judge.o.Now().UnixNano()-key.Changed > int64(settle)
-		out.files = append(out.files, part{f, path, key, !settled || !marksChanges(fd) || !q.rules.Identifier.Steady(key.Dev)})
+		out.files = append(out.files, part{File: f, path: path, key: key, unsure: !settled || !marksChanges(fd) || !q.rules.Identifier.Steady(key.Dev)})
 	}
 	return out, true
 }
@@ -217,7 +234,26 @@ func (q *question) folderIn(root *os.File, path string) (part, bool) {
 	sum := sha256.Sum256([]byte(place.Sum()))
 	number := func(at int) uint64 { return binary.LittleEndian.Uint64(sum[at:]) }
 	key := wire.Key{Dev: folders, Ino: number(0), Size: int64(number(8)), Changed: int64(number(16))}
-	return part{f, path, key, !place.Settled(q.judge.o.Now())}, true
+	return part{File: f, path: path, key: key, unsure: !place.Settled(q.judge.o.Now()), trusted: q.packaged(fd)}, true
+}
+
+// packaged reports whether a folder is a package's: root alone can change it and its manifest, and that one is as a package brought it. What else is
+// in it is then what lies there by the same hand.
+func (q *question) packaged(folder int) bool {
+	if !q.judge.o.Mode.Locks() || q.judge.o.Trust == nil {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(folder, &st) != nil || st.Uid != 0 || st.Mode&0o022 != 0 {
+		return false
+	}
+	fd, err := unix.Openat(folder, "package.json", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), "package.json")
+	defer f.Close()
+	return unix.Fstat(fd, &st) == nil && wire.RootOnly(&st) && st.Size <= maxManifest && q.rules.Identifier.Steady(st.Dev) && q.judge.o.Trust.Trusted(f)
 }
 
 // openIn opens a path below a root, which links do not leave.
@@ -238,6 +274,26 @@ func statIn(root *os.File, path string, st *unix.Stat_t) bool {
 	return unix.Fstat(fd, st) == nil
 }
 
+// prove adds what lockdown asks of a file beside: whether a package brought it, and its own hash, also where it is no program by its format.
+func (q *question) prove(k *known, f part) {
+	if !q.judge.o.Mode.Locks() {
+		return
+	}
+	if k.reason == "" && q.judge.o.Trust != nil {
+		k.trusted = q.judge.o.Trust.Trusted(f.File)
+	}
+	if len(k.programs) > 0 && k.programs[0].Inside == "" {
+		return
+	}
+	itself := []scan.Program{{Program: event.Program{Path: f.path, Size: f.key.Size}}} // without a hash nobody approved it
+	if k.reason == "" && !k.trusted {
+		if plain, reason := q.plain(f.File, f.path, ""); reason == "" {
+			itself = plain
+		}
+	}
+	k.programs = append(itself, k.programs...)
+}
+
 // lookBeside looks at a file beside, and closes it. It is known until it changes. What there was no time for is looked at afterwards.
 func (q *question) lookBeside(ctx, limited context.Context, f part) *known {
 	if k := q.judge.cache.get(f.key); k != nil {
@@ -246,6 +302,7 @@ func (q *question) lookBeside(ctx, limited context.Context, f part) *known {
 	}
 	look := func(ctx context.Context) *known {
 		k := q.lookAt(ctx, f.File, f.path)
+		q.prove(k, f)
 		if k.reason == "" && !f.unsure {
 			q.judge.cache.put(f.key, k)
 		}

@@ -12,6 +12,7 @@ import (
 type known struct {
 	programs   []scan.Program // the file itself first
 	own        int            // how many of them are the file and in it, where others lie beside it
+	unproven   map[int]string // those beside that no package brought, with their names, where the mode locks
 	reason     string         // why it could not be looked into
 	medium     string
 	recognised bool // a messenger is among the programs
@@ -27,6 +28,13 @@ func (k *known) sum() string {
 		return ""
 	}
 	return k.programs[0].SHA256
+}
+
+// only is what is known with one program in the place of all, which the trust in the file itself is not for.
+func (k *known) only(i int) *known {
+	part := *k
+	part.programs, part.trusted = k.programs[i:i+1], false
+	return &part
 }
 
 // runtime reports whether the file says itself that it runs what lies beside it.

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -133,7 +134,7 @@ func (q *question) look(ctx context.Context, key wire.Key) *known {
 	k.medium = q.rules.Identifier.Medium(uint64(q.stat.Dev))
 	k.loose = k.medium != removable && !q.rules.Identifier.Steady(uint64(q.stat.Dev))
 	if len(k.programs) == 0 && k.reason == "" {
-		k.programs, k.reason = q.plain(k.medium)
+		k.programs, k.reason = q.plain(q.file, q.path, k.medium)
 	}
 	k.generic = k.runtime() || isGeneric(q.file, q.stat.Size)
 	if q.judge.o.Trust != nil && k.reason == "" {
@@ -174,16 +175,20 @@ func blind(programs []scan.Program, problems []scan.Problem) string {
 }
 
 // plain is a file that is no program by its format, as a script: its hash is what is known.
-func (q *question) plain(medium string) ([]scan.Program, string) {
-	if q.stat.Size > maxScript {
+func (q *question) plain(f *os.File, path, medium string) ([]scan.Program, string) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, event.ReasonUnreadable
+	}
+	if st.Size > maxScript {
 		return nil, event.ReasonOversize
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(q.file, 0, q.stat.Size)); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, st.Size)); err != nil {
 		return nil, event.ReasonUnreadable
 	}
-	return []scan.Program{{Program: event.Program{Path: q.path, SHA256: hex.EncodeToString(h.Sum(nil)), Size: q.stat.Size,
-		Owner: q.rules.Identifier.Owner(q.stat.Uid), Media: medium}}}, ""
+	return []scan.Program{{Program: event.Program{Path: path, SHA256: hex.EncodeToString(h.Sum(nil)), Size: st.Size,
+		Owner: q.rules.Identifier.Owner(st.Uid), Media: medium}}}, ""
 }
 
 // lasting reports whether what is known of the file holds as long as its key is the same: nobody had it open for writing, its file system
@@ -258,12 +263,14 @@ func (q *question) judgeAll(k *known) decision {
 		return q.carry(k, base)
 	}
 	var first *event.Event
+	once := false
 	for i := range k.programs {
 		e := *base
 		p := k.programs[i].Program
 		p.Path = q.path
 		e.Program, e.Evidence = &p, k.programs[i].Evidence
-		if i > 0 && p.App == "" {
+		name, unproven := k.unproven[i]
+		if i > 0 && p.App == "" && !unproven {
 			continue // parts of a program that nobody knows
 		}
 		e.Verdict = q.rules.Policy.Decide(&policy.Input{Event: &e, Now: j.o.Now(), Final: true})
@@ -271,16 +278,23 @@ func (q *question) judgeAll(k *known) decision {
 			first = &e
 		}
 		switch {
+		case !e.Verdict.Action.Stops() && unproven: // that the runtime may start says nothing of what it runs
+			d := q.carry(k.only(i), &e)
+			if e.Verdict.Action.Stops() {
+				e.Verdict.Reason = cmp.Or(e.Verdict.Reason, "it runs "+name)
+				return d
+			}
+			once = once || d.once
 		case !e.Verdict.Action.Stops():
 		case k.own == 0 || i < k.own:
 			return q.carry(k, &e)
 		case !q.excepted(p.SHA256): // it lies beside: that the program was approved says nothing of it
-			part := *k
-			part.programs = k.programs[i : i+1]
-			return q.carry(&part, &e)
+			return q.carry(k.only(i), &e)
 		}
 	}
-	return q.carry(k, first)
+	d := q.carry(k, first)
+	d.once = d.once || once
+	return d
 }
 
 // event is the event of this start, still without program and verdict.
