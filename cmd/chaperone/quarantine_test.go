@@ -186,3 +186,54 @@ func TestHeldStore(t *testing.T) {
 		t.Error("it is still there")
 	}
 }
+
+// TestApplyReachesFar carries out a plan for a file that lies deeper than the longest path that the system takes, and says of a folder that is a link
+// now what it is.
+func TestApplyReachesFar(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	firm, tree, plan := filepath.Join(dir, "firm"), filepath.Join(dir, "tree"), filepath.Join(dir, "plan.json")
+	if status, _, errOut := runCommand(t, "quickstart", firm); status != 0 {
+		t.Fatal(errOut)
+	}
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	at, err := os.OpenRoot(tree)
+	for name := strings.Repeat("d", 100); err == nil && len(at.Name()) < 5000; {
+		var next *os.Root
+		if err = at.Mkdir(name, 0o755); err == nil {
+			next, err = at.OpenRoot(name)
+			err = errors.Join(err, at.Close())
+		}
+		at = next
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	if err := at.WriteFile("x", programtest.PE(map[string]string{"ProductName": "Signal", "CompanyName": "Signal Messenger, LLC"}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(firm, "data")
+	if status, out, errOut := runCommand(t, "scan", "--quarantine", "--plan", plan, "--data", data, tree); status != 1 || !strings.Contains(out, "plan for 1 files") {
+		t.Fatalf("status %d, %s\n%s", status, errOut, out)
+	}
+	if err := errors.Join(os.Rename(tree, tree+"2"), os.Symlink(tree+"2", tree)); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, _ := runCommand(t, "scan", "--apply", plan, "--data", data); status != 2 || !strings.Contains(out, "it could not be looked into: unreadable") {
+		t.Errorf("behind a link: status %d\n%s", status, out)
+	}
+	if err := errors.Join(os.Remove(tree), os.Rename(tree+"2", tree)); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, errOut := runCommand(t, "scan", "--apply", plan, "--data", data); status != 1 || !strings.Contains(out, "in quarantine as") {
+		t.Errorf("status %d, %s\n%s", status, errOut, out)
+	}
+	if _, err := at.Lstat("x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+}

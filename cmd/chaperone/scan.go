@@ -127,7 +127,7 @@ func (c *scanCmd) plan() (*scanned.Plan, error) {
 	}
 	c.Remove, c.Quarantine, c.NoHistory = plan.Remove, !plan.Remove, true
 	for _, p := range plan.Paths() {
-		if _, err := os.Lstat(p); err == nil { // Apply says what is gone
+		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) { // Apply says what is gone, the scan what cannot be reached
 			c.Paths = append(c.Paths, p)
 		}
 	}
@@ -157,6 +157,12 @@ func (c *scanCmd) scan(e *command.Env, planner *scanned.Planner, out scanned.Wri
 	defer stop()
 	summary, err := planner.Scanner.Scan(e.Ctx, c.Paths, func(r scan.Result) error {
 		if r.Problem != nil {
+			if c.Apply != "" && planner.Unread == nil {
+				planner.Unread = map[string]*scan.Problem{}
+			}
+			if c.Apply != "" && r.Problem.Inside == "" && len(planner.Unread) < scanned.MaxActs {
+				planner.Unread[r.Problem.Path] = r.Problem
+			}
 			return out.Problem(r.Problem)
 		}
 		if r.Finding.Event.Program.Form == scan.History && len(planner.Found) < scanned.MaxActs {

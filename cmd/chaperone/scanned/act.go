@@ -66,9 +66,10 @@ type Planned struct {
 type Planner struct {
 	Scanner *scan.Scanner
 	Remove  bool
-	Named   Named             // files that people named
-	Store   *quarantine.Store // asked for holds; nil in a run that changes nothing
-	Found   []*scan.Finding   // stores that the scan itself found
+	Named   Named                    // files that people named
+	Store   *quarantine.Store        // asked for holds; nil in a run that changes nothing
+	Found   []*scan.Finding          // stores that the scan itself found
+	Unread  map[string]*scan.Problem // what the scan of a plan's files could not look into, by path
 }
 
 // Act tells what is to be done about the file of a finding.

@@ -165,7 +165,7 @@ func (p *Plan) Apply(ctx context.Context, a *Actor, forbidden []*scan.Finding) e
 		}
 		act := Act{Type: "act", Action: planned.Action, Path: planned.Path, PathBase64: planned.PathBase64}
 		at := slices.IndexFunc(forbidden, func(f *scan.Finding) bool { return f.Real == planned.target.Path })
-		err := errNotFound
+		err := a.absent(planned.target.Path)
 		if at >= 0 {
 			act = a.Act(ctx, forbidden[at])
 			err = planned.same(&act, forbidden[at])
@@ -191,6 +191,14 @@ func (p *Plan) Apply(ctx context.Context, a *Actor, forbidden []*scan.Finding) e
 }
 
 var errNotFound = errors.New("nothing is there now that policy forbids: it is gone, has changed or was approved")
+
+// absent says why there is no finding of a file.
+func (p *Planner) absent(path string) error {
+	if problem := p.Unread[path]; problem != nil {
+		return fmt.Errorf("it could not be looked into: %s (%s)", problem.Reason, problem.Detail)
+	}
+	return errNotFound
+}
 
 // same says what is not as it was planned.
 func (a *Act) same(now *Act, f *scan.Finding) error {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/handle"
@@ -46,15 +47,39 @@ func (s *Scanner) walk(ctx context.Context, paths []string, work, order chan<- *
 		if err == nil {
 			real, err = filepath.Abs(real)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.ENAMETOOLONG) && filepath.IsAbs(path):
+			t.far(path)
+		case err != nil:
 			t.problem(path, err)
-			continue
+		default:
+			t.entry(nil, real, path, real, nil)
 		}
-		t.entry(nil, real, path, real, nil)
 		if ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// far looks at a path that is longer than the system takes at once, as a walk finds them: folder after folder, and through no link.
+func (t *tree) far(path string) {
+	root := filepath.VolumeName(path) + string(filepath.Separator)
+	dir, err := handle.Open(nil, root, root)
+	at, rest := root, strings.Trim(path[len(root):], string(filepath.Separator))
+	for err == nil {
+		name, more, folder := strings.Cut(rest, string(filepath.Separator))
+		if !folder {
+			t.entry(dir, name, path, path, nil)
+			dir.Close()
+			return
+		}
+		var next *os.File
+		at, rest = join(at, name), strings.TrimLeft(more, string(filepath.Separator))
+		next, err = handle.Open(dir, name, at)
+		dir.Close()
+		dir = next
+	}
+	t.problem(path, err)
 }
 
 // entry looks at one name in dir: a directory is walked, a regular file is queued, all else is passed by. dir and kind are nil for what the
