@@ -22,7 +22,7 @@ func Operate(e *Env, d *DataFlags, name string, args any, in io.Reader, out io.W
 	}
 	here := e.session
 	if here == nil { // for this one operation
-		here = &session{idle: idleAfter, patience: lockPatience}
+		here = newSession()
 		defer func() { err = errors.Join(err, here.close()) }()
 	}
 	if !here.opened(d) {

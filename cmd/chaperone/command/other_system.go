@@ -15,9 +15,9 @@ import (
 func (d *DataFlags) CatalogInForce() (*catalog.Catalog, error) { return catalog.Default() }
 
 // session: no command has a data directory with records open on this system.
-type session struct{ idle int }
+type session struct{}
 
-const idleAfter = 0
+func newSession() *session { return &session{} }
 
 func (*session) close() error { return nil }
 

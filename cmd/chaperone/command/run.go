@@ -33,7 +33,7 @@ func Run(cli any, args []string, e *Env) int {
 	if err := refuseNegative(k); err != nil {
 		return Report(e, err)
 	}
-	e.session = &session{idle: idleAfter, patience: lockPatience}
+	e.session = newSession()
 	err = k.Run(e)
 	if wrong := e.session.close(); wrong != nil && errors.Is(err, ErrFindings) {
 		err = wrong

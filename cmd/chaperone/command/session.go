@@ -45,6 +45,8 @@ type session struct {
 	failed error // closing it while idle
 }
 
+func newSession() *session { return &session{idle: idleAfter, patience: lockPatience} }
+
 // run runs an operation on the store that the flags name.
 func (s *session) run(e *Env, d *DataFlags, name string, args any, in io.Reader, out io.Writer) error {
 	encoded, err := json.Marshal(args)
