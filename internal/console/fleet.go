@@ -80,9 +80,9 @@ type Campaign struct {
 type CampaignHost struct {
 	Name, Outcome string
 	Canary, Held  bool
-	Unsure        int
 	Paths         []string
-	Failed        []string // what went wrong, by file
+	Left          []LeftFile // that stay, as the evidence does not reach
+	Failed        []string   // what went wrong, by file
 	Reported      bool
 	Missed        bool // it refused, or could not do all
 }
@@ -105,6 +105,9 @@ func (c Campaign) Standing() string {
 	}
 	return c.Stage
 }
+
+// LeftFile is a file that a campaign leaves where it is.
+type LeftFile struct{ Path, SHA256, Why string }
 
 // Done counts the machines that have reported.
 func (c Campaign) Done() int {

@@ -75,7 +75,7 @@ func (r *rig) fleet() (*fleet.Server, *machine) {
 	m.Client = must[*client.Client](r.t)(client.New(r.t.Context(), client.Options{Dir: dir, Machine: client.Machine{Name: "laptop-17", Version: "1.2.3", Mode: "deny-list"}, Apply: m, Execute: m, Spool: m.spool}))
 	r.running(m.Run)
 	for kind, v := range map[protocol.ItemKind]any{
-		protocol.InventoryItem: protocol.Inventory{Scanned: time.Now().UTC(), Programs: []protocol.Program{{App: "telegram", Version: "5.1.7", Form: "client", Path: "/home/alice/<script>/Telegram", SHA256: strings.Repeat("ab", 32), Verdict: "block", Rule: "no-messengers", Certain: true}}},
+		protocol.InventoryItem: protocol.Inventory{Scanned: time.Now().UTC(), Programs: []protocol.Program{{App: "telegram", Version: "5.1.7", Form: "client", Path: "/home/alice/<script>/Telegram", SHA256: strings.Repeat("ab", 32), Verdict: "block", Rule: "no-messengers", Certain: true, Identity: true}}},
 		protocol.RequestItem:   protocol.Request{ID: "1", App: "telegram", Path: "/home/alice/Telegram", User: "alice", Reason: "the press asks there"},
 	} {
 		if err := m.Report(kind, v); err != nil {

@@ -28,12 +28,13 @@ type planCmd struct {
 	Quarantine bool     `name:"quarantine" help:"Take files into quarantine even where a package owns them."`
 	Reason     string   `name:"reason" required:"" help:"Why."`
 	Canary     []string `name:"canary" placeholder:"HOST" help:"Machines that go first; a twentieth of them without it."`
+	SHA256     []string `name:"sha256" placeholder:"HASH" help:"You looked at the file of this SHA-256, and it is to be taken away though nothing identifies the messenger in it for itself. Repeatable."`
 	App        string   `arg:"" help:"The messenger, by its id in the catalog."`
 }
 
 // Run plans.
 func (c *planCmd) Run(e *command.Env) error {
-	args := fleet.PlanArgs{App: c.App, Version: c.Version, Action: "remove", Reason: c.Reason, Canary: c.Canary}
+	args := fleet.PlanArgs{App: c.App, Version: c.Version, Action: "remove", Reason: c.Reason, Canary: c.Canary, SHA256: c.SHA256}
 	if c.Quarantine {
 		args.Action = "quarantine"
 	}
@@ -50,12 +51,20 @@ func (c *planCmd) Run(e *command.Env) error {
 
 // show prints a campaign for people.
 func show(e *command.Env, x fleet.Campaign) error {
+	left := false
 	fmt.Fprintf(e.Out, "campaign %s: %s %s, stage %s, by %s\n", x.ID, x.Action, printable.Line(what(x)), x.Standing(), x.By)
 	for _, h := range x.Hosts {
 		fmt.Fprintf(e.Out, "%s%s: %s\n", printable.Line(h.Name), mark(h), progress(h))
 		for _, line := range fates(h) {
 			fmt.Fprintf(e.Out, "    %s\n", line)
 		}
+		for _, l := range h.Left {
+			fmt.Fprintf(e.Out, "    %s: %s (SHA-256 %s)\n", printable.Line(l.Path), l.Why, l.SHA256)
+			left = true
+		}
+	}
+	if left && x.Stage == fleet.Planned {
+		fmt.Fprintln(e.Out, "a file that stays is taken away when you looked at it and plan again with --sha256 HASH")
 	}
 	stillOpen(e, x)
 	_, err := fmt.Fprintf(e.Out, "plan %s\n", x.Digest)
@@ -105,8 +114,8 @@ func mark(h fleet.PlanHost) string {
 	if h.Held {
 		s += " (under a hold: refused)"
 	}
-	if h.Unsure > 0 {
-		s += fmt.Sprintf(" (%d files are not known surely enough)", h.Unsure)
+	if n := len(h.Left); n > 0 {
+		s += fmt.Sprintf(" (%d files stay)", n)
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package fleetcmd_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
@@ -158,6 +159,7 @@ func TestFleetFromTheCommandLine(t *testing.T) {
 	h.has(h.admin(0, "hosts", "--programs"), "current", "1.2.3 once")
 	h.has(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`)
 	h.campaign(state, files)
+	h.byWords(state)
 	name, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +182,7 @@ func TestFleetFromTheCommandLine(t *testing.T) {
 func (h *house) campaign(state, files string) {
 	h.t.Helper()
 	h.has(h.admin(0, "campaign", "list"), "no campaign")
-	planned := h.admin(0, "campaign", "plan", "--reason", "clean up", "telegram")
+	planned := h.admin(0, "campaign", "plan", "--reason", "clean up", "--sha256", installer(), "telegram")
 	id := regexp.MustCompile(`campaign ([0-9a-f]+):`).FindStringSubmatch(planned)[1]
 	plan := regexp.MustCompile(`plan ([0-9a-f]{64})`).FindStringSubmatch(planned)[1]
 	h.has(h.admin(2, "campaign", "start", "--plan", "x", id), "not the plan")
@@ -203,6 +205,56 @@ func (h *house) campaign(state, files string) {
 	}
 	h.has(h.admin(2, "campaign", "stop", id), "stage")
 	h.has(h.admin(2, "campaign", "show", "nothing"), "no campaign")
+}
+
+// installer is the SHA-256 of what scantest writes: its version resource alone tells of it, so that somebody must have looked at it.
+func installer() string { return fmt.Sprintf("%x", sha256.Sum256(scantest.Installer())) }
+
+// byWords: a file that only words in it tell of stays, and the plan says so; it goes once somebody names it by its content, and comes back.
+func (h *house) byWords(state string) {
+	h.t.Helper()
+	body, err := os.ReadFile("/bin/true")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	body = append(body, "\x00org.whispersystems.signal-desktop\x00textsecure-service.whispersystems.org\x00"...)
+	dir, sum := h.t.TempDir(), fmt.Sprintf("%x", sha256.Sum256(body))
+	file := filepath.Join(dir, "holiday")
+	if err := os.WriteFile(file, body, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	there := func() bool {
+		_, err := os.Lstat(file)
+		return err == nil
+	}
+	h.has(h.fleet(1, "once", "--state", state, dir), "1 programs that it forbids")
+	start := func(planned string) string {
+		id := regexp.MustCompile(`campaign ([0-9a-f]+):`).FindStringSubmatch(planned)[1]
+		h.admin(0, "campaign", "start", "--all", "--plan", regexp.MustCompile(`plan ([0-9a-f]{64})`).FindStringSubmatch(planned)[1], id)
+		h.fleet(0, "once", "--state", state)
+		return id
+	}
+	planned := h.admin(0, "campaign", "plan", "--quarantine", "--reason", "clean up", "signal")
+	h.has(planned, "holiday: not removed: evidence below identity grade (SHA-256 "+sum+")", "plan again with --sha256")
+	if start(planned); !there() {
+		h.t.Error("taken away by words alone")
+	}
+	h.has(h.admin(2, "campaign", "plan", "--sha256", "x", "--reason", "seen", "signal"), "is no SHA-256")
+	planned = h.admin(0, "campaign", "plan", "--sha256", sum, "--reason", "seen", "signal")
+	id := start(planned)
+	if there() || strings.Contains(planned, "not removed") {
+		h.t.Errorf("named, and still there %v: %s", there(), planned)
+	}
+	h.has(h.admin(0, "campaign", "show", id), "done: 1 of 1 files")
+	h.admin(0, "campaign", "undo", id)
+	h.fleet(0, "once", "--state", state)
+	if b, err := os.ReadFile(file); err != nil || !bytes.Equal(b, body) {
+		h.t.Errorf("it did not come back: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		h.t.Fatal(err)
+	}
+	h.fleet(0, "once", "--state", state, dir)
 }
 
 // TestOnceNeedsNoServer is of a machine that was never reached: it says what it lacks, and does nothing.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/endpoint/quarantine"
 	"github.com/chaperone-im/chaperone/internal/endpoint/scan"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -46,9 +47,10 @@ func (j *joined) scan(ctx context.Context, roots []string, reach reachFlags) (pr
 		_, err := os.Lstat(root)
 		return errors.Is(err, os.ErrNotExist)
 	})
+	owners := &owned{ctx: ctx}
 	summary, err := scanner.Scan(ctx, there, func(r scan.Result) error {
 		if f := r.Finding; f != nil && len(inv.Programs) < protocol.MaxPrograms {
-			inv.Programs = append(inv.Programs, programOf(f))
+			inv.Programs = append(inv.Programs, programOf(f, scanner, owners))
 		} else if f != nil {
 			inv.Omitted++
 		}
@@ -58,11 +60,36 @@ func (j *joined) scan(ctx context.Context, roots []string, reach reachFlags) (pr
 	return inv, err
 }
 
-func programOf(f *scan.Finding) protocol.Program {
+// owned tells packages of files, as the package managers of the machine know them; of one file many things may be found, one after the other.
+type owned struct {
+	ctx  context.Context
+	path string
+	is   quarantine.Owner
+	any  bool
+}
+
+func (o *owned) of(path string) (quarantine.Owner, bool) {
+	if o.path != path {
+		o.path = path
+		o.is, o.any = quarantine.OwnerOf(o.ctx, path)
+	}
+	return o.is, o.any
+}
+
+// identified reports whether the evidence is good enough to take the file away, as scan --remove has it.
+func identified(f *scan.Finding, s *scan.Scanner, owners *owned) bool {
+	if f.Identity() || !f.Certain() {
+		return f.Identity()
+	}
+	o, any := owners.of(f.Real)
+	return any && s.MayRemove(f, o.Manager, o.Package)
+}
+
+func programOf(f *scan.Finding, s *scan.Scanner, owners *owned) protocol.Program {
 	text := func(s string) string { return strings.ToValidUTF8(s[:min(len(s), 1024)], "\uFFFD") }
 	p := f.Event.Program
 	return protocol.Program{App: p.App, Version: text(p.Version), Form: text(p.Form), Path: text(f.Real), Inside: text(f.Inside), SHA256: f.File.SHA256, Size: f.File.Size, Publisher: text(p.Publisher),
-		Verdict: string(f.Event.Verdict.Action), Rule: f.Event.Verdict.Rule, Certain: f.Certain(), Identity: f.Identity()}
+		Verdict: string(f.Event.Verdict.Action), Rule: f.Event.Verdict.Rule, Certain: f.Certain(), Identity: identified(f, s, owners)}
 }
 
 // within are the paths that lie in one of the roots and are none of them.

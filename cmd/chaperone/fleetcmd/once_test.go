@@ -98,7 +98,7 @@ func TestOrdersSayWhy(t *testing.T) {
 	if v := one(h.admin(0, "withdraw", "--json", "--reason", "x", granted["id"].(string))); v["id"] != granted["id"] {
 		t.Error(v)
 	}
-	plan := one(h.admin(0, "campaign", "plan", "--json", "--reason", "x", "telegram"))
+	plan := one(h.admin(0, "campaign", "plan", "--json", "--reason", "x", "--sha256", installer(), "telegram"))
 	if err := os.WriteFile(path, []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func TestWine(t *testing.T) {
 	h.has(p.Chaperone(t, 1, once...), "1 programs that it forbids; 0 reports wait")
 	h.has(h.admin(0, "hosts", "--programs", "--json"), `"app":"telegram"`, `AppData\\Roaming\\Telegram Desktop\\holiday.jpg`)
 
-	planned := h.admin(0, "campaign", "plan", "--reason", "tests", "telegram")
+	planned := h.admin(0, "campaign", "plan", "--reason", "tests", "--sha256", installer(), "telegram")
 	found := regexp.MustCompile(`(?s)campaign ([0-9a-f]+):.*plan ([0-9a-f]{64})`).FindStringSubmatch(planned)
 	if found == nil {
 		t.Fatal(planned)

@@ -40,6 +40,7 @@ type Campaign struct {
 	App     string     `json:"app"`
 	Version string     `json:"version,omitempty"` // only that one
 	Action  string     `json:"action"`            // remove or quarantine
+	SHA256  []string   `json:"sha256,omitempty"`  // files that somebody looked at, named by their content: taken away whatever the evidence
 	Reason  string     `json:"reason"`
 	By      string     `json:"by"`
 	Made    time.Time  `json:"made"`
@@ -57,26 +58,19 @@ type PlanHost struct {
 	Canary bool                 `json:"canary,omitempty"`
 	Held   bool                 `json:"held,omitempty"` // at planning time; asked again before each order
 	Items  []protocol.OrderItem `json:"items"`
-	Unsure int                  `json:"unsure,omitempty"` // files that are not known surely enough to be taken away
+	Left   []LeftFile           `json:"left,omitempty"`   // files that stay, as nothing identifies the messenger in them for itself
+	Unsure int                  `json:"unsure,omitempty"` // files that are not even known surely
 
 	Done     *protocol.Report `json:"done,omitempty"`
 	DoneAt   time.Time        `json:"done_at,omitzero"`
 	Undone   *protocol.Report `json:"undone,omitempty"`
 	UndoneAt time.Time        `json:"undone_at,omitzero"`
 	// Again is how often it was asked once more for what it had not brought back, and Waiting that it has not answered the last of these.
-	Again   int  `json:"again,omitempty"`
-	Waiting bool `json:"waiting,omitempty"`
-}
+	Again   int              `json:"again,omitempty"`
+	Waiting bool             `json:"waiting,omitempty"`
+	Part    *protocol.Report `json:"part,omitempty"` // of a report whose other parts are still to come
 
-// answered reports whether a host has said what it brought back.
-func (p *PlanHost) answered() bool { return p.Undone != nil && !p.Waiting }
-
-// NotUndone counts the files that a host could bring back, was asked for, and did not.
-func (p *PlanHost) NotUndone() int {
-	if !p.answered() {
-		return 0
-	}
-	return len(undoable(*p))
+	size int // of Items as they are sent, while it is planned
 }
 
 // orderLife is how long a host that is away may take to carry an order out.
@@ -88,6 +82,7 @@ const maxCampaigns = 200
 const (
 	orderedAtOnce = 10
 	orderedFiles  = 1000
+	orderedBytes  = protocol.MaxOverlay / 2 // of those files, as they are sent: paths may be long
 )
 
 // Errors of campaigns.
@@ -173,51 +168,15 @@ func (c *campaigns) add(x Campaign) error {
 	return nil
 }
 
-// Ids of orders: what a campaign does, and how it is undone.
+// doID is the id of the order for what a campaign does.
 func (x *Campaign) doID() string { return x.ID + "-do" }
-
-// undoID is another for each time that a host is asked: agents carry out an order once.
-func (x *Campaign) undoID(p *PlanHost) string {
-	if p.Again == 0 {
-		return x.ID + "-undo"
-	}
-	return fmt.Sprintf("%s-undo%d", x.ID, p.Again)
-}
-
-// NotUndone counts the hosts that were asked and did not bring back all they could.
-func (x Campaign) NotUndone() int {
-	n := 0
-	for i := range x.Hosts {
-		if x.Hosts[i].NotUndone() > 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// Standing is the stage, with on how many hosts something was not brought back.
-func (x Campaign) Standing() string {
-	if n := x.NotUndone(); n > 0 {
-		return fmt.Sprintf("%s, %d failed", x.Stage, n)
-	}
-	return string(x.Stage)
-}
-
-// askAgain has the hosts that did not bring back all asked once more, for what is left.
-func (x *Campaign) askAgain(now time.Time) {
-	x.UndoneFrom = now
-	for i := range x.Hosts {
-		if p := &x.Hosts[i]; p.NotUndone() > 0 {
-			p.Again, p.Waiting = p.Again+1, true
-		}
-	}
-}
 
 // ordersFor are the orders in force for a host. A held host gets none that remove.
 func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []protocol.Order
+	files, size := 0, 0
 	for _, id := range slices.Sorted(maps.Keys(c.list)) {
 		x := c.list[id]
 		if len(out) == orderedAtOnce {
@@ -234,7 +193,7 @@ func (c *campaigns) ordersFor(host string, held bool) []protocol.Order {
 		if len(o.Items) == 0 {
 			continue
 		}
-		if len(out) > 0 && filesOf(out)+len(o.Items) > orderedFiles {
+		if files, size = files+len(o.Items), size+sizeOf(o.Items); len(out) > 0 && (files > orderedFiles || size > orderedBytes) {
 			break
 		}
 		out = append(out, o)
@@ -257,13 +216,13 @@ func (x *Campaign) order(p *PlanHost, held bool) protocol.Order {
 	return protocol.Order{}
 }
 
-// filesOf counts the files of orders.
-func filesOf(orders []protocol.Order) int {
-	n := 0
-	for _, o := range orders {
-		n += len(o.Items)
+// sizeOf is what files of an order take as they are sent, in bytes.
+func sizeOf(items []protocol.OrderItem) int {
+	b, err := protocol.Encode(items)
+	if err != nil {
+		return orderedBytes // a list of texts is always encoded
 	}
-	return n
+	return len(b)
 }
 
 // Open are the names of the machines that have not answered what the campaign wants of them at its stage, or wanted when it ended.
@@ -294,22 +253,6 @@ func (x *Campaign) settle() {
 	}
 }
 
-// undoable are the files that a host can bring back: those that it took into its quarantine and has not brought back. A removed package is
-// brought back by its manager.
-func undoable(p PlanHost) []protocol.OrderItem {
-	if p.Done == nil {
-		return nil
-	}
-	var out []protocol.OrderItem
-	for _, o := range p.Done.Outcomes {
-		back := p.Undone != nil && slices.ContainsFunc(p.Undone.Outcomes, func(u protocol.Outcome) bool { return u.Path == o.Path && u.Error == "" })
-		if o.ID != "" && o.Error == "" && !back {
-			out = append(out, protocol.OrderItem{Path: o.Path, SHA256: o.SHA256, ID: o.ID})
-		}
-	}
-	return out
-}
-
 // report keeps what a host did. A report of something that it was not told is passed over: the acts on record say what was done there.
 func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 	id, what, ok := strings.Cut(r.Order, "-")
@@ -321,12 +264,23 @@ func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 		if i < 0 || r.Plan != x.Digest {
 			return ErrNoCampaign
 		}
-		switch p := &x.Hosts[i]; {
-		case what == "do":
-			p.Done, p.DoneAt = &r, now
-		case r.Order != x.undoID(p): // it answers what was asked before
+		p := &x.Hosts[i]
+		if what != "do" && r.Order != x.undoID(p) { // it answers what was asked before
 			return ErrNoCampaign
-		default:
+		}
+		switch {
+		case p.Part != nil && p.Part.Order == r.Order:
+			r = p.Part.With(r)
+		case what == "do" && p.Done != nil: // the last part once more, as after a crash
+			r = p.Done.With(r)
+		}
+		if p.Part = nil; r.More {
+			p.Part = &r
+			return nil
+		}
+		if what == "do" {
+			p.Done, p.DoneAt = &r, now
+		} else {
 			p.undone(r, now)
 		}
 		x.settle()
@@ -338,19 +292,13 @@ func (c *campaigns) report(h Host, r protocol.Report, now time.Time) error {
 	return err
 }
 
-// undone keeps what a host brought back, beside what it had brought back before.
-func (p *PlanHost) undone(r protocol.Report, now time.Time) {
-	if p.Undone != nil {
-		before := slices.DeleteFunc(slices.Clone(p.Undone.Outcomes), func(o protocol.Outcome) bool { return o.Error != "" })
-		r.Outcomes = append(before, r.Outcomes...)
-	}
-	p.Undone, p.UndoneAt, p.Waiting = &r, now, false
-}
-
 // Plan says what a campaign would do, from the last inventory of each host, and keeps that. Nothing is changed anywhere.
 func (s *Server) Plan(ctx context.Context, by string, x Campaign, canary []string) (Campaign, error) {
 	if x.Action != protocol.RemoveOrder && x.Action != protocol.QuarantineOrder || x.App == "" || x.Reason == "" {
 		return x, errors.New("a campaign names a messenger, a reason, and whether to remove or quarantine")
+	}
+	if err := x.checkNamed(); err != nil {
+		return x, err
 	}
 	x.ID, x.By, x.Made, x.Stage, x.Hosts = event.RandomID()[:12], by, s.deps.Clock.Now().Truncate(time.Second), Planned, nil
 	for _, h := range s.roster.list(Approved) {
@@ -358,7 +306,7 @@ func (s *Server) Plan(ctx context.Context, by string, x Campaign, canary []strin
 		if err != nil {
 			return x, err
 		}
-		if p.Canary = slices.Contains(canary, h.ID) || slices.Contains(canary, h.Name); len(p.Items)+p.Unsure > 0 {
+		if p.Canary = slices.Contains(canary, h.ID) || slices.Contains(canary, h.Name); len(p.Items)+len(p.Left) > 0 {
 			x.Hosts = append(x.Hosts, p)
 		}
 	}
@@ -386,18 +334,11 @@ func (s *Server) planHost(h Host, x Campaign) (PlanHost, error) {
 		return p, nil
 	}
 	for _, prog := range h.Inventory.Programs {
-		if prog.App != x.App || x.Version != "" && prog.Version != x.Version {
-			continue
-		}
-		if !prog.Certain {
-			p.Unsure++
-			continue
-		}
-		item := protocol.OrderItem{Path: prog.Path, SHA256: prog.SHA256, App: prog.App, Rule: prog.Rule, Identity: prog.Identity}
-		if len(p.Items) < protocol.MaxOutcomes && !slices.ContainsFunc(p.Items, func(o protocol.OrderItem) bool { return o.Path == item.Path }) {
-			p.Items = append(p.Items, item)
+		if prog.App == x.App && (x.Version == "" || prog.Version == x.Version) {
+			p.take(prog, slices.Contains(x.SHA256, prog.SHA256))
 		}
 	}
+	p.settle()
 	var err error
 	if len(p.Items) > 0 {
 		p.Held, err = s.held(s.hostOf(h))
@@ -455,8 +396,12 @@ func (s *Server) facts(x Campaign) []event.Fact {
 	for _, h := range x.Hosts {
 		files += len(h.Items)
 	}
-	return []event.Fact{{Name: "campaign", Value: x.ID}, {Name: "plan", Value: x.Digest}, {Name: "action", Value: x.Action}, {Name: "hosts", Value: fmt.Sprint(len(x.Hosts))},
+	out := []event.Fact{{Name: "campaign", Value: x.ID}, {Name: "plan", Value: x.Digest}, {Name: "action", Value: x.Action}, {Name: "hosts", Value: fmt.Sprint(len(x.Hosts))},
 		{Name: "files", Value: fmt.Sprint(files)}, {Name: "reason", Value: x.Reason}}
+	for _, sum := range x.SHA256 {
+		out = append(out, event.Fact{Name: "named", Value: sum})
+	}
+	return out
 }
 
 // Advance takes a campaign to another stage: canary, all, stopped or undoing. Who starts it names the plan that they have seen.

@@ -27,7 +27,7 @@ func (a *agent) report(programs ...protocol.Program) {
 }
 
 func telegram(path string) protocol.Program {
-	return protocol.Program{App: "telegram", Version: "5", Path: path, SHA256: sum, Verdict: "block", Rule: "none", Certain: true}
+	return protocol.Program{App: "telegram", Version: "5", Path: path, SHA256: sum, Verdict: "block", Rule: "none", Certain: true, Identity: true}
 }
 
 // TestApproval: somebody asks at a machine, an administrator allows it, the machine has it, and it ends by itself without the server.
@@ -140,7 +140,7 @@ func TestCampaign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(x.Hosts) != 3 || len(x.Hosts[0].Items) != 1 || x.Hosts[0].Unsure != 1 || !x.Hosts[2].Held || x.Hosts[0].Canary || !x.Hosts[1].Canary {
+	if len(x.Hosts) != 3 || len(x.Hosts[0].Items) != 1 || x.Hosts[0].Unsure != 1 || len(x.Hosts[0].Left) != 1 || x.Hosts[0].Left[0].Path != "/unsure" || !x.Hosts[2].Held || x.Hosts[0].Canary || !x.Hosts[1].Canary {
 		t.Fatalf("%+v", x.Hosts)
 	}
 	if len(did) > 0 {

@@ -50,6 +50,7 @@ func TestOrdersComeInTurn(t *testing.T) {
 			var programs []protocol.Program
 			for i := range c.files {
 				p := telegram(fmt.Sprintf("/o/%d", i))
+				p.Version = "" // so that all of them go into one item of the spool
 				p.SHA256 = fmt.Sprintf("%064x", i)
 				programs = append(programs, p)
 			}

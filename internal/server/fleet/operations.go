@@ -45,6 +45,7 @@ type (
 		Action  string   `json:"action"`
 		Reason  string   `json:"reason"`
 		Canary  []string `json:"canary,omitempty"`
+		SHA256  []string `json:"sha256,omitempty"` // files that somebody looked at
 	}
 	// AdvanceArgs are those of fleet.campaign.advance.
 	AdvanceArgs struct {
@@ -206,7 +207,7 @@ func (s *Server) opApprovals(_ context.Context, call *control.Call, _ struct{}) 
 }
 
 func (s *Server) opPlan(ctx context.Context, call *control.Call, a PlanArgs) error {
-	x, err := s.Plan(ctx, call.Caller.Account, Campaign{App: a.App, Version: a.Version, Action: a.Action, Reason: a.Reason}, a.Canary)
+	x, err := s.Plan(ctx, call.Caller.Account, Campaign{App: a.App, Version: a.Version, Action: a.Action, Reason: a.Reason, SHA256: a.SHA256}, a.Canary)
 	if err != nil {
 		return err
 	}

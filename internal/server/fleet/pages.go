@@ -72,9 +72,12 @@ func (p Pages) Campaigns() []console.Campaign {
 }
 
 func shownPlan(h PlanHost) console.CampaignHost {
-	out := console.CampaignHost{Name: h.Name, Outcome: h.Outcome(), Canary: h.Canary, Held: h.Held, Unsure: h.Unsure, Reported: h.Done != nil}
+	out := console.CampaignHost{Name: h.Name, Outcome: h.Outcome(), Canary: h.Canary, Held: h.Held, Reported: h.Done != nil}
 	for _, i := range h.Items {
 		out.Paths = append(out.Paths, i.Path)
+	}
+	for _, l := range h.Left {
+		out.Left = append(out.Left, console.LeftFile(l))
 	}
 	last := h.Done
 	if h.Undone != nil {
@@ -128,7 +131,7 @@ func (p Pages) Do(ctx context.Context, by string, do console.FleetAct) (string, 
 	case "withdraw":
 		return "", p.Withdraw(ctx, by, do.ID, do.Reason)
 	case "plan":
-		x, err := p.Plan(ctx, by, Campaign{App: do.App, Version: do.Version, Action: do.Kind, Reason: do.Reason}, strings.Fields(do.Name))
+		x, err := p.Plan(ctx, by, Campaign{App: do.App, Version: do.Version, Action: do.Kind, Reason: do.Reason, SHA256: strings.Fields(do.SHA256)}, strings.Fields(do.Name))
 		return x.ID, err
 	case string(Canary), string(All), string(Stopped), string(Undoing):
 		x, err := p.Advance(ctx, by, do.ID, Stage(do.What), do.To)

@@ -226,7 +226,11 @@ func (c *Client) Orders(ctx context.Context) error {
 			return ctx.Err()
 		}
 		r.Order, r.Plan = o.ID, o.Plan
-		if err := c.Report(protocol.ReportItem, r); err != nil {
+		parts, err := r.Parts()
+		if err != nil {
+			return err
+		}
+		if err := c.Spool.Add(parts...); err != nil {
 			return err
 		}
 		if err := c.orders.put(r, b.Orders); err != nil {

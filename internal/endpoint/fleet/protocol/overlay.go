@@ -54,7 +54,8 @@ type OrderItem struct {
 	App      string `json:"app"`
 	Rule     string `json:"rule,omitempty"`
 	ID       string `json:"id,omitempty"`       // in quarantine, of RestoreOrder
-	Identity bool   `json:"identity,omitempty"` // the evidence identifies it: else no package is removed
+	Identity bool   `json:"identity,omitempty"` // the evidence identifies it
+	Named    bool   `json:"named,omitempty"`    // somebody who looked at it named it by its content; one of the two, or nothing is done to it
 }
 
 // MaxOverlay bounds an overlay, in bytes.

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -167,8 +168,8 @@ type Program struct {
 	Publisher string `json:"publisher,omitempty"`
 	Verdict   string `json:"verdict"`
 	Rule      string `json:"rule,omitempty"`
-	Certain   bool   `json:"certain"`            // sure enough to be taken away
-	Identity  bool   `json:"identity,omitempty"` // a fact identifies it for itself: sure enough to remove a package for
+	Certain   bool   `json:"certain"`            // known surely
+	Identity  bool   `json:"identity,omitempty"` // a fact identifies it for itself: sure enough to be taken away
 }
 
 // Report says what became of an order.
@@ -177,6 +178,75 @@ type Report struct {
 	Plan     string    `json:"plan"`
 	Refused  string    `json:"refused,omitempty"` // why nothing was done
 	Outcomes []Outcome `json:"outcomes"`
+	More     bool      `json:"more,omitempty"` // this is a part, and another comes after it
+}
+
+// reportRoom is what a report takes besides its outcomes, at most: names of order and plan, and why it was refused.
+const reportRoom = 16 << 10
+
+// Parts returns the report as items of the spool, each of which the server takes: with long paths the outcomes of one order are more than an item may be.
+func (r Report) Parts() ([]Item, error) {
+	var out []Item
+	part, size := r, reportRoom
+	part.Outcomes = nil
+	end := func(more bool) error {
+		part.More = more
+		b, err := Encode(part)
+		if err != nil {
+			return err
+		}
+		out, part.Outcomes, size = append(out, Item{Kind: ReportItem, Body: b}), nil, reportRoom
+		return nil
+	}
+	for _, o := range r.Outcomes {
+		b, err := Encode(o)
+		if err != nil {
+			return nil, err
+		}
+		if len(part.Outcomes) > 0 && size+len(b)+1 > MaxItem {
+			if err := end(true); err != nil {
+				return nil, err
+			}
+		}
+		part.Outcomes, size = append(part.Outcomes, o), size+len(b)+1
+	}
+	return out, end(false)
+}
+
+// maxReport bounds the texts of a report that comes in parts, in bytes: that many files of one order have paths and words of a kilobyte each.
+const maxReport = 4 << 20
+
+// size is what the texts of an outcome take.
+func (o *Outcome) size() int {
+	return len(o.Path) + len(o.SHA256) + len(o.Action) + len(o.ID) + len(o.Undo) + len(o.Error)
+}
+
+// With returns the report with what another part of it says. Of a file that both tell of, the later part counts; beyond what an order can have there is
+// nothing.
+func (r Report) With(next Report) Report {
+	at := make(map[string]int, len(r.Outcomes))
+	out, size := next, 0
+	out.Outcomes = slices.Clone(r.Outcomes)
+	for i := range out.Outcomes {
+		at[out.Outcomes[i].Path] = i
+		size += out.Outcomes[i].size()
+	}
+	for _, o := range next.Outcomes {
+		i, again := at[o.Path]
+		if again {
+			size -= out.Outcomes[i].size()
+		}
+		if size += o.size(); size > maxReport {
+			break
+		}
+		switch {
+		case again:
+			out.Outcomes[i] = o
+		case len(out.Outcomes) < MaxOutcomes:
+			at[o.Path], out.Outcomes = len(out.Outcomes), append(out.Outcomes, o)
+		}
+	}
+	return out
 }
 
 // Outcome is what became of one file of an order.

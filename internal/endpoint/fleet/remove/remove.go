@@ -1,6 +1,6 @@
 // Package remove carries out the orders of a fleet on a machine: what `scan --remove` and `quarantine restore` do, for the files of a plan.
 //
-// A file is only touched when it is, byte for byte, what the plan names. Files go into this machine's quarantine, or their package is removed
+// A file is only touched when it is, byte for byte, what the plan names, and when the evidence identifies the messenger or a person named the file. Files go into this machine's quarantine, or their package is removed
 // by its manager; either way it is recorded first, and a hold that this machine knows of refuses it once more.
 package remove
 
@@ -51,12 +51,15 @@ func (r *Remover) Execute(ctx context.Context, o protocol.Order) protocol.Report
 	return out
 }
 
-var errEvidence = errors.New("no evidence identifies the messenger for itself: its package is not removed; a campaign that quarantines takes the file")
+var errEvidence = errors.New("not removed: evidence below identity grade, and nobody who looked at it named the file by its SHA-256")
 
 var errOther = errors.New("the file is another than the plan names: nothing was done to it")
 
 // take takes one file away.
 func (r *Remover) take(ctx context.Context, action string, i protocol.OrderItem, done *protocol.Outcome) error {
+	if !i.Identity && !i.Named {
+		return errEvidence
+	}
 	t, err := target(i)
 	if errors.Is(err, os.ErrNotExist) {
 		return r.taken(i, done) // it may be we who took it, before a crash
@@ -65,9 +68,6 @@ func (r *Remover) take(ctx context.Context, action string, i protocol.OrderItem,
 		return err
 	}
 	if owner, ok := quarantine.OwnerOf(ctx, t.Path); ok && action == protocol.RemoveOrder {
-		if !i.Identity {
-			return fmt.Errorf("%w (%s %s)", errEvidence, owner.Manager, owner.Package)
-		}
 		if err := r.store.Remove(ctx, owner, t); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func TestExecute(t *testing.T) {
 	}
 	item := func(name, content string) protocol.OrderItem {
 		sum := sha256.Sum256([]byte(content))
-		return protocol.OrderItem{Path: path(name), SHA256: hex.EncodeToString(sum[:]), App: "telegram", Rule: "none"}
+		return protocol.OrderItem{Path: path(name), SHA256: hex.EncodeToString(sum[:]), App: "telegram", Rule: "none", Identity: true}
 	}
 	r := remove.New(store)
 	order := protocol.Order{Action: protocol.RemoveOrder, Items: []protocol.OrderItem{item("one", "one"), item("changed", "before"), item("link", "one"), item("gone", "x")}}
@@ -93,14 +93,46 @@ func TestPackage(t *testing.T) {
 	execute := func() protocol.Outcome {
 		return remove.New(store).Execute(t.Context(), protocol.Order{Action: protocol.RemoveOrder, Items: []protocol.OrderItem{item}}).Outcomes[0]
 	}
-	if got := execute(); got.Action != "none" || !strings.Contains(got.Error, "no evidence identifies") {
+	if got := execute(); got.Action != "none" || !strings.Contains(got.Error, "evidence below identity grade") {
 		t.Errorf("by words alone: %+v", got)
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal("it was removed all the same")
 	}
+	if got := remove.New(store).Execute(t.Context(), protocol.Order{Action: protocol.QuarantineOrder, Items: []protocol.OrderItem{item}}).Outcomes[0]; got.Action != "none" {
+		t.Errorf("into quarantine, by words alone: %+v", got)
+	}
 	item.Identity = true
 	if got := execute(); got.Action != "removed" || got.Error != "" || got.Undo != "dpkg --install "+filepath.Join(store.Dir(), "packages", "tg_4.1.deb") {
 		t.Errorf("identified: %+v", got)
+	}
+}
+
+// TestNamedByAPerson: a file that nothing identifies is left, whoever owns it, until somebody who looked at it named it.
+func TestNamedByAPerson(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	path := filepath.Join(dir, "renamed")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("x"))
+	item := protocol.OrderItem{Path: path, SHA256: hex.EncodeToString(sum[:]), App: "telegram", Rule: "none"}
+	for _, named := range []bool{false, true} {
+		item.Named = named
+		got := remove.New(store).Execute(t.Context(), protocol.Order{Action: protocol.RemoveOrder, Items: []protocol.OrderItem{item}}).Outcomes[0]
+		if (got.Action == "quarantined") != named || (got.Error == "") != named {
+			t.Errorf("named %v: %+v", named, got)
+		}
+		if _, err := os.Lstat(path); (err == nil) == named {
+			t.Errorf("named %v: %v", named, err)
+		}
 	}
 }
