@@ -62,13 +62,13 @@ func (s *Server) answer(ctx context.Context, ask protocol.Enrol, request *x509.C
 			}
 		}
 	}
-	if !s.wrong.within(from, wrongCodes) {
+	if !s.wrong.Within(from, wrongCodes) {
 		return protocol.Enrolled{}, errCode
 	}
 	if err := s.codes.use(ask.Code, ask.Secret); err != nil {
 		return protocol.Enrolled{}, err
 	}
-	s.wrong.done(from)
+	s.wrong.Done(from)
 	if !known { // else a machine that lost its certificate, or whose certificate has ended, comes back: it waits for approval again
 		h = Host{ID: event.RandomID(), Fingerprint: protocol.Fingerprint(request.RawSubjectPublicKeyInfo)}
 	}

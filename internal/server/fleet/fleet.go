@@ -27,6 +27,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/identity"
 	"github.com/chaperone-im/chaperone/internal/server/fleet/authority"
 	"github.com/chaperone-im/chaperone/internal/server/fleet/packages"
+	"github.com/chaperone-im/chaperone/internal/server/fleet/rate"
 	"github.com/chaperone-im/chaperone/internal/storage/file"
 )
 
@@ -96,8 +97,8 @@ type Server struct {
 	slots    chan struct{} // half-open connections
 	large    chan struct{}
 	turns    chan struct{} // of recording
-	addrs    *counter      // half-open connections by address
-	wrong    *counter      // wrong codes by address
+	addrs    *rate.Counter // half-open connections by address
+	wrong    *rate.Counter // wrong codes by address
 
 	mu       sync.Mutex
 	sessions map[string]*session // by host
@@ -113,7 +114,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		cfg.Heartbeat = defaultHeartbeat
 	}
 	s := &Server{cfg: cfg, deps: d, slots: make(chan struct{}, halfOpen), large: make(chan struct{}, largeFrames), turns: make(chan struct{}, recordings), sessions: map[string]*session{},
-		addrs: newCounter(d.Clock.Now), wrong: newCounter(d.Clock.Now)}
+		addrs: rate.NewCounter(d.Clock.Now), wrong: rate.NewCounter(d.Clock.Now)}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -222,11 +223,11 @@ func (s *Server) accept(ctx context.Context) error {
 // meet finds out who connects. It owns the connection until an agent's session does.
 func (s *Server) meet(ctx context.Context, conn *tls.Conn) error {
 	from := addressOf(conn)
-	if !s.addrs.add(from, halfOpenEach) {
+	if !s.addrs.Add(from, halfOpenEach) {
 		conn.NetConn().Close()
 		return errors.New("too many half-open connections of one address")
 	}
-	defer s.addrs.done(from)
+	defer s.addrs.Done(from)
 	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return errors.Join(err, conn.Close())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
+	"github.com/chaperone-im/chaperone/internal/server/fleet/rate"
 )
 
 // What a session may have to write.
@@ -46,7 +47,7 @@ type session struct {
 	overlay   []byte // the part that the agent may ask for
 	digest    string // of the overlay that the agent has, or is being sent
 
-	frames, bytes bucket // used by the reader alone
+	frames, bytes rate.Bucket // used by the reader alone
 	spool         string
 	turn          uint64 // given with the welcome, until the agent has shown that it kept it
 	deltas        bool   // the agent takes patches
@@ -92,7 +93,7 @@ func (s *Server) greet(ctx context.Context, conn *tls.Conn, from string) (*sessi
 	if isCopy(h.Seen, hello) {
 		return nil, ss.refuseCopy(ctx, h, now)
 	}
-	ss.frames, ss.bytes = newBucket(frameBurst, frameRate, now), newBucket(byteBurst, byteRate, now)
+	ss.frames, ss.bytes = rate.NewBucket(frameBurst, frameRate, now), rate.NewBucket(byteBurst, byteRate, now)
 	ss.sentFleet, ss.sentHost, ss.spool = hello.Fleet, hello.Host, hello.Spool
 	ss.deltas = hello.Deltas
 	if hello.Host == h.Seen.Host {
@@ -340,7 +341,7 @@ func (ss *session) readAll(ctx context.Context) error {
 		}
 		now := ss.s.deps.Clock.Now()
 		// An agent that says more than it may is not read for a while: TCP makes it wait.
-		if wait := max(ss.frames.take(1, now), ss.bytes.take(float64(n), now)); wait > 0 {
+		if wait := max(ss.frames.Take(1, now), ss.bytes.Take(float64(n), now)); wait > 0 {
 			clock.Pause(ctx, min(wait, longestPause))
 		}
 		if err := ss.frame(ctx, kind, n); err != nil {
