@@ -324,3 +324,18 @@ func TestQuickstartDataElsewhere(t *testing.T) {
 		t.Error("keys were made beside other data")
 	}
 }
+
+// TestBesideAnAgent makes keys where an agent kept what it could not put on record yet, and beside nothing else.
+func TestBesideAnAgent(t *testing.T) {
+	for left, want := range map[string]bool{"agent/spool/spool.jsonl": true, "quarantine/x/manifest.json": true, "journal/x": false, "state/x": false, "letters": false} {
+		data := t.TempDir()
+		path := filepath.Join(data, left)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("kept"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := quickstart.Write(quickstart.Options{Dir: filepath.Join(t.TempDir(), "firm"), Data: data, Profile: policy.Profiles()[0], Domain: "example.org", Console: "127.0.0.1:8443", Shares: 3, Needed: 2})
+		if b, readErr := os.ReadFile(path); (err == nil) != want || readErr != nil || string(b) != "kept" {
+			t.Errorf("beside %s: %v; %q, %v", left, err, b, readErr)
+		}
+	}
+}
