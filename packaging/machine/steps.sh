@@ -231,7 +231,7 @@ look /home/alice/holiday.jpg | diff /tmp/was -
 say "the file came back: bytes, mode, owner, time"
 echo '# changed here' >>/etc/irssi.conf
 mapfile -t files < <(dpkg -L irssi | while read -r f; do [ -d "$f" ] || echo "$f"; done | sort)
-package() { look "${files[@]}"; dpkg-query -W irssi; }
+package() { look "${files[@]}" | sed 's/\(:[0-9][0-9]\)\.[0-9]\{9\} /\1 /'; dpkg-query -W irssi; } # packages hold whole seconds
 package >/tmp/was
 scan --remove /usr/bin/irssi | tee /tmp/scan
 not grep -q 'install ok installed' <<<"$(dpkg -s irssi 2>&1)"
