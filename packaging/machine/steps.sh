@@ -310,7 +310,8 @@ rm /etc/systemd/system/cron.service
 SH
 
 step remove "the package is removed while the agent decides: no process is left, all starts, the record stays" <<'SH'
-find /var/lib/chaperone* -name '*.seg' | sort >/tmp/segments
+find /var/lib/chaperone*/journal -name '*.seg' | sort >/tmp/segments # the client's spool empties itself into the server's
+test -s /tmp/segments
 gone() {
   not pgrep -f '^/usr/bin/chaperone'
   not test -e /usr/bin/chaperone
