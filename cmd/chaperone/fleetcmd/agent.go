@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -99,11 +98,6 @@ func (c *agentCmd) run(e *command.Env) error {
 
 // State is where the machine with that data directory keeps what it has from its fleet.
 func State(data string) string { return filepath.Join(data, "fleet") }
-
-// address is host:port of what a configuration calls https://host:port.
-func address(server string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(server, "https://"), "/")
-}
 
 // rootOnly is who may use the control socket of an agent.
 type rootOnly struct{}

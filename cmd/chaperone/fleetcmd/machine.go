@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,7 @@ func (c *enrollCmd) Run(e *command.Env) error {
 	if err != nil {
 		return err
 	}
+	c.Server = address(c.Server)
 	if _, _, err := net.SplitHostPort(c.Server); err != nil {
 		return hint.New(fmt.Errorf("server %q: %w", c.Server, err), "--server chaperone.example.org:8444")
 	}
@@ -231,4 +233,9 @@ func (j *joined) close() error {
 		errs = append(errs, j.spool.Close())
 	}
 	return errors.Join(append(errs, j.lock.Close())...)
+}
+
+// address is host:port of a server that is also called https://host:port.
+func address(server string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(server, "https://"), "/")
 }

@@ -43,7 +43,7 @@ func (c *onceCmd) Run(e *command.Env) error {
 		c.Quarantine = filepath.Join(c.State, "quarantine")
 	}
 	out := &deeds{e: e, json: c.JSON}
-	j, err := join(e, joining{state: c.State, server: c.Server, quarantine: c.Quarantine, mode: "once", briefly: true, level: slog.LevelWarn, told: out.order})
+	j, err := join(e, joining{state: c.State, server: address(c.Server), quarantine: c.Quarantine, mode: "once", briefly: true, level: slog.LevelWarn, told: out.order})
 	if err != nil {
 		return err
 	}
