@@ -204,6 +204,7 @@ func (f *field) startThis(log io.Writer) {
 	f.agent = exec.Command(words[0], words[1:]...)
 	f.agent.Stderr = log
 	f.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	f.agent.WaitDelay = time.Second // a child of the worker that was stopped before it became another program keeps the log open
 	if err := f.agent.Start(); err != nil {
 		f.t.Fatal(err)
 	}
