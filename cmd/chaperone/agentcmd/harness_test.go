@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -274,21 +275,27 @@ func (f *field) want(path string, start bool) {
 	}
 }
 
-// workers returns the process ids of the agent's workers.
+// workers returns the process ids of the agent's workers, without their children that did not come to be another program yet: one of those that
+// is stopped would never be one.
 func (f *field) workers() []int {
-	var out []int
+	var all []int
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, e := range entries {
-		b, _ := os.ReadFile(e)
-		if bytes.Contains(b, []byte("agent\x00worker\x00")) {
-			pid := 0
-			for _, c := range filepath.Base(filepath.Dir(e)) {
-				pid = pid*10 + int(c-'0')
-			}
-			out = append(out, pid)
+		if b, _ := os.ReadFile(e); bytes.Contains(b, []byte("agent\x00worker\x00")) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(e)))
+			all = append(all, pid)
 		}
 	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), func(pid int) bool { return slices.Contains(all, parentOf(pid)) })
+}
+
+// parentOf returns the parent of a process, 0 when it is gone.
+func parentOf(pid int) int {
+	status, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	parent, _ := strconv.Atoi(line)
+	return parent
 }
 
 // logBuffer is a log that may be read while it is written.
