@@ -27,25 +27,7 @@ type keygenCmd struct {
 
 // Run makes a key pair.
 func (cmd *keygenCmd) Run(e *command.Env) error {
-	secret, verifier, err := bundle.NewKey(cmd.Name)
-	if err != nil {
-		return err
-	}
-	if err := writeNew(cmd.Out, 0o600, []byte(secret+"\n")); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.Out, "%s\n", verifier)
-	return err
-}
-
-// writeNew writes a file that must not exist yet.
-func writeNew(path string, mode os.FileMode, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Close())
+	return command.MakeKey(e, cmd.Name, cmd.Out)
 }
 
 type packCmd struct {

@@ -8,17 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
-	"github.com/chaperone-im/chaperone/internal/catalog/bundle"
-	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/endpoint/update"
 	"github.com/chaperone-im/chaperone/internal/endpoint/update/release"
 	"github.com/chaperone-im/chaperone/internal/outside"
@@ -43,24 +39,7 @@ type releaseKeyCmd struct {
 
 // Run makes a key pair.
 func (c *releaseKeyCmd) Run(e *command.Env) error {
-	secret, verifier, err := bundle.NewKey(c.Name)
-	if err != nil {
-		return err
-	}
-	if err := placeNew(c.Out, []byte(secret+"\n"), 0o600); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.Out, "%s\n", verifier)
-	return err
-}
-
-// placeNew writes a file that must not be there, also where links are not known, as on removable disks.
-func placeNew(path string, b []byte, mode os.FileMode) error {
-	err := durable.Create(path, b, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return hint.New(err, "what is there is kept: move it away, or name another file")
-	}
-	return err
+	return command.MakeKey(e, c.Name, c.Out)
 }
 
 type releaseSignCmd struct {
@@ -118,7 +97,7 @@ func signPackage(e *command.Env, path, secret string) (signedLine, error) {
 		return signedLine{}, err
 	}
 	to := path + ".note"
-	return signedLine{"signed", to, release.ID(signed), m}, placeNew(to, signed, 0o644)
+	return signedLine{"signed", to, release.ID(signed), m}, command.PlaceNew(to, signed, 0o644)
 }
 
 // reachedFlags say whom an offer is for.
