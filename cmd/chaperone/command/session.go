@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
+	"github.com/chaperone-im/chaperone/internal/clock"
 	"github.com/chaperone-im/chaperone/internal/control"
 	"github.com/chaperone-im/chaperone/internal/health"
 	"github.com/chaperone-im/chaperone/internal/journal"
@@ -97,7 +98,7 @@ func (s *session) open(e *Env, d *DataFlags) error {
 	log := telemetry.NewLog(e.ErrOut, true, slog.LevelWarn)
 	store, err := server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
 	for end := time.Now().Add(s.patience); errors.Is(err, journal.ErrLocked) && time.Now().Before(end) && e.Ctx.Err() == nil; {
-		pause(e.Ctx, lockPause)
+		clock.Pause(e.Ctx, lockPause)
 		store, err = server.OpenStore(e.Ctx, cfg, r.Class, health.NewBoard(time.Now), log)
 	}
 	if errors.Is(err, keyring.ErrNoKeys) && !errors.Is(err, keyring.ErrPublicLost) {
@@ -112,15 +113,6 @@ func (s *session) open(e *Env, d *DataFlags) error {
 	store.Start(context.WithoutCancel(e.Ctx))
 	s.of, s.store, s.ops = *d, store, server.Operations(store, r)
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // rest closes the store when it was not used since.
