@@ -58,15 +58,16 @@ func (p *packaged) see(v *view, c *catalog.Catalog) error {
 	dpkg, err1 := trust.Dpkg(p.root, names["deb"])
 	flatpak, err2 := trust.Flatpak(p.root, names["flatpak"])
 	err := errors.Join(err1, err2)
-	if v.files = slices.Concat(dpkg, flatpak, v.files); err == nil {
-		v.files = v.files[:len(dpkg)+len(flatpak)] // else what was known before counts still
+	if err == nil {
+		v.files = nil // else what was known before counts still
 	}
+	v.files = trust.Merge(dpkg, flatpak, v.files)
 	v.own(p.root)
 	p.view.Store(v)
 	return err
 }
 
-func (v *view) own(root string) { v.owned = trust.Own(root, slices.Concat(v.files, v.rpm.Files)) }
+func (v *view) own(root string) { v.owned = trust.Own(root, v.files, v.rpm.Files) }
 
 // run looks whenever somebody wishes it, and every now and then. changed is called after each look that saw other files than the last.
 func (p *packaged) run(ctx context.Context, changed func() error) error {
@@ -111,11 +112,13 @@ func (p *packaged) more(wishes []chan struct{}) []chan struct{} {
 // again looks again: at everything when somebody wishes it or the stamp is another one, else where the files lie.
 func (p *packaged) again(ctx context.Context, c *catalog.Catalog, all bool, changed func() error) error {
 	old := p.view.Load()
-	v := &view{files: old.files, rpm: old.rpm, failed: old.failed}
+	next := *old
+	v := &next
 	var err error
-	if all || !old.settled || old.catalog != c || old.stamp != trust.Stamps(p.root) {
+	switch {
+	case all || !old.settled || old.catalog != c || old.stamp != trust.Stamps(p.root):
 		err = p.see(v, c)
-	} else if *v = *old; !v.owned.Empty() {
+	case !old.owned.Empty():
 		v.begun = time.Now()
 		v.own(p.root)
 		p.view.Store(v)
@@ -126,17 +129,17 @@ func (p *packaged) again(ctx context.Context, c *catalog.Catalog, all bool, chan
 	if !p.asks(v) {
 		return err
 	}
-	next := *v
+	told := *v
 	asked, wrong := p.ask(ctx, v)
 	if wrong != nil {
-		next.failed = time.Now()
+		told.failed = time.Now()
 	} else {
-		next.rpm, next.failed = asked, time.Time{}
-		next.own(p.root)
+		told.rpm, told.failed = asked, time.Time{}
+		told.own(p.root)
 		err = errors.Join(err, p.keep(asked)) // before it is in force: the next worker knows the same
 	}
-	p.view.Store(&next)
-	if next.owned.Sum() != v.owned.Sum() {
+	p.view.Store(&told)
+	if told.owned.Sum() != v.owned.Sum() {
 		err = errors.Join(err, changed())
 	}
 	return errors.Join(err, wrong)

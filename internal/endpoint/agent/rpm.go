@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/chaperone-im/chaperone/internal/durable"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/trust"
+	"github.com/chaperone-im/chaperone/internal/outside"
 )
 
 const (
@@ -55,18 +56,15 @@ func (p *packaged) path() string { return filepath.Join(p.dir, "packages.json") 
 // load reads what rpm answered an earlier worker, nothing where nothing is kept.
 func (p *packaged) load() (answer, error) {
 	var a answer
-	f, err := os.Open(p.path())
+	b, err := outside.ReadFile(p.path(), maxAnswer)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
-	} else if err != nil {
-		return a, fmt.Errorf("packages: %w", err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() > maxAnswer {
-		return a, fmt.Errorf("packages: %s is too large: %w", p.path(), err)
+	if err == nil {
+		err = json.Unmarshal(b, &a)
 	}
-	if err := json.NewDecoder(f).Decode(&a); err != nil {
-		return answer{}, fmt.Errorf("packages: %s: %w", p.path(), err) // it is written anew
+	if err != nil {
+		return answer{}, fmt.Errorf("packages: %w", err) // it is written anew
 	}
 	return a, nil
 }
@@ -74,11 +72,10 @@ func (p *packaged) load() (answer, error) {
 // keep writes what rpm answered, whole or not at all.
 func (p *packaged) keep(a answer) error {
 	b, err := json.Marshal(a)
-	if err != nil {
-		return fmt.Errorf("packages: %w", err)
+	if err == nil {
+		err = durable.Replace(p.path(), b, 0o600)
 	}
-	next := p.path() + ".new"
-	if err := errors.Join(os.WriteFile(next, b, 0o600), os.Rename(next, p.path())); err != nil {
+	if err != nil {
 		return fmt.Errorf("packages: %w", err)
 	}
 	return nil

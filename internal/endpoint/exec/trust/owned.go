@@ -32,14 +32,19 @@ type owner struct {
 // alone reports whether nobody else has the file: a store keeps one link beside those of who uses it.
 func (o *owner) alone() bool { return !o.shared || o.links <= o.found+1 }
 
-// Own looks for the programs among what packages list, below the root folder that was listed.
-func Own(root string, listed []Listed) *Owned {
-	o := &Owned{files: map[File]*owner{}, paths: map[string]Package{}}
-	listed = slices.Clone(listed)
-	slices.SortFunc(listed, func(a, b Listed) int {
+// Merge returns what several lists name, each once, in one order.
+func Merge(lists ...[]Listed) []Listed {
+	all := slices.Concat(lists...)
+	slices.SortFunc(all, func(a, b Listed) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Manager, b.Manager), cmp.Compare(a.Name, b.Name))
 	})
-	listed = slices.Compact(listed)
+	return slices.Compact(all)
+}
+
+// Own looks for the programs among what packages list, below the root folder that was listed.
+func Own(root string, lists ...[]Listed) *Owned {
+	o := &Owned{files: map[File]*owner{}, paths: map[string]Package{}}
+	listed := Merge(lists...)
 	digest := sha256.New()
 	places := map[string]string{}
 	for i := range listed {
@@ -62,13 +67,14 @@ func Own(root string, listed []Listed) *Owned {
 		o.files[file].shared = false
 		fmt.Fprintf(digest, "%q %q %q %d %d\n", real, l.Manager, l.Name, st.Dev, st.Ino)
 	}
-	for _, file := range slices.SortedFunc(func(yield func(File) bool) {
-		for f, owner := range o.files {
-			if owner.shared && !yield(f) {
-				return
-			}
+	var shared []File
+	for file, owner := range o.files {
+		if owner.shared {
+			shared = append(shared, file)
 		}
-	}, func(a, b File) int { return cmp.Or(cmp.Compare(a.Dev, b.Dev), cmp.Compare(a.Ino, b.Ino)) }) {
+	}
+	slices.SortFunc(shared, func(a, b File) int { return cmp.Or(cmp.Compare(a.Dev, b.Dev), cmp.Compare(a.Ino, b.Ino)) })
+	for _, file := range shared {
 		fmt.Fprintf(digest, "%d %d %q %v\n", file.Dev, file.Ino, o.files[file].Name, o.files[file].alone())
 	}
 	if len(o.files) > 0 {
