@@ -84,8 +84,8 @@ type Agent struct {
 	kept       *kept.Store
 	boot       string // of the machine, and our binary: what is kept is for these
 	self       wire.Key
-	steady     map[uint64]bool // devices of the system
-	trust      *freshTrust     // in lockdown
+	steady     []uint64    // devices of the system
+	trust      *freshTrust // in lockdown
 	packages   *packaged
 	forced     forced
 	complained time.Time // when it was last said that programs cannot be loaded; of one goroutine at a time

@@ -3,12 +3,14 @@ package agent
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/judge"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/kept"
+	"github.com/chaperone-im/chaperone/internal/endpoint/exec/mounts"
 	"github.com/chaperone-im/chaperone/internal/endpoint/exec/wire"
 	"github.com/chaperone-im/chaperone/internal/event"
 )
@@ -30,13 +32,7 @@ func (a *Agent) openKept(generation uint64) {
 	if folders == nil {
 		folders = systemFolders()
 	}
-	a.steady = map[uint64]bool{}
-	for _, f := range folders {
-		var st unix.Stat_t
-		if unix.Stat(f, &st) == nil {
-			a.steady[uint64(st.Dev)] = true
-		}
-	}
+	a.steady = mounts.Numbers(folders...)
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/exe", &st); err == nil {
 		a.self = wire.KeyOf(&st)
@@ -52,7 +48,7 @@ func (a *Agent) openKept(generation uint64) {
 
 // allowed keeps what was allowed, where it lies on the system.
 func (a *Agent) allowed(f judge.Allowed) {
-	if a.steady[f.Key.Dev] {
+	if slices.Contains(a.steady, f.Key.Dev) {
 		a.kept.Add(a.keptID(f.Generation), f.Key)
 	}
 }

@@ -36,8 +36,8 @@ func NewMarks(g *Group, only string, opens bool) (*Marks, error) {
 func (m *Marks) Close() error { return unix.Close(m.Table) }
 
 // Update marks every file system of the mount table, also those that are marked: in the place of one that was unmounted there may be another
-// with the same device number. It returns what tells which
-// numbers may stand for another by now, nil where none does. The error says which could not be marked; it says so once for each.
+// with the same device number. It returns what tells which numbers may stand for another by now, nil where none does. The error says which
+// could not be marked; it says so once for each.
 func (m *Marks) Update() (gone func(device uint64) bool, err error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

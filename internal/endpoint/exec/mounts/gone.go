@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,21 +41,13 @@ func (d *Devices) Update(table []Mount) (gone func(device uint64) bool) {
 		}
 	}
 	if d.stay == nil {
-		d.stay = system()
+		d.stay = Numbers("/", "/usr") // do not go while the machine runs
 	}
 	if len(numbers) == 0 {
 		return nil
 	}
 	return func(device uint64) bool {
-		if numbers[device] {
-			return true
-		}
-		for _, s := range d.stay {
-			if s == device {
-				return false
-			}
-		}
-		return unnamed && unix.Major(device) == 0
+		return numbers[device] || unnamed && unix.Major(device) == 0 && !slices.Contains(d.stay, device)
 	}
 }
 
@@ -68,10 +61,10 @@ func kept(before, now map[Mount]struct{}) bool {
 	return false
 }
 
-// system are the numbers of devices that files of the system bear, which do not go while the machine runs.
-func system() []uint64 {
+// Numbers are the numbers of devices that files bear, of those that are there.
+func Numbers(paths ...string) []uint64 {
 	out := []uint64{}
-	for _, path := range []string{"/", "/usr"} {
+	for _, path := range paths {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) == nil {
 			out = append(out, uint64(st.Dev))
