@@ -126,14 +126,12 @@ func besides(name string, facts []event.Evidence) []event.Evidence {
 	return out
 }
 
-// part is a file beside a program, or a folder of files packed as one, and how it is known again. Unsure: its key does not
-// tell every change.
+// part is a file beside a program, or a folder of files packed as one, and how it is known again. Unsure: its key does not tell every change.
 type part struct {
 	*os.File
-	path   string
-	key    wire.Key
-	unsure bool
-
+	path    string
+	key     wire.Key
+	unsure  bool
 	trusted bool // a folder of a package
 }
 
@@ -282,7 +280,7 @@ func (q *question) prove(k *known, f part) {
 	if k.reason == "" && q.judge.o.Trust != nil {
 		k.trusted = q.judge.o.Trust.Trusted(f.File)
 	}
-	if len(k.programs) > 0 && k.programs[0].Inside == "" {
+	if k.itself() {
 		return
 	}
 	itself := []scan.Program{{Program: event.Program{Path: f.path, Size: f.key.Size}}} // without a hash nobody approved it

@@ -24,11 +24,14 @@ type known struct {
 
 // sum is the SHA-256 of the file itself, "" when it is not known.
 func (k *known) sum() string {
-	if len(k.programs) == 0 || k.programs[0].Inside != "" {
+	if !k.itself() {
 		return ""
 	}
 	return k.programs[0].SHA256
 }
+
+// itself reports whether the first that is known is the file itself, and not something in it.
+func (k *known) itself() bool { return len(k.programs) > 0 && k.programs[0].Inside == "" }
 
 // only is what is known with one program in the place of all, which the trust in the file itself is not for.
 func (k *known) only(i int) *known {

@@ -36,7 +36,7 @@ func (q *question) withPackage(ctx context.Context, k *known) *known {
 	switch brought := recognised(own, o.Match); {
 	case own.App != "" || o.Claimed: // one more thing that it is: that one may start does not help the other
 		all.programs = append(slices.Clone(all.programs), brought)
-	case all.programs[0].Inside == "":
+	case all.itself():
 		all.programs = slices.Concat([]scan.Program{brought}, all.programs[1:])
 	default:
 		all.programs = slices.Concat([]scan.Program{brought}, all.programs)
@@ -46,7 +46,7 @@ func (q *question) withPackage(ctx context.Context, k *known) *known {
 
 // itself is the file itself, also where it could not be looked into or only what it carries is a program.
 func (q *question) itself(k *known) scan.Program {
-	if len(k.programs) > 0 && k.programs[0].Inside == "" {
+	if k.itself() {
 		return k.programs[0]
 	}
 	return scan.Program{Program: event.Program{Path: q.path, Size: q.stat.Size, Owner: q.rules.Identifier.Owner(q.stat.Uid), Media: k.medium}}
