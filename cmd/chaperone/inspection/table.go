@@ -97,14 +97,12 @@ func (t *flowTable) flow(f *classify.Finding, host string) error {
 	return nil
 }
 
-// watched reports whether the mode of what forbids a flow is monitor. The verdict itself does not say: what inspects stops nothing, whatever the mode.
+// watched reports whether the mode of what forbids a flow is monitor.
 func watched(d policy.Decider, f *classify.Finding) bool {
 	if d == nil || f.Verdict.Enforced {
 		return !f.Verdict.Enforced
 	}
-	e := f.Event()
-	e.Source = event.SourceLive
-	return !d.Decide(&policy.Input{Event: e, Now: e.Received, Final: true}).Enforced
+	return policy.Watched(d, f.Event())
 }
 
 // add counts a flow, the number-th of all, and reports whether it is the one with the best evidence so far.

@@ -90,13 +90,8 @@ func (f *Finding) Certain() bool {
 // its facts.
 func (f *Finding) Identity() bool { return f.Certain() && (f.Identified || f.Event.Program.App == "") }
 
-// Watched reports whether the mode of what forbids a finding is monitor. The verdict itself does not say: a scan stops nothing, whatever the mode.
-func (s *Scanner) Watched(f *Finding) bool {
-	e := *f.Event
-	e.Source = event.SourceLive
-	v := s.opts.Policy.Decide(&policy.Input{Event: &e, Now: e.Received, Final: true})
-	return !v.Enforced
-}
+// Watched reports whether the mode of what forbids a finding is monitor.
+func (s *Scanner) Watched(f *Finding) bool { return policy.Watched(s.opts.Policy, f.Event) }
 
 // MayRemove reports whether the evidence is good enough to remove a package for: it identifies the messenger, or policy names the file by
 // another of its facts. manager and name are the package's, as the package manager's own database has them: one that the catalog knows as this
