@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -71,7 +70,8 @@ type ApprovalAsked struct {
 // Campaign removes a messenger everywhere.
 type Campaign struct {
 	ID, App, Version, Action, Stage, Reason, By, Digest string
-	NotUndone                                           int // machines that did not bring back all
+	Standing                                            string // the stage, and what of it did not succeed
+	NotUndone                                           int    // machines that did not bring back all
 	Made                                                time.Time
 	Hosts                                               []CampaignHost
 }
@@ -87,33 +87,19 @@ type CampaignHost struct {
 	Missed        bool // it refused, or could not do all
 }
 
-// Missed counts the machines that refused or could not do all.
-func (c Campaign) Missed() int {
-	n := 0
-	for _, h := range c.Hosts {
-		if h.Missed {
-			n++
-		}
-	}
-	return n
-}
-
-// Standing is the stage, with on how many machines something was not brought back.
-func (c Campaign) Standing() string {
-	if c.NotUndone > 0 {
-		return fmt.Sprintf("%s, %d failed", c.Stage, c.NotUndone)
-	}
-	return c.Stage
-}
-
 // LeftFile is a file that a campaign leaves where it is.
 type LeftFile struct{ Path, SHA256, Why string }
 
 // Done counts the machines that have reported.
-func (c Campaign) Done() int {
+func (c Campaign) Done() int { return c.count(func(h *CampaignHost) bool { return h.Reported }) }
+
+// Missed counts the machines that refused or could not do all.
+func (c Campaign) Missed() int { return c.count(func(h *CampaignHost) bool { return h.Missed }) }
+
+func (c Campaign) count(is func(h *CampaignHost) bool) int {
 	n := 0
-	for _, h := range c.Hosts {
-		if h.Reported {
+	for i := range c.Hosts {
+		if is(&c.Hosts[i]) {
 			n++
 		}
 	}

@@ -62,7 +62,7 @@ func (p Pages) Approvals() (inForce []console.Approval, asked []console.Approval
 func (p Pages) Campaigns() []console.Campaign {
 	var out []console.Campaign
 	for _, x := range p.Server.Campaigns() {
-		c := console.Campaign{ID: x.ID, App: x.App, Version: x.Version, Action: x.Action, Stage: string(x.Stage), NotUndone: x.NotUndone(), Reason: x.Reason, By: x.By, Digest: x.Digest, Made: x.Made}
+		c := console.Campaign{ID: x.ID, App: x.App, Version: x.Version, Action: x.Action, Stage: string(x.Stage), Standing: x.Standing(), NotUndone: x.NotUndone(), Reason: x.Reason, By: x.By, Digest: x.Digest, Made: x.Made}
 		for _, h := range x.Hosts {
 			c.Hosts = append(c.Hosts, shownPlan(h))
 		}
