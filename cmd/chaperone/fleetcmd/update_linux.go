@@ -142,18 +142,8 @@ func workerAt(socket string) func(ctx context.Context) (int, error) {
 			return 0, err
 		}
 		defer conn.Close()
-		c, ok := conn.(*net.UnixConn)
-		if !ok {
-			return 0, errors.New("no unix socket")
-		}
-		raw, err := c.SyscallConn()
+		who, err := agent.Peer(conn)
 		if err != nil {
-			return 0, err
-		}
-		var who *unix.Ucred
-		var failed error
-		err = raw.Control(func(fd uintptr) { who, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-		if err = errors.Join(err, failed); err != nil {
 			return 0, err
 		}
 		return int(who.Pid), nil

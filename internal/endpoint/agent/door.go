@@ -33,7 +33,7 @@ type Request struct {
 	Code   string           `json:"code,omitempty"`
 	Status bool             `json:"status,omitempty"` // nothing is asked for but how the agent does
 	Act    *event.ActDetail `json:"act,omitempty"`    // root did something to the agent's machine: it is put on record
-	// List asks root's question what codes approved, and Withdraw that what approves the program SHA256 end.
+	// List asks what codes approved, and Withdraw ends what approves the program SHA256: root alone may.
 	List     bool `json:"list,omitempty"`
 	Withdraw bool `json:"withdraw,omitempty"`
 }
@@ -117,15 +117,15 @@ func (a *Agent) openDoor(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		uid, err := peer(conn)
-		if err != nil || !visits.enter(uid) {
+		peer, err := Peer(conn)
+		if err != nil || !visits.enter(peer.Uid) {
 			_ = conn.Close() // whoever takes all his places shuts out nobody else
 			continue
 		}
 		wg.Go(func() {
-			defer visits.leave(uid)
+			defer visits.leave(peer.Uid)
 			defer conn.Close()
-			a.visit(conn, uid, visits)
+			a.visit(conn, peer.Uid, visits)
 		})
 	}
 }
@@ -142,23 +142,23 @@ func (a *Agent) visit(conn net.Conn, uid uint32, v *visits) {
 	_ = json.NewEncoder(conn).Encode(reply) // whoever asked is gone when it fails
 }
 
-// peer tells who is at the other end.
-func peer(conn net.Conn) (uint32, error) {
+// Peer tells which process is at the other end of a unix socket.
+func Peer(conn net.Conn) (*unix.Ucred, error) {
 	unixConn, ok := conn.(*net.UnixConn)
 	if !ok {
-		return 0, errors.New("no unix socket")
+		return nil, errors.New("no unix socket")
 	}
 	raw, err := unixConn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var failed error
 	err = raw.Control(func(fd uintptr) { cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
 	if err = errors.Join(err, failed); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return cred.Uid, nil
+	return cred, nil
 }
 
 var (
