@@ -1,7 +1,8 @@
 // Package remove carries out the orders of a fleet on a machine: what `scan --remove` and `quarantine restore` do, for the files of a plan.
 //
-// A file is only touched when it is, byte for byte, what the plan names, and when the evidence identifies the messenger or a person named the file. Files go into this machine's quarantine, or their package is removed
-// by its manager; either way it is recorded first, and a hold that this machine knows of refuses it once more.
+// A file is only touched when it is, byte for byte, what the plan names, and when the evidence identifies the messenger or a person named the
+// file. Files go into this machine's quarantine, or their package is removed by its manager; either way it is recorded first, and a hold that
+// this machine knows of refuses it once more.
 package remove
 
 import (

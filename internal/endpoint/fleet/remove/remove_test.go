@@ -15,15 +15,7 @@ import (
 
 // TestExecute: what the plan names is taken away and comes back; what is another file, a link or gone is left, and said.
 func TestExecute(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	dir, store := quarantined(t)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range []string{"one", "changed"} {
 		if err := os.WriteFile(path(name), []byte(name), 0o600); err != nil {
@@ -65,17 +57,24 @@ func TestExecute(t *testing.T) {
 	}
 }
 
-// TestPackage: a package goes only when the evidence identifies the messenger for itself.
-func TestPackage(t *testing.T) {
+// quarantined is a folder with a quarantine in it.
+func quarantined(t *testing.T) (dir string, store *quarantine.Store) {
+	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
+	store, err = quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	t.Cleanup(func() { store.Close() })
+	return dir, store
+}
+
+// TestPackage: a package goes only when the evidence identifies the messenger for itself.
+func TestPackage(t *testing.T) {
+	dir, store := quarantined(t)
 	path := filepath.Join(dir, "telegram")
 	for name, text := range map[string]string{
 		"telegram":   "x",
@@ -110,15 +109,7 @@ func TestPackage(t *testing.T) {
 
 // TestNamedByAPerson: a file that nothing identifies is left, whoever owns it, until somebody who looked at it named it.
 func TestNamedByAPerson(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	dir, store := quarantined(t)
 	path := filepath.Join(dir, "renamed")
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
