@@ -142,7 +142,7 @@ func TestFleetFromTheCommandLine(t *testing.T) {
 	state, files := t.TempDir(), t.TempDir()
 	h.has(h.fleet(2, "once", "--state", state), "is not enrolled")
 	h.has(h.fleet(2, "enroll", "--state", state, "--server", h.address, "CF1-NONSENSE"), "not an enrolment code")
-	h.has(h.fleet(2, "enroll", "--state", state, "--server", "https://"+h.address+"/", "--wait", "1ms", code), "approve")
+	h.has(h.fleet(2, "enroll", "--state", state, "--server", "https://"+h.address+"/", "--wait", "1s", code), "approve")
 	asked := h.fleet(2, "enroll", "--state", state, "--server", h.address, "--wait", "2s", code)
 	print := regexp.MustCompile(`fingerprint is ([0-9a-f-]+)`).FindStringSubmatch(asked)
 	if print == nil {
