@@ -35,7 +35,8 @@ func TestBucket(t *testing.T) {
 func TestCounter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	c := rate.NewCounter(func() time.Time { return now })
-	if !c.Add("a", 2) || !c.Add("a", 2) || c.Add("a", 2) || !c.Add("b", 2) {
+	first, second, third, other := c.Add("a", 2), c.Add("a", 2), c.Add("a", 2), c.Add("b", 2)
+	if !first || !second || third || !other {
 		t.Error("two of each")
 	}
 	if c.Done("a"); !c.Add("a", 2) || c.Add("a", 2) {
