@@ -136,7 +136,7 @@ func (c *quarantineRestoreCmd) Run(e *command.Env) error {
 		}
 	}
 	if len(failed) > 0 {
-		return hint.New(errors.Join(failed...), "where something else is at its place now, move that away first; chaperone quarantine list shows what is in quarantine, and where it was")
+		return hint.New(errors.Join(failed...), "chaperone quarantine list shows what is in quarantine, and where it was; where something else is at that place now, move that away first")
 	}
 	return nil
 }
