@@ -72,8 +72,8 @@ func (j *Judge) first(e *Entry, source string) (more int, ok bool) {
 	return more, true
 }
 
-// Judge returns the event of an entry, nil when it is the same as one a moment before. The verdict is what our policy says of that program;
-// enforced is whether the other enforcer stopped it. Source tells the line from all others.
+// Judge returns the event of an entry, nil when it is the same as one a moment before. The verdict is what our policy says of that program, and
+// block by EnforcerRule where our policy lets it run and the other enforcer did not; enforced is whether that stopped it. Source tells the line from all others.
 func (j *Judge) Judge(e *Entry, source string) *event.Event {
 	more, ok := j.first(e, source)
 	if !ok {
@@ -102,9 +102,21 @@ func (j *Judge) Judge(e *Entry, source string) *event.Event {
 	if decider != nil {
 		out.Verdict = decider.Decide(&policy.Input{Event: out, Now: e.Time, Final: true})
 	}
-	out.Verdict.Enforced = out.Verdict.Action.Stops() && !e.Watched
+	denied(out, e)
 	out.Explanation = said(e, more)
 	return out
+}
+
+// EnforcerRule is the rule of a verdict that is the other enforcer's alone.
+const EnforcerRule = "enforcer"
+
+// denied makes the verdict say what became of the program. A real denial is a block whatever our policy thinks, who looks for blocks finds it.
+func denied(out *event.Event, e *Entry) {
+	v := &out.Verdict
+	if !e.Watched && !v.Action.Stops() {
+		v.Action, v.Rule, v.Say, v.Reason = event.Block, EnforcerRule, "", "denied by "+e.Enforcer
+	}
+	v.Enforced = v.Action.Stops() && !e.Watched
 }
 
 // said says what the other enforcer did.

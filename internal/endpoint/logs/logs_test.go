@@ -174,7 +174,7 @@ func TestJudge(t *testing.T) {
 	if got == nil || !strings.Contains(got.Explanation, "would have stopped it") || !strings.Contains(got.Explanation, "3 more times") || got.Verdict.Enforced {
 		t.Errorf("%+v", got)
 	}
-	if got := j.Judge(&logs.Entry{Enforcer: logs.Fapolicyd, Time: now(), Path: "/usr/bin/nobody-knows"}, "3"); got.Program.App != "" || got.Verdict.Action != event.Allow || got.Verdict.Enforced {
+	if got := j.Judge(&logs.Entry{Enforcer: logs.Fapolicyd, Time: now(), Path: "/usr/bin/nobody-knows"}, "3"); got.Program.App != "" || got.Verdict.Action != event.Block || !got.Verdict.Enforced || got.Verdict.Rule != logs.EnforcerRule || got.Verdict.Reason != "denied by fapolicyd" {
 		t.Errorf("%+v", got)
 	}
 }
