@@ -145,6 +145,9 @@ func byVersion(hosts []FleetHost) []appVersion {
 	type key struct{ app, version string }
 	found := map[key]*appVersion{}
 	for _, h := range hosts {
+		if h.State != "approved" { // put out: nothing can be removed there
+			continue
+		}
 		here := map[key]bool{}
 		for _, p := range h.Programs {
 			k := key{p.App, p.Version}
@@ -206,6 +209,20 @@ func (c *Console) fleetPage(r *http.Request, said, code string) (string, any, er
 	d.More = max(0, len(shown)-fleetRows)
 	d.Hosts = shown[:len(shown)-d.More]
 	return "fleet", d, nil
+}
+
+// Messengers are the programs of a machine, each messenger once per version.
+func (h FleetHost) Messengers() []FleetProgram {
+	type key struct{ app, version string }
+	seen := map[key]bool{}
+	var out []FleetProgram
+	for _, p := range h.Programs {
+		if k := (key{p.App, p.Version}); !seen[k] {
+			seen[k] = true
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // runs reports whether a machine has a messenger.
@@ -295,6 +312,9 @@ func (c *Console) doFleet(w http.ResponseWriter, r *http.Request, s *session) (s
 		return "", nil, errNoFleet
 	}
 	a, err := fleetAct(r)
+	if r.URL.Path == "/approvals" && a.What != "allow" && a.What != "withdraw" {
+		return "", nil, usageError("An exception is allowed or withdrawn, and nothing else is done here.")
+	}
 	shown := ""
 	if err == nil {
 		shown, err = c.Deps.Fleet.Do(r.Context(), s.Account, a)

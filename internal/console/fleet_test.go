@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chaperone-im/chaperone/internal/clock"
+	"github.com/chaperone-im/chaperone/internal/console"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/client"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/protocol"
 	"github.com/chaperone-im/chaperone/internal/endpoint/fleet/spool"
@@ -179,8 +180,20 @@ func TestFleetStory(t *testing.T) {
 	want(t, adam.get("/campaigns"), http.StatusOK, "clean up")
 	want(t, adam.post("/campaigns", "what", "plan", "app", "signal", "kind", "remove", "reason", "x"), http.StatusOK, "no host has it")
 	want(t, adam.post("/fleet", "what", "format the disks"), http.StatusOK, "Nothing was changed")
+	want(t, adam.post("/approvals", "what", "format the disks"), http.StatusBadRequest)
 	want(t, adam.post("/fleet", "what", "refuse", "id", m.ID(), "reason", "stolen"), http.StatusSeeOther)
 	r.until("put out", func() bool { h, err := s.Host(m.ID()); return err == nil && h.State == fleet.Revoked && !h.Seen.Online })
+	if strings.Contains(adam.get("/fleet").body, "Could be removed from") {
+		t.Error("a machine that was put out counts among those that have the messenger")
+	}
+}
+
+// TestMessengersOnce: a machine shows a messenger once per version, however many files it has.
+func TestMessengersOnce(t *testing.T) {
+	h := console.FleetHost{Programs: []console.FleetProgram{{App: "irc", Path: "/a"}, {App: "irc", Path: "/b"}, {App: "irc", Version: "2", Path: "/c"}, {App: "telegram", Path: "/d"}}}
+	if got := h.Messengers(); len(got) != 3 || got[0].Path != "/a" || got[1].Version != "2" || got[2].App != "telegram" {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestFleetUnrecorded: where an act cannot be recorded, nothing is done.
