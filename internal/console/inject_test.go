@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaperone-im/chaperone/internal/health"
 )
@@ -39,6 +40,9 @@ func (r *rig) broken(markup string) {
 	r.t.Helper()
 	ours := r.server.Config.Handler
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/hx-csp.min.js") {
+			time.Sleep(300 * time.Millisecond) // what guards htmx comes late, and htmx waits for it
+		}
 		if req.URL.Path == "/live" {
 			ours.ServeHTTP(w, req)
 			return
