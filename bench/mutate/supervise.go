@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// inputsPerWorker is how many inputs one worker reads: as many as a child of the scanner, which is replaced after them.
+const inputsPerWorker = 20_000
+
 // maxDeaths is how often a worker of one parser may die: what kills it each time is not worth more.
 const maxDeaths = 50
 
@@ -100,7 +103,7 @@ func (s *supervisor) currentPath(name string) string {
 // work starts a worker and listens to it until it ends.
 func (s *supervisor) work(ctx context.Context, r *Result) error {
 	words := append(s.words[1:len(s.words):len(s.words)], "worker", r.Parser, filepath.Join(s.dir, "seeds"), strconv.FormatUint(r.Number, 10),
-		strconv.FormatUint(r.Next, 10), strconv.FormatUint(s.count, 10), s.currentPath(r.Parser))
+		strconv.FormatUint(r.Next, 10), strconv.FormatUint(min(s.count, r.Next+inputsPerWorker), 10), s.currentPath(r.Parser))
 	cmd := exec.CommandContext(ctx, s.words[0], words...)
 	said := &head{}
 	cmd.Stderr = said
@@ -111,8 +114,6 @@ func (s *supervisor) work(ctx context.Context, r *Result) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	begun := r.Next
-	r.Next = begun
 	err = s.listen(out, r)
 	if waited := cmd.Wait(); waited != nil {
 		var died *exec.ExitError
