@@ -111,7 +111,7 @@ func (c Campaign) May(stage string) bool {
 	if stage == "undoing" && c.NotUndone > 0 {
 		return true
 	}
-	return slices.Contains(map[string][]string{"canary": {"planned"}, "all": {"planned", "canary", "stopped"}, "stopped": {"canary", "all", "undoing"}, "undoing": {"canary", "all", "stopped", "ended"}}[stage], c.Stage)
+	return slices.Contains(map[string][]string{"canary": {"planned"}, "all": {"canary", "stopped"}, "stopped": {"canary", "all", "undoing"}, "undoing": {"canary", "all", "stopped", "ended"}}[stage], c.Stage)
 }
 
 // FleetAct is one thing that an administrator does with a fleet.

@@ -4,10 +4,12 @@ package fleetcmd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/chaperone-im/chaperone/cmd/chaperone/command"
+	"github.com/chaperone-im/chaperone/cmd/chaperone/hint"
 	"github.com/chaperone-im/chaperone/internal/printable"
 	"github.com/chaperone-im/chaperone/internal/server/fleet"
 )
@@ -17,7 +19,7 @@ type campaignCmd struct {
 	Plan  planCmd    `cmd:"" help:"Say what would be removed where, from the last scan of each machine. Changes nothing."`
 	List  listCmd    `cmd:"" help:"List campaigns and how far they are."`
 	Show  showCmd    `cmd:"" help:"Show what a campaign does on each machine, and what became of it."`
-	Start advanceCmd `cmd:"" help:"Begin with the canary machines; with --all, on all."`
+	Start advanceCmd `cmd:"" help:"Begin with the canary machines; with --all, go on with all."`
 	Stop  stopCmd    `cmd:"" help:"Give no more orders. What was done stays done. An undoing that some machines never answer is ended by it."`
 	Undo  undoCmd    `cmd:"" help:"Bring back what lies in the quarantines of machines. Once more, it asks for what was not brought back."`
 }
@@ -187,18 +189,28 @@ func (c *showCmd) Run(e *command.Env) error {
 
 type advanceCmd struct {
 	listing
-	All  bool   `name:"all" help:"On all machines, not only on the canary ones."`
-	Plan string `name:"plan" required:"" placeholder:"DIGEST" help:"The plan that you have seen, as plan and show print it."`
-	ID   string `arg:"" help:"Of the campaign."`
+	All      bool   `name:"all" help:"On all machines, not only on the canary ones."`
+	NoCanary bool   `name:"no-canary" help:"With --all: on all machines at once, though no canary machine has begun."`
+	Plan     string `name:"plan" required:"" placeholder:"DIGEST" help:"The plan that you have seen, as plan and show print it."`
+	ID       string `arg:"" help:"Of the campaign."`
 }
 
 // Run starts a campaign, or goes on with it.
 func (c *advanceCmd) Run(e *command.Env) error {
 	to := fleet.Canary
-	if c.All {
+	switch {
+	case c.All && c.NoCanary:
+		to = fleet.AllAtOnce
+	case c.All:
 		to = fleet.All
+	case c.NoCanary:
+		return hint.New(errors.New("--no-canary alone says nothing"), "--all --no-canary")
 	}
-	return advance(e, &c.listing, fleet.AdvanceArgs{ID: c.ID, To: to, Plan: c.Plan})
+	err := advance(e, &c.listing, fleet.AdvanceArgs{ID: c.ID, To: to, Plan: c.Plan})
+	if err != nil && strings.Contains(err.Error(), fleet.ErrNotTried.Error()) {
+		return hint.New(err, "begin without --all and look at what they say; or --all --no-canary")
+	}
+	return err
 }
 
 func advance(e *command.Env, l *listing, args fleet.AdvanceArgs) error {

@@ -190,7 +190,8 @@ func (h *house) campaign(state, files string) {
 	if err != nil || len(before) != 1 {
 		h.t.Fatalf("%v, %v", before, err)
 	}
-	h.has(h.admin(0, "campaign", "start", "--all", "--plan", plan, id), "stage all")
+	h.has(h.admin(2, "campaign", "start", "--all", "--plan", plan, id), "no canary machine has begun", "--no-canary")
+	h.has(h.admin(0, "campaign", "start", "--all", "--no-canary", "--plan", plan, id), "stage all")
 	h.fleet(0, "once", "--state", state)
 	if left, err := os.ReadDir(files); err != nil || len(left) != 0 {
 		h.t.Errorf("%v, %v", left, err)
@@ -230,7 +231,7 @@ func (h *house) byWords(state string) {
 	h.has(h.fleet(1, "once", "--state", state, dir), "1 programs that it forbids")
 	start := func(planned string) string {
 		id := regexp.MustCompile(`campaign ([0-9a-f]+):`).FindStringSubmatch(planned)[1]
-		h.admin(0, "campaign", "start", "--all", "--plan", regexp.MustCompile(`plan ([0-9a-f]{64})`).FindStringSubmatch(planned)[1], id)
+		h.admin(0, "campaign", "start", "--all", "--no-canary", "--plan", regexp.MustCompile(`plan ([0-9a-f]{64})`).FindStringSubmatch(planned)[1], id)
 		h.fleet(0, "once", "--state", state)
 		return id
 	}

@@ -40,7 +40,7 @@ func TestWine(t *testing.T) {
 		t.Fatal(planned)
 	}
 	id := found[1]
-	h.admin(0, "campaign", "start", "--all", "--plan", found[2], id)
+	h.admin(0, "campaign", "start", "--all", "--no-canary", "--plan", found[2], id)
 	p.Chaperone(t, 0, once...)
 	if _, err := os.Lstat(file); !os.IsNotExist(err) {
 		t.Fatalf("the campaign did not take it: %v\n%s", err, h.admin(0, "campaign", "show", id))

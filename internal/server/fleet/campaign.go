@@ -32,6 +32,9 @@ const (
 	Undoing Stage = "undoing"
 	Undone  Stage = "undone" // all have answered; what was not brought back may be asked for again
 	Ended   Stage = "ended"  // by an administrator, while machines had not answered
+
+	// AllAtOnce takes a plan to All without its canary hosts. No campaign stays at it.
+	AllAtOnce Stage = "all-at-once"
 )
 
 // Campaign removes a messenger from all hosts that have it. Field names are API.
@@ -88,6 +91,7 @@ const (
 // Errors of campaigns.
 var (
 	ErrNoCampaign = errors.New("no campaign of that id")
+	ErrNotTried   = errors.New("no canary machine has begun")
 	ErrStage      = errors.New("the campaign is not at a stage from which that goes")
 	ErrPlan       = errors.New("that is not the plan that was shown: look at it again")
 	ErrNothing    = errors.New("no host has it: nothing is to be done")
@@ -404,7 +408,7 @@ func (s *Server) facts(x Campaign) []event.Fact {
 	return out
 }
 
-// Advance takes a campaign to another stage: canary, all, stopped or undoing. Who starts it names the plan that they have seen.
+// Advance takes a campaign to another stage: canary, all, all at once, stopped or undoing. Who starts it names the plan that they have seen.
 func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest string) (Campaign, error) {
 	x, err := s.campaigns.get(id)
 	if err != nil {
@@ -413,21 +417,26 @@ func (s *Server) Advance(ctx context.Context, by, id string, to Stage, digest st
 	if to == Stopped && x.Stage == Undoing {
 		to = Ended
 	}
-	from := map[Stage][]Stage{Canary: {Planned}, All: {Planned, Canary, Stopped}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped, Ended}, Ended: {Undoing}}[to]
+	if to == All && x.Stage == Planned {
+		return x, ErrNotTried
+	}
+	from := map[Stage][]Stage{Canary: {Planned}, All: {Canary, Stopped}, AllAtOnce: {Planned}, Stopped: {Canary, All}, Undoing: {Canary, All, Stopped, Ended}, Ended: {Undoing}}[to]
 	if to == Undoing && x.NotUndone() > 0 {
 		from = append(from, Undoing, Undone)
 	}
 	if !slices.Contains(from, x.Stage) {
 		return x, fmt.Errorf("%w: from %s to %s", ErrStage, x.Stage, to)
 	}
-	if (to == Canary || to == All) && digest != x.Digest {
+	if (to == Canary || to == All || to == AllAtOnce) && digest != x.Digest {
 		return x, ErrPlan
 	}
 	if err := s.act(ctx, by, "campaign."+string(to), x.App, s.facts(x)...); err != nil {
 		return x, err
 	}
 	err = s.campaigns.change(id, func(x *Campaign) error {
-		x.Stage = to
+		if x.Stage = to; to == AllAtOnce {
+			x.Stage = All
+		}
 		if to == Undoing {
 			x.askAgain(s.deps.Clock.Now().Truncate(time.Second))
 		}

@@ -152,6 +152,9 @@ func TestCampaign(t *testing.T) {
 	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.Undoing, ""); !errors.Is(err, fleet.ErrStage) {
 		t.Error(err)
 	}
+	if got, err := r.Advance(t.Context(), "admin", x.ID, fleet.All, x.Digest); !errors.Is(err, fleet.ErrNotTried) || got.Stage != fleet.Planned {
+		t.Errorf("all before the canary machines: %v, %v", got.Stage, err)
+	}
 	advance := func(to fleet.Stage, want ...string) {
 		t.Helper()
 		if _, err := r.Advance(t.Context(), "admin", x.ID, to, x.Digest); err != nil {
@@ -228,7 +231,7 @@ func TestHeldHostRefuses(t *testing.T) {
 	if _, err := r.Grant(t.Context(), "admin", fleet.Approval{Subject: fleet.OneHost, Name: "laptop-17", App: "telegram", Reason: "x", Until: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.All, x.Digest); err != nil {
+	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.AllAtOnce, x.Digest); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "reported", func() bool {
@@ -241,7 +244,7 @@ func TestHeldHostRefuses(t *testing.T) {
 	if x, err = r.Plan(t.Context(), "admin", fleet.Campaign{App: "telegram", Action: protocol.RemoveOrder, Reason: "again"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.All, x.Digest); err != nil {
+	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.AllAtOnce, x.Digest); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.until(func(b client.Bundle) bool { return b.Held }); len(got.Orders) != 0 {

@@ -77,7 +77,7 @@ func TestLongReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.All, x.Digest); err != nil {
+	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.AllAtOnce, x.Digest); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "reported", func() bool {
@@ -130,7 +130,7 @@ func TestLongPathsAreOrderedInParts(t *testing.T) {
 	if len(h.Items)+len(h.Left) != 140 || len(h.Items) < 80 || len(h.Left) == 0 || h.Left[0].Why != fleet.Later {
 		t.Errorf("%d files go, %d stay", len(h.Items), len(h.Left))
 	}
-	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.All, x.Digest); err != nil {
+	if _, err := r.Advance(t.Context(), "admin", x.ID, fleet.AllAtOnce, x.Digest); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.until(func(b client.Bundle) bool { return len(b.Orders) > 0 }).Orders; len(got[0].Items) != len(h.Items) {

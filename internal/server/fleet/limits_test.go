@@ -18,7 +18,7 @@ func (r *rig) campaigns(n int) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if _, err := r.Advance(r.t.Context(), "admin", x.ID, fleet.All, x.Digest); err != nil {
+		if _, err := r.Advance(r.t.Context(), "admin", x.ID, fleet.AllAtOnce, x.Digest); err != nil {
 			r.t.Fatal(err)
 		}
 	}

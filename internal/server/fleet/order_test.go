@@ -135,7 +135,7 @@ func TestUndoEnds(t *testing.T) {
 			return err == nil && slices.Equal(got.Open(), want)
 		})
 	}
-	to(fleet.All)
+	to(fleet.AllAtOnce)
 	open()
 	agents[1].stop()
 	if got := to(fleet.Undoing); got.Stage != fleet.Undoing {
