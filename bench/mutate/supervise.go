@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// inputsPerWorker is how many inputs one worker reads: as many as a child of the scanner, which is replaced after them.
+// inputsPerWorker is how many inputs one worker reads at most: as many as a child of the scanner, which is replaced after them.
 const inputsPerWorker = 20_000
 
 // maxDeaths is how often a worker of one parser may die: what kills it each time is not worth more.

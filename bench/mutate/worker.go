@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaperone-im/chaperone/internal/sandbox"
 )
 
 // What one input may take before it is a finding: the bounds that the scanner's child has for one file.
@@ -109,7 +111,7 @@ func (w *worker) run(from, to uint64) error {
 	defer close(stop)
 	go w.watch(stop)
 	said := time.Now()
-	for i := from; i < to; i++ {
+	for i := from; i < to && !sandbox.Outgrown(dataLimit); i++ {
 		binary.LittleEndian.PutUint64(w.current, i)
 		w.one(i)
 		if w.tally.Done%64 == 0 && time.Since(said) > time.Second {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"time"
 )
@@ -44,7 +45,18 @@ func serve(args []string, parsers []Parser) int {
 			fmt.Fprintln(os.Stderr, "sandbox child:", err)
 			return 1
 		}
+		if Outgrown(memory) {
+			return 0 // the pool starts another
+		}
 	}
+}
+
+// Outgrown reports whether this process took more than half of its memory from the system, which it never gives back: what lies scattered
+// there may leave no room for the next large job.
+func Outgrown(memory uint64) bool {
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64() > memory/2
 }
 
 type child struct {

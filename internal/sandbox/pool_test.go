@@ -141,6 +141,24 @@ func TestOldChildIsReplaced(t *testing.T) {
 	}
 }
 
+// TestOutgrownChildIsReplaced: two jobs that each need more than half of the memory are both done, whatever the first one left.
+func TestOutgrownChildIsReplaced(t *testing.T) {
+	p := newPool(t, Options{})
+	f := openTemp(t, "x")
+	var before *worker
+	for range 3 {
+		if _, err := collect(p, "large", f, ""); err != nil {
+			t.Fatal(err)
+		}
+		w := <-p.slots
+		p.slots <- w
+		if w == before {
+			t.Fatal("the same child")
+		}
+		before = w
+	}
+}
+
 // TestRefusedKeepsTheChild spares the cost of a new one: an error of the parser is no reason to distrust the child.
 func TestRefusedKeepsTheChild(t *testing.T) {
 	p := newPool(t, Options{})

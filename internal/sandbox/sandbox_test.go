@@ -69,6 +69,7 @@ func testParsers() []Parser {
 				}
 			}
 		}},
+		{"large", func(j *Job) error { return j.Answer(make([]byte, defaultMemory*6/10)[:1]) }},
 		{"calls", tryCalls},
 		{"live", live},
 		{"sizes", sizes},
