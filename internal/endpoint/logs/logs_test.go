@@ -14,6 +14,7 @@ import (
 	"github.com/chaperone-im/chaperone/internal/control/rules"
 	"github.com/chaperone-im/chaperone/internal/endpoint/logs"
 	"github.com/chaperone-im/chaperone/internal/event"
+	"github.com/chaperone-im/chaperone/internal/logfile"
 	"github.com/chaperone-im/chaperone/internal/policy"
 )
 
@@ -234,4 +235,16 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("%+v", e)
 		}
 	})
+}
+
+// TestLongLine: a line of as many words as fit into one is read without copying what was read before for each of them.
+func TestLongLine(t *testing.T) {
+	text := "rule=1 dec=deny_audit perm=execute auid=1 pid=1 exe=/usr/bin/bash" + strings.Repeat(" x", logfile.MaxLine/2-50) + " : path=/x"
+	if n := testing.AllocsPerRun(1, func() {
+		if e, err := line(t, logs.Fapolicyd, text); err != nil || e == nil || e.Path != "/x" {
+			t.Errorf("%v, %v", e, err)
+		}
+	}); n > 1000 {
+		t.Errorf("%.0f allocations", n)
+	}
 }

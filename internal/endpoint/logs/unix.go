@@ -40,17 +40,21 @@ func fapolicyd(line string, now time.Time) (*Entry, error) {
 // words reads key=value pairs whose keys are known and whose values go on until the next of them.
 func words(text string, keys ...string) map[string]string {
 	out := map[string]string{}
-	last := ""
-	for _, w := range strings.Split(text, " ") {
-		k, v, ok := strings.Cut(w, "=")
+	last, begun := "", 0
+	for at := 0; at <= len(text); {
+		w, _, _ := strings.Cut(text[at:], " ")
+		k, _, ok := strings.Cut(w, "=")
 		if _, again := out[k]; ok && !again && contains(keys, k) {
-			last = k
-			out[k] = v
-			continue
+			if last != "" {
+				out[last] = text[begun : at-1]
+			}
+			last, begun = k, at+len(k)+1
+			out[k] = ""
 		}
-		if last != "" {
-			out[last] += " " + w
-		}
+		at += len(w) + 1
+	}
+	if last != "" {
+		out[last] = text[begun:]
 	}
 	return out
 }
