@@ -190,6 +190,8 @@ func (a *Agent) serve(ctx context.Context, r judge.Rules) error {
 	err := a.judge.Serve(ctx, a.o.Socket)
 	if ctx.Err() == nil { // the holder hung up
 		a.spool.Put(Act(&event.ActDetail{Action: "agent.end"}, "agent", a.o.Host))
+	} else {
+		_ = a.keepMust(ctx) // what an upgrade brought starts while no other worker decides; a holder that ends too does not listen
 	}
 	cancel()
 	wg.Wait()

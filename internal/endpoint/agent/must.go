@@ -24,6 +24,7 @@ func mustPatterns() []string {
 		// packages
 		"/usr/bin/dpkg*", "/usr/bin/apt*", "/usr/lib/apt/methods/*", "/usr/lib/apt/apt*", "/usr/bin/rpm*", "/usr/bin/dnf*", "/usr/bin/yum", "/usr/bin/zypper",
 		"/usr/bin/snap", "/usr/lib/snapd/*", "/usr/bin/flatpak", "/usr/libexec/platform-python*", // which dnf is written in
+		"/bin/tar", "/usr/bin/tar", "/bin/rm", "/usr/bin/rm", // which dpkg starts
 		// network and VPN
 		"/usr/sbin/NetworkManager", "/usr/lib/NetworkManager/*", "/usr/libexec/nm-*", "/usr/bin/nmcli", "/sbin/dhclient", "/usr/sbin/dhclient",
 		"/usr/sbin/dhcpcd", "/sbin/wpa_supplicant", "/usr/sbin/wpa_supplicant", "/usr/sbin/iwd", "/usr/libexec/iwd", "/bin/ip", "/sbin/ip", "/usr/sbin/nft", "/usr/sbin/iptables*",

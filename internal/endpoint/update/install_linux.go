@@ -250,7 +250,7 @@ func (i *Installer) back(ctx context.Context, d folder, s *State, m release.Mani
 		if failed = i.Manager.Install(ctx, d.kept(m.Format)); failed == nil {
 			break
 		}
-		clock.Pause(ctx, i.Every)
+		i.awaitWorker(ctx, s)
 	}
 	if now, err := i.Manager.Installed(ctx); failed == nil && (err != nil || now.Version != s.From) {
 		failed = errors.Join(err, fmt.Errorf("version %s is installed", now.Version))
@@ -265,6 +265,22 @@ func (i *Installer) back(ctx context.Context, d folder, s *State, m release.Mani
 		i.Log.Warn("clean up after an update", "error", err)
 	}
 	return i.end(s, RolledBack, why)
+}
+
+// awaitWorker waits until the agent decides again, whose worker may have been of the program that does not work: without one, nothing of a
+// package starts that is new, as its scripts are. As the program is there before they start, the next try has a worker.
+func (i *Installer) awaitWorker(ctx context.Context, s *State) {
+	ctx, cancel := context.WithTimeout(ctx, i.Within)
+	defer cancel()
+	for {
+		clock.Pause(ctx, i.Every)
+		if !s.Agent || ctx.Err() != nil {
+			return
+		}
+		if _, err := i.Worker(ctx); err == nil {
+			return
+		}
+	}
 }
 
 // phase notes a phase, durably, before what it stands for begins.

@@ -220,8 +220,9 @@ func environment() []string {
 	return env
 }
 
-// lastLine is the last thing that a program said, as part of an error.
+// lastLine is the last thing that a program said, as part of an error; of dpkg, what it said before it listed which packages that was about.
 func lastLine(said string) string {
+	said, _, _ = strings.Cut(said, "Errors were encountered while processing:")
 	said = strings.TrimSpace(said)
 	if said == "" {
 		return ""
