@@ -110,6 +110,53 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// deciding is dpkg on a machine whose agent decides: once a release is installed no worker comes for a while, and nothing is installed until one did.
+type deciding struct {
+	update.Manager
+	looks, refused int // of the worker, since there was none; packages that were refused
+	broken         bool
+}
+
+func (d *deciding) Install(ctx context.Context, path string) error {
+	if d.broken {
+		d.refused++
+		return errors.New("the scripts of the package do not start")
+	}
+	d.broken = filepath.Base(path) != "before.deb"
+	return d.Manager.Install(ctx, path)
+}
+
+func (d *deciding) worker(context.Context) (int, error) {
+	if !d.broken {
+		return 1, nil
+	}
+	if d.looks++; d.looks < 20 {
+		return 0, errors.New("the agent does not answer")
+	}
+	d.broken = false
+	return 1, nil
+}
+
+// TestBackWaitsForTheAgent goes back from a program with which no agent decides: what is to be installed for that is let through by a worker only.
+func TestBackWaitsForTheAgent(t *testing.T) {
+	if !inside {
+		updatetest.Run(t, "TestBackWaitsForTheAgent")
+		return
+	}
+	b := newBench(t)
+	b.dpkg("--install", b.deb("1.0", b.arch(), "echo chaperone 1.0\n"))
+	d := &deciding{Manager: update.Dpkg{}}
+	b.manager, b.worker = d, d.worker
+	b.fetched(b.deb("2.0", b.arch(), "exit 1\n"))
+	b.install(true)
+	if s := b.state(); s.Phase != update.RolledBack || !strings.Contains(s.Error, "does not start") || d.refused == 0 {
+		t.Errorf("%s, %q, %d refused", s.Phase, s.Error, d.refused)
+	}
+	if f, err := d.Installed(t.Context()); err != nil || f.Version != "1.0" {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
 // bench is a machine with a folder of updates.
 type bench struct {
 	t          *testing.T
@@ -117,11 +164,12 @@ type bench struct {
 	secret     string
 	key, other string
 	manager    update.Manager
+	worker     func(context.Context) (int, error) // of the agent
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir()}
+	b := &bench{t: t, dir: t.TempDir(), worker: func(context.Context) (int, error) { return 0, errors.New("no agent decides here") }}
 	var err error
 	if b.secret, b.key, err = note.GenerateKey(rand.Reader, "release.example.org"); err != nil {
 		t.Fatal(err)
@@ -256,7 +304,7 @@ func (b *bench) install(ready bool) {
 		}
 	}()
 	i := update.Installer{Dir: b.dir, Key: b.key, Manager: b.manager, Binary: update.Binary, Within: within, Every: 10 * time.Millisecond, Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Worker: func(context.Context) (int, error) { return 0, errors.New("no agent decides here") }}
+		Worker: b.worker}
 	err := i.Run(ctx)
 	stop()
 	<-done
