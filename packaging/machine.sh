@@ -1,12 +1,12 @@
 #!/bin/bash
-# machine.sh [--keep DIR [--from STEP]] [DEB NEWER]: boot Debian 12 with its own kernel in an emulated machine, install the package by the guides, and
-# try what the agent promises. On demand (make machine): it needs root, debootstrap, QEMU and a mirror of Debian. Without packages it builds two.
+# machine.sh [--keep DIR [--from STEP]] [DEB NEWER NEWEST]: boot Debian 12 with its own kernel in an emulated machine, install the package by the guides, and
+# try what the agent promises. On demand (make machine): it needs root, debootstrap, QEMU and a mirror of Debian. Without packages it builds three.
 #
 # --keep DIR keeps Debian, the packages and the machine as it was after each of the last steps (3 GB, qemu-img), so that the next call is quicker, and
 # can begin --from STEP with what the steps before it left.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
-KEEP= FROM= DEB= NEWER=
+KEEP= FROM= DEB= NEWER= NEWEST=
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --keep) KEEP=${2:?} ;;
@@ -16,7 +16,7 @@ while [[ ${1:-} == --* ]]; do
   shift 2
 done
 [ -z "$FROM" ] || [ -e "$KEEP/last" ] || { echo "machine.sh: --from needs --keep, and a run before" >&2; exit 2; }
-[ $# = 0 ] || { DEB=$(realpath "$1"); NEWER=$(realpath "${2:?DEB and NEWER}"); }
+[ $# = 0 ] || { DEB=$(realpath "$1"); NEWER=$(realpath "${2:?DEB, NEWER and NEWEST}") NEWEST=$(realpath "${3:?DEB, NEWER and NEWEST}"); }
 WORK=$(mktemp -d /var/tmp/chaperone-machine.XXXXXX)
 STORE=${KEEP:-$WORK}
 mkdir -p "$STORE"
@@ -37,15 +37,15 @@ passed() { # NAME SINCE TITLE
   printf 'ok %5d s  %-10s %s\n' $((SECONDS - $2)) "$1" "$3"
 }
 
-build() { # two versions, for the upgrade
+build() { # three versions, for the upgrade and the update
   local begun=$SECONDS
-  for version in 0.0.1 0.0.2; do
+  for version in 0.0.1 0.0.2 0.0.3; do
     "$HERE/package.sh" $version >"$WORK/build.log" 2>&1 || { tail "$WORK/build.log" >&2; lost "the packages cannot be built"; }
     mv "$HERE/../dist/chaperone_${version}_amd64.deb" "$STORE"
     rm -f "$HERE"/../dist/chaperone-$version-1.*.rpm
   done
-  DEB=$STORE/chaperone_0.0.1_amd64.deb NEWER=$STORE/chaperone_0.0.2_amd64.deb
-  passed build $begun "two versions of the package"
+  DEB=$STORE/chaperone_0.0.1_amd64.deb NEWER=$STORE/chaperone_0.0.2_amd64.deb NEWEST=$STORE/chaperone_0.0.3_amd64.deb
+  passed build $begun "three versions of the package"
 }
 
 debian() { # as it comes, with one messenger of its own, a user, and a service that carries out what is told here
@@ -65,6 +65,7 @@ debian() { # as it comes, with one messenger of its own, a user, and a service t
   ln -sf ../control.service "$root/etc/systemd/system/multi-user.target.wants/control.service"
   cp "$DEB" "$root/root/chaperone.deb"
   cp "$NEWER" "$root/root/newer.deb"
+  cp "$NEWEST" "$root/root/newest.deb"
   rm -f "$STORE"/disk*
   truncate -s 3G "$STORE/disk"
   mkfs.ext4 -q -F -d "$root" "$STORE/disk"

@@ -29,6 +29,23 @@ anew() { case $(readlink "/proc/$1/exe") in *deleted*) return 1 ;; /*) ;; *) ret
 look() { stat -c '%N %F %s %a %u %g %y' "$@"; sha256sum "$@"; }
 # not COMMAND...: a step ends when it succeeds. (A line that begins with ! never ends one.)
 not() { ! "$@"; }
+# trying begins to start a messenger all the time, until tried, which fails when it was let through once.
+trying() {
+  rm -f /tmp/enough /tmp/let /tmp/kept
+  touch /tmp/let /tmp/kept && chown alice: /tmp/let /tmp/kept
+  cat >/tmp/try.sh <<'END'
+cd /home/alice
+while [ ! -e /tmp/enough ]; do ./holiday.jpg --version >>/tmp/let 2>>/tmp/kept; done
+END
+  setpriv --reuid 1000 --regid 1000 --clear-groups bash /tmp/try.sh &
+}
+tried() {
+  touch /tmp/enough
+  wait
+  [ "$(grep -c 'not permitted' /tmp/kept)" -gt 20 ]
+  not test -s /tmp/let
+  say "$(grep -c 'not permitted' /tmp/kept) starts of it meanwhile, none let through"
+}
 started() { local status=0; "$@" || status=$?; [ $status != 126 ]; }
 # warm starts each program that the steps need until it is known: an emulated machine is too slow to look at all of them in the time that
 # each has. Which ones are refused meanwhile is no matter here.
