@@ -165,7 +165,11 @@ func TestFleetStory(t *testing.T) {
 	shown := adam.get(one)
 	want(t, shown, http.StatusOK, "planned", "laptop-17", "/home/alice/&lt;script&gt;/Telegram", "Begin with the canary machines")
 	id, digest := strings.TrimPrefix(one, "/campaigns?id="), regexp.MustCompile(`name="plan" value="([0-9a-f]{64})"`).FindStringSubmatch(shown.body)[1]
-	want(t, adam.post("/campaigns", "what", "all", "id", id, "plan", "another"), http.StatusOK, "not the plan")
+	want(t, adam.post("/campaigns", "what", "canary", "id", id, "plan", "another"), http.StatusOK, "not the plan")
+	want(t, adam.post("/campaigns", "what", "all", "id", id, "plan", digest), http.StatusOK, "no canary machine has begun")
+	if strings.Contains(shown.body, "Go on with all machines") {
+		t.Error("all machines are offered before the canary machines")
+	}
 	want(t, adam.post("/campaigns", "what", "canary", "id", id, "plan", digest), http.StatusSeeOther)
 	r.until("done", func() bool { return strings.Contains(adam.get(one).text(), "done: 1 of 1 files") })
 	m.occupied.Store(true)
