@@ -148,13 +148,11 @@ func byVersion(hosts []FleetHost) []appVersion {
 		if h.State != "approved" { // put out: nothing can be removed there
 			continue
 		}
-		here := map[key]bool{}
-		for _, p := range h.Programs {
-			k := key{p.App, p.Version}
-			if p.App == "" || here[k] {
+		for _, p := range h.Messengers() {
+			if p.App == "" {
 				continue
 			}
-			here[k] = true
+			k := key{p.App, p.Version}
 			v := found[k]
 			if v == nil {
 				v = &appVersion{App: p.App, Version: p.Version}
