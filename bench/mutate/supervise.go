@@ -13,10 +13,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
-)
 
-// inputsPerWorker is how many inputs one worker reads at most: as many as a child of the scanner, which is replaced after them.
-const inputsPerWorker = 20_000
+	"github.com/chaperone-im/chaperone/internal/sandbox"
+)
 
 // maxDeaths is how often a worker of one parser may die: what kills it each time is not worth more.
 const maxDeaths = 50
@@ -100,10 +99,10 @@ func (s *supervisor) currentPath(name string) string {
 	return filepath.Join(s.dir, "current-"+name)
 }
 
-// work starts a worker and listens to it until it ends.
+// work starts a worker, which reads as many inputs as a child of the scanner reads files, and listens to it until it ends.
 func (s *supervisor) work(ctx context.Context, r *Result) error {
 	words := append(s.words[1:len(s.words):len(s.words)], "worker", r.Parser, filepath.Join(s.dir, "seeds"), strconv.FormatUint(r.Number, 10),
-		strconv.FormatUint(r.Next, 10), strconv.FormatUint(min(s.count, r.Next+inputsPerWorker), 10), s.currentPath(r.Parser))
+		strconv.FormatUint(r.Next, 10), strconv.FormatUint(min(s.count, r.Next+sandbox.JobsPerChild), 10), s.currentPath(r.Parser))
 	cmd := exec.CommandContext(ctx, s.words[0], words...)
 	said := &head{}
 	cmd.Stderr = said

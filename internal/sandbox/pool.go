@@ -28,9 +28,9 @@ type Options struct {
 	Log       *slog.Logger
 }
 
-// jobsPerChild and busyPerChild bound a child's life, so that what leaks or fragments in a parser does not add up.
+// JobsPerChild and busyPerChild bound a child's life, so that what leaks or fragments in a parser does not add up.
 const (
-	jobsPerChild  = 20000
+	JobsPerChild  = 20000
 	busyPerChild  = 2 * time.Minute
 	startTimeout  = 20 * time.Second
 	startAttempts = 3
@@ -118,7 +118,7 @@ func (p *Pool) Run(ctx context.Context, parser string, f *os.File, arg []byte, a
 func (w *worker) spent(err error) bool {
 	var failed *Failure
 	refused := errors.As(err, &failed) && failed.Reason == Refused
-	return err != nil && !refused || w.jobs >= jobsPerChild || w.busy > busyPerChild
+	return err != nil && !refused || w.jobs >= JobsPerChild || w.busy > busyPerChild
 }
 
 // Status starts a child when none has run yet and says how far children are confined.

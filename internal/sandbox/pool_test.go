@@ -116,7 +116,7 @@ func mapped(j *Job) error {
 // TestOldChildIsReplaced keeps what leaks in a parser from adding up.
 func TestOldChildIsReplaced(t *testing.T) {
 	for name, age := range map[string]func(*worker){
-		"jobs": func(w *worker) { w.jobs = jobsPerChild - 1 },
+		"jobs": func(w *worker) { w.jobs = JobsPerChild - 1 },
 		"time": func(w *worker) { w.busy = busyPerChild },
 	} {
 		p := newPool(t, Options{})
